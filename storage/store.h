@@ -1,0 +1,110 @@
+// The store: layers over LMDB. docs/architecture.md "The store".
+//
+//   active memtable   rows written since the last freeze                          (executor)
+//   frozen memtable   at most one: rows of the checkpoint being made              (shared, read-only)
+//   clean row cache   rows read lately, bounded; never newer or older than below  (executor)
+//   LMDB              everything up to the last finished merge                    (read txn of the executor)
+//
+// Invariants
+//  1. LMDB together with at most one run file is a complete state at one stream offset, at every instant.
+//  2. LMDB is written by the checkpointer alone, in synced transactions, never past the durable log.
+//  3. Layers and the LMDB read transaction change together, on the executor.
+//
+// Checkpoint, in steps so that no step blocks the executor:
+//   1. executor: FreezeActive(meta)          -> Frozen layer (only if there is none); returns the job
+//   2. caller waits until the log is durable to job.offset
+//   3. background thread: job->Run()         -> writes the run file (commit point), merges it into LMDB, removes it;
+//                                               after each LMDB transaction calls `progress`
+//   4. executor: RenewReader() may be called any time in between; FinishCheckpoint() when Run() returned ok
+//   A failed Run() loses nothing: the frozen layer stays, the same job may Run() again.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "storage/base/result.h"
+#include "storage/checkpoint_job.h"
+#include "storage/effects/effect_sink.h"
+#include "storage/row.h"
+#include "storage/store_builder.h"
+#include "storage/store_options.h"
+#include "storage/store_view.h"
+#include "storage/stream_position.h"
+#include "storage/transaction.h"
+
+namespace holdfast {
+
+struct StoreStats {
+  uint64_t active_bytes = 0, active_rows = 0, frozen_bytes = 0, frozen_rows = 0, cache_bytes = 0, cache_rows = 0;
+  uint64_t lmdb_used_bytes = 0, lmdb_map_bytes = 0;
+  uint64_t cache_hits = 0, cache_misses = 0, checkpoints = 0, merged_rows = 0;
+  uint64_t dead_collections = 0;  // deleted collections and databases whose rows are not removed yet
+  bool checkpoint_running = false;
+  double checkpoint_progress = 0;  // 0..1
+};
+
+struct StoreState;  // layers and counters; storage/store_state.h
+
+class Store {
+ public:
+  // Opens the generation directory, creating it when empty. A complete run file found there becomes the frozen layer
+  // again (take its job from PendingCheckpoint()); an incomplete one is deleted. kCorruption names file and position.
+  static Result<std::unique_ptr<Store>> Open(StoreOptions options);
+  ~Store();  // views and jobs must be gone
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  // The position that LMDB and a pending run hold together: where replay must start.
+  [[nodiscard]] const StreamPosition& CheckpointPosition() const;
+  // The job of the frozen layer, null if there is none.
+  [[nodiscard]] std::shared_ptr<CheckpointJob> PendingCheckpoint() const;
+
+  // Where units go and what names offsets. Must be set before the first live transaction; not owned.
+  void AttachSink(EffectSink* sink);
+
+  // Starts a unit; Transaction::Commit() ends it. One at a time: the object is reused, do not keep the reference.
+  // Live: `now_ms` is the caller's clock; raised to the last unit's time if below. Apply: the frame's time.
+  Transaction& Begin(TransactionMode mode, int db, int64_t now_ms);
+  // Apply mode: the stream offset at which the unit being applied starts and ends. Call before Begin(kApply).
+  void SetApplyUnit(uint64_t start_offset, uint64_t end_offset);
+
+  // ---- checkpoints (executor) ----
+  [[nodiscard]] bool FreezeWanted() const;  // active is full and nothing is frozen
+  [[nodiscard]] bool HasFrozen() const;
+  // The active memtable becomes the frozen layer, as of `position` (the end of the last unit). CHECKs !HasFrozen().
+  std::shared_ptr<CheckpointJob> FreezeActive(StreamPosition position);
+  // Moves the executor's LMDB read transaction to the newest state, so that LMDB can reuse pages. Between units.
+  Result<void> RenewReader();
+  // After Run() returned ok: drops the frozen layer. Between units.
+  Result<void> FinishCheckpoint();
+  // Fraction (0..1+) of the active memtable's bound that is in use while a frozen one is still being merged: writers
+  // are slowed smoothly as it approaches 1 and beyond. 0 when nothing is frozen.
+  [[nodiscard]] double WritePressure() const;
+
+  // A view of the last finished checkpoint for another thread. kBusy while LMDB is between two states (a merge was
+  // begun and not finished): finish the checkpoint first. Executor.
+  Result<std::unique_ptr<StoreView>> OpenView();
+
+  // ---- active expiry (executor) ----
+  // Up to `limit` keys whose expiry is at or before `now_ms`, oldest first. Work per call is bounded: fewer keys, even
+  // none, do not mean that nothing is left.
+  struct ExpiredKey {
+    int db;
+    std::string key;
+  };
+  Result<std::vector<ExpiredKey>> ExpiredKeys(int64_t now_ms, size_t limit);
+
+  [[nodiscard]] StoreStats Stats() const;
+  [[nodiscard]] const StoreOptions& options() const;
+
+ private:
+  friend class Transaction;
+  explicit Store(std::unique_ptr<StoreState> state);
+
+  std::unique_ptr<StoreState> state_;
+};
+
+}  // namespace holdfast
