@@ -1,0 +1,43 @@
+// The data directory: lock, node identity, generations.
+//
+//   LOCK        flock'ed while a server runs; holds the node id, the directory's inode and the machine id
+//   CURRENT     name of the generation in force, with a checksum; replacing it is the commit point of full sync,
+//               restore and import
+//   gen-<n>/    {lmdb, run, wal}: everything of one history
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "storage/base/clock.h"
+#include "storage/base/file.h"
+#include "storage/base/result.h"
+
+namespace holdfast::wal {
+
+struct NodeIdentity {
+  std::string node_id;  // 40 hex digits, made once
+  bool copied = false;  // the directory was copied from elsewhere (inode or machine id differ): new id was made
+};
+
+class DataDirectory {
+ public:
+  // Locks the directory (creating it), reads or makes the identity, resolves CURRENT, deletes generations not named.
+  // kBusy if another process has it; kCorruption if CURRENT is damaged or names what is not there.
+  static Result<std::unique_ptr<DataDirectory>> Open(FileSystem& fs, std::string path, Random& random);
+  virtual ~DataDirectory() = default;
+
+  [[nodiscard]] virtual const std::string& path() const = 0;
+  [[nodiscard]] virtual const NodeIdentity& identity() const = 0;
+  // Path of the generation in force; an empty data directory gets gen-1 (not yet committed until Commit).
+  [[nodiscard]] virtual const std::string& generation_path() const = 0;
+  [[nodiscard]] virtual bool fresh() const = 0;  // there was no CURRENT
+  // A directory for a generation being built beside the current one (full sync); removes leftovers of that name.
+  virtual Result<std::string> NewGeneration() = 0;
+  // Makes `generation_path` the one in force: everything in it must be synced before. Old ones are removed by
+  // RemoveOldGenerations once nobody has them open.
+  virtual Result<void> Commit(const std::string& generation_path) = 0;
+  virtual Result<void> RemoveOldGenerations() = 0;
+};
+
+}  // namespace holdfast::wal

@@ -1,0 +1,178 @@
+// The engine: one open generation. Store, log, replay and the background work that ties them together (checkpoints,
+// spare segments, retention, snapshots, disk space), without sockets or protocol.
+//
+// Executor thread unless said otherwise. Background jobs run on three threads of the engine (checkpoints, log files,
+// snapshots), each with at most one job queued; their results wait until the executor calls RunCompletions(), which
+// `wake` asks for.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "storage/base/clock.h"
+#include "storage/base/file.h"
+#include "storage/base/result.h"
+#include "storage/effects/applier.h"
+#include "storage/snapshot.h"
+#include "storage/store.h"
+#include "wal/log.h"
+#include "wal/recovery.h"
+
+namespace holdfast::wal {
+
+struct EngineOptions {
+  std::string generation_path;
+  int databases = 16;
+  uint64_t memtable_bytes = 64ull << 20;
+  uint64_t cache_bytes = 64ull << 20;
+  uint64_t checkpoint_log_bytes = 64ull << 20;  // log since the last checkpoint that wants a new one
+  uint64_t map_bytes = 1ull << 30;
+  uint64_t segment_bytes = 64ull << 20;
+  uint64_t ring_bytes = 16ull << 20;
+  uint64_t backlog_bytes = 1ull << 30;
+  uint64_t max_unit_bytes = 1ull << 30;
+  uint64_t space_reserve_bytes = 1ull << 30;  // writes are refused below min(this, 5% of the disk)
+  bool tail_rewrite = true;
+  FileSystem* fs = nullptr;
+  Clock* clock = nullptr;
+  Random* random = nullptr;
+};
+
+struct SnapshotRequest {
+  std::string directory;  // where the file goes (made if missing); its name is made from offset and time
+  SnapshotWriteOptions write;
+  std::string node_id;
+  bool fresh = true;  // false: the last checkpoint is good enough (full sync); true: cover all until now
+};
+struct SnapshotResult {
+  std::string path;
+  StreamPosition position;
+  SnapshotFooter footer;
+  std::shared_ptr<Log::Pin> pin;  // keeps the log from `position` on while anyone holds it
+};
+using SnapshotCallback = std::function<void(Result<SnapshotResult>)>;
+
+struct EngineProgress {  // recovery, for people
+  std::function<void(uint64_t done_bytes, uint64_t total_bytes)> replay;
+};
+
+class Engine {
+ public:
+  // Opens a generation: store, run, replay of the log, and the log for appending. A generation with an empty log and an
+  // empty store starts a new history with a new lineage id.
+  static Result<std::unique_ptr<Engine>> Open(EngineOptions options, EngineProgress progress);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  [[nodiscard]] Store& store() { return *store_; }
+  [[nodiscard]] Log& log() { return *log_; }
+  [[nodiscard]] const RecoveryReport& recovery() const { return recovery_; }
+  [[nodiscard]] const EngineOptions& options() const { return options_; }
+  // Called from background threads when completions wait. Must be cheap and thread-safe. Set before any work starts.
+  void SetWake(std::function<void()> wake);
+  void RunCompletions();
+
+  // ---- replica: what a master sent --------------------------------------------------------------------------------
+  // Appends the frame to the log and, when it ends a unit, applies it. An error means history cannot go on.
+  Result<void> AppendAndApply(const HistoryFrame& frame);
+  // Drops a unit of which only the first parts have come (link lost, promotion).
+  [[nodiscard]] bool HasUnfinishedUnit() const { return !unfinished_.empty(); }
+
+  // ---- background work ----------------------------------------------------------------------------------------------
+  // Starts what is due: checkpoint, spare segment, trimming, space check. Call after each turn and at least every 100
+  // ms.
+  void Tick(int64_t monotonic_ms);
+  // Freezes as soon as possible even if the memtable is not full (SAVE, DEBUG, tests). Done when CheckpointsDone()
+  // grew.
+  void RequestCheckpoint() { checkpoint_requested_ = true; }
+  [[nodiscard]] uint64_t CheckpointsDone() const { return checkpoints_done_; }
+  [[nodiscard]] bool CheckpointRunning() const { return checkpoint_job_ != nullptr; }
+  [[nodiscard]] double CheckpointProgress() const { return checkpoint_progress_.load(std::memory_order_relaxed); }
+  // A reason while writes must be refused for lack of space or because checkpoints fail, else nullopt.
+  [[nodiscard]] const std::optional<std::string>& WriteRefusal() const { return write_refusal_; }
+
+  // Makes a snapshot in the background; one at a time (kBusy). The callback runs on the executor.
+  Result<void> StartSnapshot(SnapshotRequest request, SnapshotCallback done);
+  [[nodiscard]] bool SnapshotRunning() const { return snapshot_.has_value(); }
+  [[nodiscard]] SnapshotProgress CurrentSnapshotProgress() const;
+  void CancelSnapshot() { snapshot_cancelled_ = true; }
+
+  // Runtime settings (CONFIG SET).
+  void SetBacklogBytes(uint64_t bytes) { options_.backlog_bytes = bytes; }
+
+  // Stops background work and joins the threads; the log is not synced here.
+  void Stop();
+
+ private:
+  struct ActiveSnapshot {
+    SnapshotRequest request;
+    SnapshotCallback done;
+    uint64_t wanted_offset = 0;  // the checkpoint must cover at least this
+    bool started = false;
+  };
+  class Worker;
+
+  explicit Engine(EngineOptions options);
+  Result<void> Recover(const EngineProgress& progress);
+  Result<void> ReplayUnits(uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units);
+  Result<void> CheckpointDuringReplay();
+
+  void TickCheckpoint();
+  void StartCheckpoint();
+  void CheckpointFinished(Result<void> result);
+  void TickSnapshot();
+  void RunSnapshot(std::shared_ptr<StoreView> view);
+  void TickFiles();
+  void CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes);
+  void KeepBallast(uint64_t free_bytes, uint64_t mark_bytes);
+  void UpdateRefusal();
+  void Complete(std::function<void()> completion);
+
+  EngineOptions options_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Log> log_;
+  std::unique_ptr<Applier> applier_;
+  RecoveryReport recovery_;
+  StreamPosition replay_position_;  // while recovering: how far replay has come
+
+  // Parts so far of a unit that spans frames, on a replica.
+  std::string unfinished_;
+  HistoryFrame unfinished_first_;
+
+  bool checkpoint_requested_ = false;
+  bool checkpoint_started_ = false;
+  std::shared_ptr<CheckpointJob> checkpoint_job_;
+  int64_t checkpoint_retry_at_ms_ = 0;
+  uint64_t checkpoints_done_ = 0;
+  std::optional<Error> checkpoint_failure_;
+  std::atomic<double> checkpoint_progress_{0};
+  std::atomic<bool> stopping_{false};
+
+  std::optional<ActiveSnapshot> snapshot_;
+  std::atomic<bool> snapshot_cancelled_{false};
+  std::atomic<uint64_t> snapshot_keys_done_{0}, snapshot_keys_total_{0}, snapshot_raw_{0}, snapshot_stored_{0};
+
+  std::optional<std::string> space_refusal_;
+  std::optional<std::string> write_refusal_;
+  bool files_job_running_ = false;
+  int64_t next_files_job_ms_ = 0;
+  int64_t now_monotonic_ms_ = 0;
+
+  std::mutex completions_mutex_;
+  std::vector<std::function<void()>> completions_;  // guarded by completions_mutex_
+  std::function<void()> wake_;
+  std::unique_ptr<Worker> checkpoint_worker_, files_worker_, snapshot_worker_;
+};
+
+}  // namespace holdfast::wal

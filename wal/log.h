@@ -1,0 +1,133 @@
+// The log: one append-only sequence of frames in segments, at once durability journal and replication stream.
+//
+// Life of a batch (group commit without a timer; one batch in flight):
+//   executor:    AppendUnit / AppendFrame / AppendControl ...        appended_offset grows
+//   executor:    if (HasPending() && !InFlight()) Seal()             the pending frames become the batch in flight
+//   one thread:  WriteBatch()                                        blocks until on disk; may run anywhere
+//   executor:    FinishBatch()                                       durable_offset grows; ring and watchers see it
+// The executor may append all the while. A failed WriteBatch is final (fail-stop): the caller reports and exits;
+// nothing appended afterwards is ever acknowledged.
+//
+// Segments: <sequence, 20 digits>-<first offset, 20 digits>.log, born complete (header synced under another name,
+// renamed, directory synced), zero-filled ahead, recycled with a fresh incarnation when nobody else links or reads
+// them.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "storage/base/clock.h"
+#include "storage/base/file.h"
+#include "storage/base/hash.h"
+#include "storage/base/result.h"
+#include "storage/effects/effect_sink.h"
+#include "storage/store.h"
+#include "wal/frame.h"
+#include "wal/lineage.h"
+
+namespace holdfast::wal {
+
+struct LogOptions {
+  std::string directory;  // gen-<n>/wal
+  uint64_t segment_bytes = 64ull << 20;
+  uint64_t ring_bytes = 16ull << 20;  // newest durable frames kept in memory for replicas
+  uint64_t max_unit_bytes = 1ull << 30;
+  bool tail_rewrite = true;  // false: pad each batch to the next block instead
+  FileSystem* fs = nullptr;
+  Clock* clock = nullptr;
+  Random* random = nullptr;
+};
+
+// What the log's end looks like: result of recovery, or the start of a new log.
+struct LogState {
+  StreamPosition end;  // digest, db, time at the end
+  Lineage lineage;
+  uint64_t next_sequence = 1;
+  uint64_t chain = 0;
+};
+
+// One durable frame, shared by all who send it. `bytes` is the payload.
+struct SharedFrame {
+  HistoryFrame history;  // history.payload views `bytes`
+  std::string bytes;
+};
+
+struct LogStats {
+  uint64_t segments, file_bytes, first_offset, syncs, sync_us_total, sync_us_max, batches, appended_bytes;
+};
+
+class Log : public EffectSink {
+ public:
+  // Starts appending after `state` in a new segment. Recovery (wal/recovery.h) made the state.
+  static Result<std::unique_ptr<Log>> Open(LogOptions options, LogState state);
+
+  // ---- appending (executor) ----
+  [[nodiscard]] uint64_t AppendedOffset() const override = 0;
+  [[nodiscard]] int SelectedDb() const override = 0;
+  uint64_t AppendUnit(std::string_view stream_bytes, int db_after, int64_t now_ms) override = 0;
+  // A frame from a peer, verbatim history. kCorruption if it does not continue our end exactly (offset, digest, db).
+  virtual Result<void> AppendFrame(const HistoryFrame& frame) = 0;
+  // A control frame at the current end, e.g. kLineage with a Lineage as payload.
+  virtual void AppendControl(FrameKind kind, std::string_view payload, int64_t now_ms) = 0;
+  // New id from the current end on (promotion): pushes to lineage() and appends the lineage frame.
+  virtual void StartLineage(std::string id, int64_t now_ms) = 0;
+  [[nodiscard]] virtual const Lineage& lineage() const = 0;
+  // The position at the appended end (what FreezeActive wants, at a unit end).
+  [[nodiscard]] virtual StreamPosition EndPosition() const = 0;
+
+  // ---- group commit ----
+  [[nodiscard]] virtual bool HasPending() const = 0;      // executor
+  [[nodiscard]] virtual size_t PendingBytes() const = 0;  // executor
+  [[nodiscard]] virtual bool InFlight() const = 0;        // executor
+  virtual void Seal() = 0;                                // executor; CHECKs HasPending && !InFlight
+  virtual Result<void> WriteBatch() = 0;                  // one thread at a time
+  virtual void FinishBatch() = 0;                         // executor, after WriteBatch returned ok
+  // Offset up to which whole units are on disk. Readable from any thread.
+  [[nodiscard]] virtual uint64_t DurableOffset() const = 0;
+  // For idle moments (10 ms without appends) and clean stop: appends a durable mark if the newest frames are not yet
+  // covered by one. Returns whether it appended something.
+  virtual bool AppendDurableMark() = 0;
+
+  // ---- reading ----
+  // Oldest stream offset still in segments.
+  [[nodiscard]] virtual uint64_t FirstOffset() const = 0;
+
+  // ---- retention ----
+  // A pin keeps everything from an offset on until it is destroyed. Any thread.
+  class Pin {
+   public:
+    virtual ~Pin() = default;
+    virtual void MoveTo(uint64_t offset) = 0;
+  };
+  virtual std::unique_ptr<Pin> PinFrom(uint64_t offset) = 0;
+  // Deletes or recycles whole segments that lie below `checkpoint_offset`, below every pin, and below
+  // DurableOffset() - `backlog_bytes`. Background thread or executor; does file work.
+  virtual Result<void> Trim(uint64_t checkpoint_offset, uint64_t backlog_bytes) = 0;
+  // Prepares the spare segment (zero-filled) if there is none; background thread.
+  virtual Result<void> PrepareSpare() = 0;
+  [[nodiscard]] virtual bool SpareReady() const = 0;
+
+  [[nodiscard]] virtual LogStats Stats() const = 0;
+  [[nodiscard]] virtual const LogOptions& options() const = 0;
+};
+
+// Reads durable frames of a live log in order, from the ring if possible, else from files (never mmap), verified.
+// Any one thread. Control frames other than kDurableMark are returned, too, in their place.
+class LogCursor {
+ public:
+  virtual ~LogCursor() = default;
+  // The frame that contains `offset` comes first if offset is inside a frame (its payload cut to start there,
+  // digest still that of its end); kNotFound if the log no longer holds it, kOutOfRange beyond the durable end.
+  virtual Result<void> Seek(uint64_t offset) = 0;
+  // The next durable frame, or nullptr if there is none yet.
+  virtual Result<std::shared_ptr<const SharedFrame>> Next() = 0;
+  [[nodiscard]] virtual uint64_t NextOffset() const = 0;
+};
+std::unique_ptr<LogCursor> OpenCursor(Log& log);
+
+}  // namespace holdfast::wal
