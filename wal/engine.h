@@ -36,7 +36,7 @@ struct EngineOptions {
   uint64_t memtable_bytes = 64ull << 20;
   uint64_t cache_bytes = 64ull << 20;
   uint64_t checkpoint_log_bytes = 64ull << 20;  // log since the last checkpoint that wants a new one
-  uint64_t map_bytes = 1ull << 30;
+  uint64_t map_bytes = 1ull << 40;              // address space for LMDB's map
   uint64_t segment_bytes = 64ull << 20;
   uint64_t ring_bytes = 16ull << 20;
   uint64_t backlog_bytes = 1ull << 30;
@@ -121,7 +121,7 @@ class Engine {
     uint64_t wanted_offset = 0;  // the checkpoint must cover at least this
     bool started = false;
   };
-  class Worker;
+  struct BackgroundThreads;
 
   explicit Engine(EngineOptions options);
   Result<void> Recover(const EngineProgress& progress);
@@ -132,7 +132,7 @@ class Engine {
   void StartCheckpoint();
   void CheckpointFinished(Result<void> result);
   void TickSnapshot();
-  void RunSnapshot(std::shared_ptr<StoreView> view);
+  void RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::Pin> pin);
   void TickFiles();
   void CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes);
   void KeepBallast(uint64_t free_bytes, uint64_t mark_bytes);
@@ -172,7 +172,7 @@ class Engine {
   std::mutex completions_mutex_;
   std::vector<std::function<void()>> completions_;  // guarded by completions_mutex_
   std::function<void()> wake_;
-  std::unique_ptr<Worker> checkpoint_worker_, files_worker_, snapshot_worker_;
+  std::unique_ptr<BackgroundThreads> threads_;
 };
 
 }  // namespace holdfast::wal

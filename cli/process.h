@@ -1,0 +1,58 @@
+// What init scripts expect of a server process: daemon, pid file, signals, descriptor limit.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "storage/base/result.h"
+
+namespace holdfast::cli {
+
+// Exit codes, documented in docs/operations.md.
+enum ExitCode : int {
+  kExitClean = 0,
+  kExitUsage = 1,       // command line, configuration, or the environment (port taken, directory locked)
+  kExitDamage = 2,      // the data directory was refused
+  kExitLogFailure = 3,  // the log could not be written: fail-stop
+};
+
+// Detaches from the terminal like redis-server's daemonize yes: the parent returns only by exiting with status 0, in
+// the child standard input, output and error are /dev/null. Call before any thread starts.
+Result<void> Daemonize();
+
+// Writes the process id to `path`; removes it again when destroyed.
+class PidFile {
+ public:
+  static Result<PidFile> Create(std::string path);
+  PidFile() = default;
+  PidFile(PidFile&& other) noexcept;
+  PidFile& operator=(PidFile&& other) noexcept;
+  ~PidFile();
+
+ private:
+  std::string path_;
+};
+
+// Raises the limit of open files as far as allowed towards `wanted`; returns what is in force.
+uint64_t RaiseFileLimit(uint64_t wanted);
+
+// Blocks SIGTERM, SIGINT and SIGHUP in this thread and those started later, ignores SIGPIPE. WaitForSignals then runs
+// `on_signal` on a thread of its own for each that arrives, until Stop.
+class SignalThread {
+ public:
+  SignalThread();  // blocks the signals; call before any thread starts
+  ~SignalThread();
+  SignalThread(const SignalThread&) = delete;
+  SignalThread& operator=(const SignalThread&) = delete;
+
+  void Start(std::function<void(int signal)> on_signal);
+
+ private:
+  std::thread thread_;
+};
+
+}  // namespace holdfast::cli

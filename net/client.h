@@ -1,0 +1,129 @@
+// Client: what the server knows of one connection, without its socket. Owned by the registry (net/clients.h); handlers and
+// other clients name it by id, because it may be gone by the time they look. Executor only.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "storage/base/clock.h"
+
+namespace holdfast::net {
+
+using ClientId = uint64_t;
+
+struct CommandSpec;
+
+enum class ClientKind : uint8_t { kNormal, kPubSub, kReplica, kMaster };
+
+// A command queued by MULTI. Owns its arguments.
+struct QueuedCommand {
+  const CommandSpec* spec = nullptr;
+  std::vector<std::string> arguments;
+};
+
+struct TransactionState {
+  bool active = false;         // between MULTI and EXEC/DISCARD
+  bool dirty_exec = false;     // a command was rejected at queue time: EXECABORT
+  bool dirty_cas = false;      // a watched key changed: EXEC answers null
+  std::vector<QueuedCommand> queue;
+  size_t queued_bytes = 0;
+  std::vector<std::pair<int, std::string>> watched;  // (db, key)
+};
+
+// The transport under a client, as the core sees it. net/session.cpp implements it over asio; the offline tool and tests
+// bring their own.
+class ClientTransport {
+ public:
+  virtual ~ClientTransport() = default;
+  // There is something in client.output to be sent (or gated). Called once after output was appended from outside the
+  // client's own command processing (pub/sub, unblocking, monitor).
+  virtual void OutputReady() = 0;
+  // Closes after what is in output has been sent (`now`: drop it). The client object is freed at the end of the turn.
+  virtual void Close(bool now) = 0;
+  // Detaches the socket for replication: from here on the file descriptor and the bytes already read but not parsed belong
+  // to the caller; the client disappears from the registry once its output has been flushed.
+  virtual int ReleaseSocket(std::string* unread) = 0;
+  // Command processing may go on (a blocked command was answered, CLIENT PAUSE ended).
+  virtual void Resume() = 0;
+};
+
+// Output of a client: bytes with the offset that must be durable before they may leave. Order is kept: a later byte never
+// overtakes an earlier gated one.
+struct GatedOutput {
+  struct Gate {
+    size_t end;       // position in `bytes` (absolute count since connection start) up to which this gate applies
+    uint64_t offset;  // leaves once the durable offset is >= this
+  };
+  std::string bytes;
+  uint64_t base = 0;  // absolute position of bytes[0]
+  std::deque<Gate> gates;
+};
+
+struct Client {
+  ClientId id = 0;
+  ClientTransport* transport = nullptr;
+  ClientKind kind = ClientKind::kNormal;
+
+  std::string peer_address;   // "127.0.0.1:5000" or "/path/sock:0"
+  std::string local_address;
+  int fd = -1;
+  bool is_unix_socket = false;
+  int64_t created_ms = 0;          // monotonic
+  int64_t last_interaction_ms = 0; // monotonic
+
+  int db = 0;
+  int resp = 2;
+  bool authenticated = false;
+  std::string user = "default";
+  std::string name;
+  std::string lib_name, lib_version;
+
+  TransactionState multi;
+
+  // Pub/sub subscriptions of this client (the server's index is in net/pubsub.h).
+  std::unordered_set<std::string> channels, patterns, shard_channels;
+  [[nodiscard]] size_t SubscriptionCount() const { return channels.size() + patterns.size(); }
+
+  bool monitor = false;
+  bool readonly = false;           // CLUSTER READONLY flag, kept for clients that set it
+  bool no_evict = false;
+  bool no_touch = false;
+  enum class ReplyMode : uint8_t { kOn, kOff, kSkipNext, kSkipping } reply_mode = ReplyMode::kOn;
+  bool close_after_reply = false;
+  bool close_asap = false;
+  bool asking = false;
+
+  // Blocked: its command will be answered later (WAIT, CLIENT PAUSE, blocking reads); no further command is processed.
+  enum class Blocked : uint8_t { kNo, kWait, kWaitAof, kPaused, kKeys, kShutdown } blocked = Blocked::kNo;
+  int64_t blocked_deadline_ms = 0;        // monotonic; 0 none
+  // Answers the client when the deadline passes or CLIENT UNBLOCK comes (true: with the UNBLOCKED error).
+  std::function<void(Client&, bool unblocked_with_error)> on_unblock;
+
+  // End offset of the last write of this client (WAIT counts replicas past it).
+  uint64_t last_write_offset = 0;
+
+  // REPLCONF state gathered before PSYNC.
+  int replica_listening_port = 0;
+  std::string replica_announced_ip;
+  uint32_t replica_capabilities = 0;      // bits of replication::Capability
+  std::vector<std::pair<std::string, std::string>> replica_options;  // REPLCONF pairs in order, for the dialect's use
+
+  const CommandSpec* last_command = nullptr;
+  std::string last_command_name = "NULL";
+  uint64_t input_bytes_total = 0, output_bytes_total = 0, commands_total = 0;
+  size_t query_buffer_bytes = 0, query_buffer_capacity = 0;
+
+  GatedOutput output;
+
+  [[nodiscard]] bool InSubscribeMode() const { return resp == 2 && SubscriptionCount() > 0; }
+};
+
+}  // namespace holdfast::net

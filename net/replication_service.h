@@ -1,0 +1,61 @@
+// What commands and the dispatcher ask of replication. Implemented by net/replication_driver.h over replication/'s pure
+// step functions.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/client.h"
+#include "storage/base/result.h"
+
+namespace holdfast::net {
+
+class Reply;
+
+struct ReplicaView {  // one attached replica, for INFO and ROLE
+  std::string address;
+  int port = 0;
+  std::string state;  // wait_bgsave, send_bulk, online
+  uint64_t acked_offset = 0;
+  int64_t lag_seconds = 0;
+  ClientId client_id = 0;
+};
+
+class ReplicationService {
+ public:
+  virtual ~ReplicationService() = default;
+
+  [[nodiscard]] virtual bool IsReplica() const = 0;        // configured to follow somebody
+  [[nodiscard]] virtual bool LinkUp() const = 0;           // replica: streaming from its master
+  [[nodiscard]] virtual bool LoadingSnapshot() const = 0;  // replica: old data served while the new set is loaded
+  // Replicas online whose last ack is at most `max_lag_seconds` old (0: any online one).
+  [[nodiscard]] virtual int GoodReplicas(int64_t max_lag_seconds) const = 0;
+  [[nodiscard]] virtual int AttachedReplicas() const = 0;
+  // Replicas that acked durable at least `offset`.
+  [[nodiscard]] virtual int ReplicasAcked(uint64_t offset) const = 0;
+  [[nodiscard]] virtual std::vector<ReplicaView> Replicas() const = 0;
+
+  // REPLICAOF host port / NO ONE. Harms nothing before the new master has proved good.
+  virtual Result<void> Follow(const std::string& host, int port) = 0;
+  virtual Result<void> Promote() = 0;
+  // REPLCONF, PSYNC and SYNC from a client that wants to be a replica (or is one: acks).
+  virtual void HandleReplconf(Client& client, std::span<const std::string_view> args, Reply& reply) = 0;
+  virtual void HandlePsync(Client& client, std::span<const std::string_view> args, Reply& reply) = 0;
+  // ROLE's answer and INFO's section body (lines "field:value\r\n", in Redis' order).
+  virtual void WriteRole(Reply& reply) const = 0;
+  virtual void AppendInfo(std::string& to) const = 0;
+  // WAIT / WAITAOF: asks replicas for acks now; `done` conditions are re-checked by the caller when acks come.
+  virtual void RequestAcks() = 0;
+
+  // From the server: the durable offset advanced; a turn ended; 100 ms passed; shutting down (closes links in order).
+  virtual void OnDurable(uint64_t durable_offset) = 0;
+  virtual void OnTick(int64_t monotonic_ms) = 0;
+  virtual void OnEngineReplaced() = 0;
+  virtual void Shutdown() = 0;
+};
+
+}  // namespace holdfast::net

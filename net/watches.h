@@ -1,0 +1,32 @@
+// WATCH: which clients' EXEC must fail when a key changes. Executor only.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "net/client.h"
+#include "storage/transaction.h"
+
+namespace holdfast::net {
+
+class ClientRegistry;
+
+class Watches {
+ public:
+  explicit Watches(ClientRegistry& clients) : clients_(clients) {}
+  void Watch(Client& client, int db, std::string_view key);
+  void Unwatch(Client& client);  // forgets all of the client's keys
+  [[nodiscard]] bool empty() const { return by_key_.empty(); }
+  // Marks the watchers of what a unit touched.
+  void Touched(const Transaction::Touched& touched);
+  void TouchDb(int db);   // FLUSHDB, SWAPDB
+  void TouchAll();        // full sync replaced everything
+
+ private:
+  ClientRegistry& clients_;
+  std::unordered_map<std::string, std::unordered_set<ClientId>> by_key_;  // "<db>:<key>"
+};
+
+}  // namespace holdfast::net

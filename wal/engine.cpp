@@ -1,0 +1,407 @@
+#include "wal/engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "storage/base/diag.h"
+#include "wal/background_thread.h"
+
+namespace holdfast::wal {
+
+struct Engine::BackgroundThreads {
+  BackgroundThread checkpoint{"hf-checkpoint"};
+  BackgroundThread files{"hf-files"};
+  BackgroundThread snapshot{"hf-snapshot"};
+};
+
+namespace {
+
+constexpr int64_t kCheckpointRetryMs = 1000;
+constexpr int64_t kFilesJobPeriodMs = 200;
+// With checkpoints failing, the active memtable may grow to this multiple of its bound before writes are refused.
+constexpr uint64_t kStuckMemtableFactor = 4;
+constexpr uint64_t kBallastBytesMax = 64ull << 20;
+
+std::string Megabytes(uint64_t bytes) { return fmt::format("{:.1f} MB", static_cast<double>(bytes) / (1 << 20)); }
+
+}  // namespace
+
+// ---- opening --------------------------------------------------------------------------------------------------------
+
+Engine::Engine(EngineOptions options) : options_(std::move(options)) {}
+
+Engine::~Engine() { Stop(); }
+
+Result<std::unique_ptr<Engine>> Engine::Open(EngineOptions options, EngineProgress progress) {
+  CHECK(options.fs != nullptr);
+  CHECK(options.clock != nullptr);
+  CHECK(options.random != nullptr);
+  std::unique_ptr<Engine> engine(new Engine(std::move(options)));
+  RETURN_IF_ERROR(engine->Recover(progress));
+  engine->threads_ = std::make_unique<BackgroundThreads>();
+  return engine;
+}
+
+Result<void> Engine::Recover(const EngineProgress& progress) {
+  StoreOptions store_options;
+  store_options.directory = options_.generation_path;
+  store_options.databases = options_.databases;
+  store_options.memtable_bytes = options_.memtable_bytes;
+  store_options.cache_bytes = options_.cache_bytes;
+  store_options.map_bytes = options_.map_bytes;
+  store_options.fs = options_.fs;
+  store_options.random = options_.random;
+  ASSIGN_OR_RETURN(store_, Store::Open(std::move(store_options)));
+  applier_ = std::make_unique<Applier>(*store_);
+  replay_position_ = store_->CheckpointPosition();
+  checkpoint_job_ = store_->PendingCheckpoint();
+
+  RecoveryInput input;
+  input.directory = JoinPath(options_.generation_path, "wal");
+  input.checkpoint = replay_position_;
+  input.max_unit_bytes = options_.max_unit_bytes;
+  input.fs = options_.fs;
+  ReplayVisitor visitor;
+  visitor.units = [this](uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units) {
+    return ReplayUnits(offset, selected_db, time_ms, units);
+  };
+  visitor.control = [](const HistoryFrame&) { return Result<void>(); };
+  visitor.progress = progress.replay;
+  ASSIGN_OR_RETURN(RecoveryOutcome outcome, wal::Recover(input, visitor));
+  recovery_ = outcome.report;
+  if (outcome.state.lineage.empty()) {
+    // An empty start: a history of its own.
+    outcome.state.lineage.Reset(options_.random->Hex(kLineageIdSize), outcome.state.end.offset,
+                                options_.clock->WallMs());
+    outcome.state.end.lineage_id = outcome.state.lineage.current_id();
+  }
+
+  LogOptions log_options;
+  log_options.directory = input.directory;
+  log_options.segment_bytes = options_.segment_bytes;
+  log_options.ring_bytes = options_.ring_bytes;
+  log_options.max_unit_bytes = options_.max_unit_bytes;
+  log_options.tail_rewrite = options_.tail_rewrite;
+  log_options.fs = options_.fs;
+  log_options.clock = options_.clock;
+  log_options.random = options_.random;
+  ASSIGN_OR_RETURN(log_, Log::Open(std::move(log_options), std::move(outcome.state)));
+  store_->AttachSink(log_.get());
+  return {};
+}
+
+Result<void> Engine::ReplayUnits(uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units) {
+  if (offset != replay_position_.offset) {
+    return Error{ErrorCode::kCorruption,
+                 fmt::format("replay came to offset {} where {} was due", offset, replay_position_.offset)};
+  }
+  RETURN_IF_ERROR(applier_->Apply(offset, selected_db, time_ms, units));
+  replay_position_.offset += units.size();
+  replay_position_.selected_db = applier_->selected_db();
+  replay_position_.time_ms = std::max(replay_position_.time_ms, time_ms);
+  replay_position_.digest.Update(units);
+  if (store_->FreezeWanted() || (store_->HasFrozen() && store_->WritePressure() >= 1)) return CheckpointDuringReplay();
+  return {};
+}
+
+// A log much longer than the memtable: recovery checkpoints as it goes, so that memory stays bounded. What was replayed
+// has been read from the disk itself, so the store does not run ahead of the log.
+Result<void> Engine::CheckpointDuringReplay() {
+  if (!store_->HasFrozen()) checkpoint_job_ = store_->FreezeActive(replay_position_);
+  CHECK(checkpoint_job_ != nullptr);
+  RETURN_IF_ERROR(checkpoint_job_->Run({}, stopping_));
+  checkpoint_job_.reset();
+  return store_->FinishCheckpoint();
+}
+
+void Engine::SetWake(std::function<void()> wake) { wake_ = std::move(wake); }
+
+void Engine::Complete(std::function<void()> completion) {
+  {
+    std::lock_guard lock(completions_mutex_);
+    completions_.push_back(std::move(completion));
+  }
+  if (wake_) wake_();
+}
+
+void Engine::RunCompletions() {
+  std::vector<std::function<void()>> ready;
+  {
+    std::lock_guard lock(completions_mutex_);
+    ready.swap(completions_);
+  }
+  for (auto& completion : ready) completion();
+}
+
+void Engine::Stop() {
+  if (threads_ == nullptr) return;
+  stopping_ = true;
+  snapshot_cancelled_ = true;
+  threads_.reset();  // runs out what is queued; jobs see stopping_ and give up early
+  {
+    std::lock_guard lock(completions_mutex_);
+    completions_.clear();
+  }
+  checkpoint_job_.reset();
+  if (snapshot_.has_value()) {
+    SnapshotCallback done = std::move(snapshot_->done);
+    snapshot_.reset();
+    done(Error{ErrorCode::kAborted, "the server is stopping"});
+  }
+}
+
+// ---- replica --------------------------------------------------------------------------------------------------------
+
+Result<void> Engine::AppendAndApply(const HistoryFrame& frame) {
+  RETURN_IF_ERROR(log_->AppendFrame(frame));
+  if (frame.kind != FrameKind::kData) return {};
+  if (frame.part == UnitPart::kWhole) {
+    return applier_->Apply(frame.offset, frame.selected_db, frame.time_ms, frame.payload);
+  }
+  if (frame.part == UnitPart::kFirst) {
+    unfinished_.clear();
+    unfinished_first_ = frame;
+    unfinished_first_.payload = {};
+  }
+  if (unfinished_.size() + frame.payload.size() > options_.max_unit_bytes) {
+    return Error{ErrorCode::kLimit, fmt::format("the unit at offset {} is larger than max-unit-bytes ({})",
+                                                unfinished_first_.offset, options_.max_unit_bytes)};
+  }
+  unfinished_.append(frame.payload);
+  if (frame.part != UnitPart::kLast) return {};
+  std::string unit = std::exchange(unfinished_, {});
+  return applier_->Apply(unfinished_first_.offset, unfinished_first_.selected_db, unfinished_first_.time_ms, unit);
+}
+
+// ---- checkpoints ----------------------------------------------------------------------------------------------------
+
+void Engine::Tick(int64_t monotonic_ms) {
+  now_monotonic_ms_ = monotonic_ms;
+  TickCheckpoint();
+  if (snapshot_.has_value()) TickSnapshot();
+  if (monotonic_ms >= next_files_job_ms_ || (!log_->SpareReady() && !files_job_running_)) TickFiles();
+}
+
+void Engine::TickCheckpoint() {
+  if (checkpoint_job_ == nullptr) {
+    if (HasUnfinishedUnit()) return;  // a checkpoint stands at a unit end
+    const uint64_t since = log_->AppendedOffset() - store_->CheckpointPosition().offset;
+    if (since == 0) {
+      checkpoint_requested_ = false;
+      return;
+    }
+    if (!checkpoint_requested_ && !store_->FreezeWanted() && since < options_.checkpoint_log_bytes) return;
+    checkpoint_requested_ = false;
+    checkpoint_job_ = store_->FreezeActive(log_->EndPosition());
+  }
+  const bool due = !checkpoint_started_ && now_monotonic_ms_ >= checkpoint_retry_at_ms_;
+  if (due && log_->DurableOffset() >= checkpoint_job_->position().offset) StartCheckpoint();
+}
+
+void Engine::StartCheckpoint() {
+  checkpoint_started_ = true;
+  checkpoint_progress_ = 0;
+  threads_->checkpoint.Run([this, job = checkpoint_job_] {
+    Result<void> result = job->Run(
+        [this](double done) {
+          checkpoint_progress_.store(done, std::memory_order_relaxed);
+          // So that LMDB can reuse the pages that the transaction before this one freed.
+          Complete([this] {
+            if (auto renewed = store_->RenewReader(); !renewed.ok()) {
+              diag::Warning("Renewing the store's reader failed: {}", renewed.error().message);
+            }
+          });
+        },
+        stopping_);
+    Complete([this, result = std::move(result)]() mutable { CheckpointFinished(std::move(result)); });
+  });
+}
+
+void Engine::CheckpointFinished(Result<void> result) {
+  checkpoint_started_ = false;
+  if (result.ok()) result = store_->FinishCheckpoint();
+  if (!result.ok()) {
+    if (result.error().code == ErrorCode::kAborted) return;
+    if (!checkpoint_failure_.has_value() || checkpoint_failure_->message != result.error().message) {
+      diag::Warning("Checkpoint failed, nothing is lost and it will be tried again: {}", result.error().message);
+    }
+    if (result.error().code == ErrorCode::kNoSpace) {
+      // The ballast was kept for this moment.
+      auto removed = options_.fs->Remove(JoinPath(options_.generation_path, "ballast"));
+      if (removed.ok()) diag::Notice("Gave up the ballast file to let the checkpoint finish");
+    }
+    checkpoint_failure_ = std::move(result).error();
+    checkpoint_retry_at_ms_ = now_monotonic_ms_ + kCheckpointRetryMs;
+  } else {
+    if (checkpoint_failure_.has_value()) diag::Notice("Checkpoints work again");
+    checkpoint_failure_.reset();
+    checkpoint_job_.reset();
+    ++checkpoints_done_;
+    next_files_job_ms_ = now_monotonic_ms_;  // segments below it may go now
+  }
+  UpdateRefusal();
+}
+
+void Engine::UpdateRefusal() {
+  if (space_refusal_.has_value()) {
+    write_refusal_ = space_refusal_;
+    return;
+  }
+  write_refusal_.reset();
+  if (!checkpoint_failure_.has_value()) return;
+  if (store_->Stats().active_bytes < kStuckMemtableFactor * options_.memtable_bytes) return;
+  write_refusal_ = "Checkpoints fail and the write buffer is full, writes are refused until they work again: " +
+                   checkpoint_failure_->message;
+}
+
+// ---- snapshots ------------------------------------------------------------------------------------------------------
+
+Result<void> Engine::StartSnapshot(SnapshotRequest request, SnapshotCallback done) {
+  if (snapshot_.has_value()) return Error{ErrorCode::kBusy, "a snapshot is being made already"};
+  ActiveSnapshot active;
+  active.wanted_offset = request.fresh ? log_->AppendedOffset() : 0;
+  active.request = std::move(request);
+  active.done = std::move(done);
+  snapshot_ = std::move(active);
+  snapshot_cancelled_ = false;
+  snapshot_keys_done_ = snapshot_keys_total_ = snapshot_raw_ = snapshot_stored_ = 0;
+  TickSnapshot();
+  return {};
+}
+
+SnapshotProgress Engine::CurrentSnapshotProgress() const {
+  SnapshotProgress progress{};
+  progress.keys_done = snapshot_keys_done_.load(std::memory_order_relaxed);
+  progress.keys_total = snapshot_keys_total_.load(std::memory_order_relaxed);
+  progress.raw_bytes = snapshot_raw_.load(std::memory_order_relaxed);
+  progress.stored_bytes = snapshot_stored_.load(std::memory_order_relaxed);
+  return progress;
+}
+
+// Waits until a checkpoint covers what the snapshot must hold, then starts writing from a view taken between merges.
+void Engine::TickSnapshot() {
+  if (snapshot_->started) return;
+  if (store_->CheckpointPosition().offset < snapshot_->wanted_offset) {
+    checkpoint_requested_ = true;
+    return;
+  }
+  if (checkpoint_job_ != nullptr && checkpoint_started_) return;  // a merge is under way; it ends soon
+  // Pinned before the view is opened: nobody can trim what the view's position needs in between.
+  std::shared_ptr<Log::Pin> pin = log_->PinFrom(store_->CheckpointPosition().offset);
+  Result<std::unique_ptr<StoreView>> view = store_->OpenView();
+  if (!view.ok()) {
+    if (view.error().code == ErrorCode::kBusy) return;
+    SnapshotCallback done = std::move(snapshot_->done);
+    snapshot_.reset();
+    done(view.error());
+    return;
+  }
+  snapshot_->started = true;
+  RunSnapshot(std::move(view).value(), std::move(pin));
+}
+
+void Engine::RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::Pin> pin) {
+  SnapshotHeader header;
+  header.position = view->position();
+  header.created_ms = options_.clock->WallMs();
+  header.databases = static_cast<uint32_t>(options_.databases);
+  header.node_id = snapshot_->request.node_id;
+  log_->lineage().AppendTo(header.lineage_table);
+  for (int db = 0; db < options_.databases; ++db) header.key_count += view->KeyCount(db);
+  threads_->snapshot.Run([this, request = snapshot_->request, header = std::move(header), view = std::move(view),
+                          pin = std::move(pin)]() mutable {
+    auto write = [&]() -> Result<SnapshotResult> {
+      RETURN_IF_ERROR(options_.fs->CreateDirectory(request.directory));
+      SnapshotResult made;
+      made.position = header.position;
+      made.pin = pin;
+      made.path = JoinPath(request.directory, SnapshotFileName(header.position.offset, header.created_ms));
+      ASSIGN_OR_RETURN(made.footer, WriteSnapshot(*options_.fs, made.path, std::move(header), *view, request.write,
+                                                  snapshot_cancelled_, [this](const SnapshotProgress& progress) {
+                                                    snapshot_keys_done_ = progress.keys_done;
+                                                    snapshot_keys_total_ = progress.keys_total;
+                                                    snapshot_raw_ = progress.raw_bytes;
+                                                    snapshot_stored_ = progress.stored_bytes;
+                                                  }));
+      return made;
+    };
+    auto result = std::make_shared<Result<SnapshotResult>>(write());
+    view.reset();  // on this thread, before anybody waits for it
+    Complete([this, result] {
+      SnapshotCallback done = std::move(snapshot_->done);
+      snapshot_.reset();
+      done(std::move(*result));
+    });
+  });
+}
+
+// ---- files: spare segment, retention, disk space --------------------------------------------------------------------
+
+void Engine::TickFiles() {
+  if (files_job_running_) return;
+  files_job_running_ = true;
+  next_files_job_ms_ = now_monotonic_ms_ + kFilesJobPeriodMs;
+  threads_->files.Run([this, checkpoint = store_->CheckpointPosition().offset, backlog = options_.backlog_bytes] {
+    if (!stopping_) CheckFiles(checkpoint, backlog);
+  });
+}
+
+// On the files thread.
+void Engine::CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes) {
+  std::optional<std::string> refusal;
+  Result<SpaceInfo> space = options_.fs->Space(options_.generation_path);
+  if (!space.ok()) {
+    refusal = "The disk's free space cannot be read, writes are refused until it can: " + space.error().message;
+  } else {
+    const uint64_t mark = std::min(options_.space_reserve_bytes, space->total_bytes / 20);
+    if (space->free_bytes < mark) {
+      refusal = fmt::format(
+          "The disk of {} has {} free, less than the {} kept in reserve: writes are refused until "
+          "space is freed (reads, DEL and CONFIG go on)",
+          options_.generation_path, Megabytes(space->free_bytes), Megabytes(mark));
+    }
+    KeepBallast(space->free_bytes, mark);
+  }
+  if (Result<void> trimmed = log_->Trim(checkpoint_offset, backlog_bytes); !trimmed.ok()) {
+    diag::Warning("Old log segments could not be removed: {}", trimmed.error().message);
+  }
+  if (!log_->SpareReady()) {
+    if (Result<void> prepared = log_->PrepareSpare(); !prepared.ok()) {
+      diag::Warning("The next log segment could not be prepared: {}", prepared.error().message);
+      if (!refusal.has_value()) {
+        refusal =
+            "The next log segment cannot be prepared, writes are refused until it can: " + prepared.error().message;
+      }
+    }
+  }
+  Complete([this, refusal = std::move(refusal)]() mutable {
+    files_job_running_ = false;
+    if (refusal.has_value() && !space_refusal_.has_value()) diag::Warning("{}", *refusal);
+    if (!refusal.has_value() && space_refusal_.has_value()) diag::Notice("There is space again: writes are accepted");
+    space_refusal_ = std::move(refusal);
+    UpdateRefusal();
+  });
+}
+
+// The ballast is space that a checkpoint may have when the disk is full: it frees more than it takes in the end.
+void Engine::KeepBallast(uint64_t free_bytes, uint64_t mark_bytes) {
+  const uint64_t size = std::min(kBallastBytesMax, mark_bytes / 5);
+  if (size == 0 || free_bytes < mark_bytes + 2 * size) return;
+  const std::string path = JoinPath(options_.generation_path, "ballast");
+  if (Result<bool> exists = options_.fs->Exists(path); !exists.ok() || *exists) return;
+  auto make = [&]() -> Result<void> {
+    const std::string temporary = path + ".tmp";
+    ASSIGN_OR_RETURN(auto file, options_.fs->Open(temporary, {.mode = OpenMode::kCreateOrReplace}));
+    const std::string zeros(1 << 20, '\0');
+    for (uint64_t done = 0; done < size && !stopping_; done += zeros.size()) {
+      RETURN_IF_ERROR(file->WriteAt(done, zeros));
+    }
+    RETURN_IF_ERROR(file->Sync());
+    return options_.fs->Rename(temporary, path);
+  };
+  if (Result<void> made = make(); !made.ok()) diag::Verbose("No ballast file yet: {}", made.error().message);
+}
+
+}  // namespace holdfast::wal
