@@ -23,7 +23,12 @@ fi
 
 # A release tarball has no git; then whatever lies in the modules counts.
 if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
-  list() { git ls-files -z -- '*.h' '*.cpp'; }
+  # A file just deleted is still listed until the next commit.
+  list() {
+    git ls-files -z -- '*.h' '*.cpp' | while IFS= read -r -d '' file; do
+      if [[ -e $file ]]; then printf '%s\0' "$file"; fi
+    done
+  }
 else
   list() { find storage wal replication net cli tests fuzz benchmarks \( -name '*.h' -o -name '*.cpp' \) -print0; }
 fi
