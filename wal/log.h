@@ -26,7 +26,7 @@
 #include "storage/base/hash.h"
 #include "storage/base/result.h"
 #include "storage/effects/effect_sink.h"
-#include "storage/store.h"
+#include "storage/stream_position.h"
 #include "wal/frame.h"
 #include "wal/lineage.h"
 
@@ -47,8 +47,11 @@ struct LogOptions {
 struct LogState {
   StreamPosition end;  // digest, db, time at the end
   Lineage lineage;
+  std::string role;        // payload of the newest role frame, "" none yet
+  std::string membership;  // payload of the newest membership frame
   uint64_t next_sequence = 1;
-  uint64_t chain = 0;
+  uint64_t chain = 0;         // checksum of the last frame's header; 0 at the start of a new log
+  uint64_t previous_end = 0;  // file position where the segment before ends; 0 at the start of a new log
 };
 
 // One durable frame, shared by all who send it. `bytes` is the payload.
@@ -58,35 +61,53 @@ struct SharedFrame {
 };
 
 struct LogStats {
-  uint64_t segments, file_bytes, first_offset, syncs, sync_us_total, sync_us_max, batches, appended_bytes;
+  uint64_t segments = 0;
+  uint64_t file_bytes = 0;     // of all segments, the spare included
+  uint64_t first_offset = 0;   // oldest stream offset still there
+  uint64_t batches = 0;        // WriteBatch calls that succeeded
+  uint64_t syncs = 0;          // durable writes
+  uint64_t sync_us_total = 0;  // time spent in WriteBatch
+  uint64_t sync_us_max = 0;
+  uint64_t appended_bytes = 0;  // stream bytes since the start of the process
 };
 
 class Log : public EffectSink {
  public:
-  // Starts appending after `state` in a new segment. Recovery (wal/recovery.h) made the state.
+  // Starts appending after `state` in a new segment, which is durable when this returns. Recovery (wal/recovery.h) made
+  // the state; for a new log, or one that begins after a snapshot, the caller fills it in (`lineage` included).
+  // Creates the directory if it is missing. kCorruption if segments before the state's are damaged.
   static Result<std::unique_ptr<Log>> Open(LogOptions options, LogState state);
 
   // ---- appending (executor) ----
   [[nodiscard]] uint64_t AppendedOffset() const override = 0;
   [[nodiscard]] int SelectedDb() const override = 0;
   uint64_t AppendUnit(std::string_view stream_bytes, int db_after, int64_t now_ms) override = 0;
-  // A frame from a peer, verbatim history. kCorruption if it does not continue our end exactly (offset, digest, db).
+  // A frame from a peer, verbatim history. kCorruption if it does not continue our end exactly (offset, digest, db,
+  // parts); kLimit if its unit grows beyond max_unit_bytes. Nothing is appended then.
   virtual Result<void> AppendFrame(const HistoryFrame& frame) = 0;
-  // A control frame at the current end, e.g. kLineage with a Lineage as payload.
+  // Parts of a unit were appended whose end will not come (the peer is gone): the appended end goes back to the last
+  // unit end. What was written of it is cut off by starting a new segment with the next batch.
+  virtual void AbandonUnit() = 0;
+  [[nodiscard]] virtual bool InsideUnit() const = 0;
+  // A control frame at the current end, between units. kLineage takes a serialized Lineage, which becomes lineage();
+  // kRole and kMembership at most kStickyPayloadMax bytes, kept beyond the segment's life.
   virtual void AppendControl(FrameKind kind, std::string_view payload, int64_t now_ms) = 0;
   // New id from the current end on (promotion): pushes to lineage() and appends the lineage frame.
   virtual void StartLineage(std::string id, int64_t now_ms) = 0;
   [[nodiscard]] virtual const Lineage& lineage() const = 0;
-  // The position at the appended end (what FreezeActive wants, at a unit end).
-  [[nodiscard]] virtual StreamPosition EndPosition() const = 0;
+  // Payloads of the newest role and membership frames, "" if there was none.
+  [[nodiscard]] virtual const std::string& role() const = 0;
+  [[nodiscard]] virtual const std::string& membership() const = 0;
+  // The position at the appended end (what FreezeActive wants, at a unit end). Digests what was not digested yet.
+  [[nodiscard]] virtual StreamPosition EndPosition() = 0;
 
   // ---- group commit ----
   [[nodiscard]] virtual bool HasPending() const = 0;      // executor
   [[nodiscard]] virtual size_t PendingBytes() const = 0;  // executor
   [[nodiscard]] virtual bool InFlight() const = 0;        // executor
-  virtual void Seal() = 0;                                // executor; CHECKs HasPending && !InFlight
-  virtual Result<void> WriteBatch() = 0;                  // one thread at a time
-  virtual void FinishBatch() = 0;                         // executor, after WriteBatch returned ok
+  virtual void Seal() = 0;  // executor; CHECKs HasPending && !InFlight (a failed batch stays in flight for ever)
+  virtual Result<void> WriteBatch() = 0;  // one thread at a time
+  virtual void FinishBatch() = 0;         // executor, after WriteBatch returned ok
   // Offset up to which whole units are on disk. Readable from any thread.
   [[nodiscard]] virtual uint64_t DurableOffset() const = 0;
   // For idle moments (10 ms without appends) and clean stop: appends a durable mark if the newest frames are not yet
@@ -121,13 +142,17 @@ class Log : public EffectSink {
 class LogCursor {
  public:
   virtual ~LogCursor() = default;
-  // The frame that contains `offset` comes first if offset is inside a frame (its payload cut to start there,
-  // digest still that of its end); kNotFound if the log no longer holds it, kOutOfRange beyond the durable end.
+  // Next() then gives what comes after `offset`, the control frames that stand exactly at `offset` included (a peer may
+  // have seen them already). If `offset` is inside a frame, the frame's payload is cut to start there, its digest is
+  // still that of its end, and its selected_db is kSelectedDbUnknown. `offset` should be a unit end.
+  // kNotFound if the log no longer holds it, kOutOfRange beyond the durable end.
   virtual Result<void> Seek(uint64_t offset) = 0;
-  // The next durable frame, or nullptr if there is none yet.
+  // The next durable frame, or nullptr if there is none yet. Only frames of whole units are given. kNotFound if the
+  // segment was trimmed meanwhile.
   virtual Result<std::shared_ptr<const SharedFrame>> Next() = 0;
   [[nodiscard]] virtual uint64_t NextOffset() const = 0;
 };
+// The cursor must not outlive the log. While a cursor exists, durable frames are kept in the ring.
 std::unique_ptr<LogCursor> OpenCursor(Log& log);
 
 }  // namespace holdfast::wal

@@ -1,0 +1,78 @@
+#include "wal/segment_reader.h"
+
+#include <algorithm>
+
+namespace holdfast::wal {
+namespace {
+
+constexpr uint64_t RoundDown(uint64_t position) { return position / kDirectAlignment * kDirectAlignment; }
+constexpr uint64_t RoundUp(uint64_t position) { return RoundDown(position + kDirectAlignment - 1); }
+
+}  // namespace
+
+Result<std::unique_ptr<SegmentReader>> SegmentReader::Open(FileSystem& fs, std::string path, bool past_cache,
+                                                           size_t window) {
+  ASSIGN_OR_RETURN(std::unique_ptr<File> file, fs.Open(path, {.mode = OpenMode::kRead, .direct_sync = past_cache}));
+  if (past_cache) file->DropCache();
+  std::unique_ptr<SegmentReader> reader(new SegmentReader(std::move(file), std::move(path), window));
+  ASSIGN_OR_RETURN(reader->file_size_, reader->file_->Size());
+  ASSIGN_OR_RETURN(const std::string_view block, reader->Bytes(0, kSegmentHeaderSize));
+  Result<ParsedSegmentHeader> parsed = ParseSegmentHeader(block);
+  if (!parsed.ok()) return parsed.error().WithContext(reader->path_ + " at byte 0");
+  reader->parsed_ = std::move(parsed).value();
+  return reader;
+}
+
+Result<std::string_view> SegmentReader::Bytes(uint64_t position, size_t size) {
+  const uint64_t buffer_end = buffer_start_ + buffer_.size();
+  if (position < buffer_start_ || position + size > buffer_end || buffer_.size() == 0) {
+    const uint64_t start = RoundDown(position);
+    const uint64_t wanted = RoundUp(position + std::max<uint64_t>(size, window_)) - start;
+    buffer_.Clear();
+    buffer_.Resize(static_cast<size_t>(wanted));
+    Result<size_t> got = file_->ReadAt(start, buffer_.data(), buffer_.size());
+    if (!got.ok()) {
+      buffer_.Clear();
+      return got.error().WithContext(path_ + " at byte " + std::to_string(start));
+    }
+    buffer_start_ = start;
+    buffer_.Resize(*got);
+  }
+  const uint64_t skip = position - buffer_start_;
+  if (skip >= buffer_.size()) return std::string_view();
+  return buffer_.view().substr(static_cast<size_t>(skip), size);
+}
+
+Result<ParsedFrame> SegmentReader::WholeFrameAt(uint64_t position, uint64_t limit) {
+  if (position >= limit) return Error{ErrorCode::kCorruption, "the segment ends"};
+  const size_t header_size = static_cast<size_t>(std::min<uint64_t>(kFrameHeaderSize, limit - position));
+  ASSIGN_OR_RETURN(const std::string_view header_bytes, Bytes(position, header_size));
+  ASSIGN_OR_RETURN(const ParsedFrame header, ParseFrameHeader(header_bytes));
+  if (header.local.incarnation != parsed_.header.incarnation) {
+    return Error{ErrorCode::kCorruption, "the frame belongs to another life of the file"};
+  }
+  const size_t size = static_cast<size_t>(std::min<uint64_t>(header.size_on_disk, limit - position));
+  ASSIGN_OR_RETURN(const std::string_view bytes, Bytes(position, size));
+  return ParseFrame(bytes);
+}
+
+Result<SegmentReader::Placed> SegmentReader::FrameAt(uint64_t from, uint64_t limit, uint64_t* bad) {
+  *bad = from;
+  Result<ParsedFrame> frame = WholeFrameAt(from, limit);
+  if (frame.ok()) return Placed{from, std::move(frame).value()};
+  if (frame.error().code != ErrorCode::kCorruption) return std::move(frame).error();
+  const uint64_t next_block = RoundUp(from);
+  if (next_block == from || next_block >= limit) return std::move(frame).error();
+  ASSIGN_OR_RETURN(const std::string_view padding, Bytes(from, static_cast<size_t>(next_block - from)));
+  if (padding.find_first_not_of('\0') != std::string_view::npos) return std::move(frame).error();
+  Result<ParsedFrame> padded = WholeFrameAt(next_block, limit);
+  if (padded.ok()) return Placed{next_block, std::move(padded).value()};
+  return std::move(padded).error();
+}
+
+void SegmentReader::Forget() {
+  buffer_.Clear();
+  file_->DropCache();
+}
+
+}  // namespace holdfast::wal
