@@ -131,6 +131,12 @@ void RowKey::AppendFolding(std::string_view bytes) {
   size_ = kRowKeyMax;
 }
 
+void RowKey::AppendAsIs(std::string_view bytes) {
+  CHECK(size_ + bytes.size() <= kRowKeyMax);
+  if (!bytes.empty()) std::memcpy(bytes_.data() + size_, bytes.data(), bytes.size());
+  size_ += bytes.size();
+}
+
 void MakeKeyRowKey(RowKey& to, KeyspaceId keyspace, uint64_t hash, std::string_view key) {
   to.Clear();
   to.AppendByte(static_cast<uint8_t>(RowClass::kKey));

@@ -103,6 +103,8 @@ class RowKey {
   void AppendBig64(uint64_t value);
   // The variable part, folded if the whole does not stay below kRowKeyMax. Last part of a key.
   void AppendFolding(std::string_view bytes);
+  // A variable part that was folded before.
+  void AppendAsIs(std::string_view bytes);
 
  private:
   size_t size_ = 0;

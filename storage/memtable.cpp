@@ -1,0 +1,329 @@
+#include "storage/memtable.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <new>
+
+#include "storage/base/check.h"
+#include "storage/base/coding.h"
+
+namespace holdfast {
+namespace {
+
+constexpr size_t kTableCapacityMin = 8;
+constexpr size_t kChunkBytes = 256 * 1024;
+constexpr size_t kBigRow = 16 * 1024;     // rows from this size on are allocated one by one
+constexpr uint64_t kTableRowCost = 32;    // slots of a table at its usual load
+constexpr uint64_t kOrderedRowCost = 48;  // a node of the ordered set
+constexpr uint64_t kTableCost = 256;      // an empty table and its place in the map
+
+// The most rows a table of this capacity may hold: 11/16, where runs of displaced rows are still short.
+size_t RowsMax(size_t capacity) { return capacity / 16 * 11 + capacity % 16 / 2; }
+
+template <typename T>
+T* Allocated(T* pointer) {
+  if (pointer == nullptr) throw std::bad_alloc();
+  return pointer;
+}
+
+}  // namespace
+
+// ---- RowTable -------------------------------------------------------------------------------------------------------
+
+RowTable::RowTable(size_t expected_rows) {
+  size_t capacity = kTableCapacityMin;
+  while (RowsMax(capacity) < expected_rows) capacity *= 2;
+  Allocate(capacity, capacity == kTableCapacityMin ? 4 : 64);
+}
+
+RowTable::~RowTable() { std::free(slots_); }
+
+void RowTable::Allocate(size_t capacity, size_t tail) {
+  capacity_ = capacity;
+  shift_ = 64 - std::countr_zero(capacity);
+  slot_count_ = capacity + tail;
+  slots_ = Allocated(static_cast<Slot*>(std::calloc(slot_count_, sizeof(Slot))));
+}
+
+RowTable::Slot* RowTable::Find(uint64_t hash, std::string_view key) const {
+  for (size_t i = Home(hash); i < slot_count_; ++i) {
+    Slot& slot = slots_[i];
+    if (slot.row == nullptr || slot.hash > hash) return nullptr;
+    if (slot.hash == hash && slot.row->key() == key) return &slot;
+  }
+  return nullptr;
+}
+
+void RowTable::Grow() {
+  Slot* old = slots_;
+  const size_t old_count = slot_count_;
+  Allocate(capacity_ * 2, 64);
+  size_t next = 0;  // first slot behind the last row placed
+  for (size_t i = 0; i < old_count; ++i) {
+    if (old[i].row == nullptr) continue;
+    next = std::max(next, Home(old[i].hash));
+    if (next >= slot_count_) {
+      const size_t more = slot_count_ / 2;
+      slots_ = Allocated(static_cast<Slot*>(std::realloc(slots_, (slot_count_ + more) * sizeof(Slot))));
+      std::memset(static_cast<void*>(slots_ + slot_count_), 0, more * sizeof(Slot));
+      slot_count_ += more;
+    }
+    slots_[next++] = old[i];
+  }
+  std::free(old);
+}
+
+void RowTable::Insert(uint64_t hash, Row* row) {
+  if (count_ >= RowsMax(capacity_)) Grow();
+  size_t at = Home(hash);
+  while (at < slot_count_ && slots_[at].row != nullptr &&
+         (slots_[at].hash < hash || (slots_[at].hash == hash && slots_[at].row->key() < row->key()))) {
+    ++at;
+  }
+  size_t free = at;
+  while (free < slot_count_ && slots_[free].row != nullptr) ++free;
+  if (free == slot_count_) {  // the tail is full: many rows with the highest hashes
+    const size_t more = std::max<size_t>(64, slot_count_ / 2);
+    slots_ = Allocated(static_cast<Slot*>(std::realloc(slots_, (slot_count_ + more) * sizeof(Slot))));
+    std::memset(static_cast<void*>(slots_ + slot_count_), 0, more * sizeof(Slot));
+    slot_count_ += more;
+  }
+  std::memmove(static_cast<void*>(slots_ + at + 1), slots_ + at, (free - at) * sizeof(Slot));
+  slots_[at] = Slot{hash, row};
+  ++count_;
+}
+
+size_t RowTable::LowerBound(uint64_t hash, std::string_view key) const {
+  for (size_t i = Home(hash); i < slot_count_; ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.row == nullptr) continue;
+    if (slot.hash > hash || (slot.hash == hash && slot.row->key() >= key)) return i;
+  }
+  return slot_count_;
+}
+
+// ---- rows -----------------------------------------------------------------------------------------------------------
+
+Memtable::~Memtable() {
+  for (Row* row : big_rows_) std::free(row);
+}
+
+Row* Memtable::NewRow(std::string_view key, size_t value_size, size_t value_capacity, uint64_t writer_offset) {
+  CHECK(value_capacity <= std::numeric_limits<uint32_t>::max());
+  CHECK(key.size() <= kRowKeyMax);
+  const size_t size = (sizeof(Row) + key.size() + value_capacity + 7) & ~size_t{7};
+  char* place;
+  if (size >= kBigRow) {
+    place = Allocated(static_cast<char*>(std::malloc(size)));
+    big_rows_.insert(reinterpret_cast<Row*>(place));
+  } else {
+    if (size > chunk_left_) {
+      chunks_.emplace_back(new char[kChunkBytes]);
+      chunk_at_ = chunks_.back().get();
+      chunk_left_ = kChunkBytes;
+    }
+    place = chunk_at_;
+    chunk_at_ += size;
+    chunk_left_ -= size;
+  }
+  bytes_ += size;
+  Row* row = new (place) Row{writer_offset, static_cast<uint32_t>(value_size), static_cast<uint32_t>(value_capacity),
+                             static_cast<uint16_t>(key.size()), false};
+  if (!key.empty()) std::memcpy(place + sizeof(Row), key.data(), key.size());
+  return row;
+}
+
+void Memtable::FreeRow(Row* row) {
+  const size_t size = (sizeof(Row) + row->key_size + row->value_capacity + 7) & ~size_t{7};
+  if (size < kBigRow) return;  // goes with the arena
+  bytes_ -= size;
+  big_rows_.erase(row);
+  std::free(row);
+}
+
+// The row with room for the new value: itself, or a new one. The old one must be replaced wherever it is referenced,
+// and then freed. Values that grow again and again (APPEND) get room in reserve.
+Row* Memtable::Resized(Row* row, size_t value_size, uint64_t writer_offset) {
+  // A big value that became small gives its memory back.
+  const bool wasteful = row->value_capacity >= kBigRow && value_size < row->value_capacity / 4;
+  if (value_size <= row->value_capacity && !wasteful) {
+    row->value_size = static_cast<uint32_t>(value_size);
+    row->writer_offset = writer_offset;
+    row->tombstone = false;
+    return row;
+  }
+  const size_t reserve = wasteful || value_size >= (1u << 20) ? 0 : value_size / 4;
+  return NewRow(row->key(), value_size, value_size + reserve, writer_offset);
+}
+
+RowTable* Memtable::FindKeyTable(KeyspaceId keyspace) const {
+  auto found = key_tables_.find(keyspace);
+  return found == key_tables_.end() ? nullptr : found->second.get();
+}
+
+RowTable* Memtable::KeyTable(KeyspaceId keyspace, size_t expected_rows) {
+  std::unique_ptr<RowTable>& table = key_tables_[keyspace];
+  if (table == nullptr) {
+    table = std::make_unique<RowTable>(expected_rows);
+    bytes_ += kTableCost;
+  }
+  return table.get();
+}
+
+RowTable* Memtable::FindMemberTable(CollectionId collection) const {
+  auto found = member_tables_.find(collection);
+  return found == member_tables_.end() ? nullptr : found->second.get();
+}
+
+RowTable* Memtable::MemberTable(CollectionId collection) {
+  std::unique_ptr<RowTable>& table = member_tables_[collection];
+  if (table == nullptr) {
+    table = std::make_unique<RowTable>();
+    bytes_ += kTableCost;
+  }
+  return table.get();
+}
+
+char* Memtable::Put(RowTable& table, uint64_t hash, std::string_view key, size_t value_size, uint64_t writer_offset) {
+  RowTable::Slot* slot = table.Find(hash, key);
+  if (slot == nullptr) {
+    Row* row = NewRow(key, value_size, value_size, writer_offset);
+    table.Insert(hash, row);
+    bytes_ += kTableRowCost;
+    ++rows_;
+    return row->value_data();
+  }
+  Row* old = slot->row;
+  Row* row = Resized(old, value_size, writer_offset);
+  if (row != old) {
+    slot->row = row;
+    FreeRow(old);
+  }
+  return row->value_data();
+}
+
+void Memtable::Erase(RowTable& table, uint64_t hash, std::string_view key, uint64_t writer_offset) {
+  Put(table, hash, key, 0, writer_offset);
+  table.Find(hash, key)->row->tombstone = true;
+}
+
+const Row* Memtable::FindOrdered(std::string_view row_key) const {
+  auto found = ordered_.find(row_key);
+  return found == ordered_.end() ? nullptr : *found;
+}
+
+char* Memtable::PutOrdered(std::string_view row_key, size_t value_size, uint64_t writer_offset) {
+  auto place = ordered_.lower_bound(row_key);
+  if (place == ordered_.end() || (*place)->key() != row_key) {
+    Row* row = NewRow(row_key, value_size, value_size, writer_offset);
+    ordered_.insert(place, row);
+    bytes_ += kOrderedRowCost;
+    ++rows_;
+    return row->value_data();
+  }
+  Row* old = *place;
+  Row* row = Resized(old, value_size, writer_offset);
+  if (row != old) {
+    auto next = ordered_.erase(place);
+    ordered_.insert(next, row);
+    FreeRow(old);
+  }
+  return row->value_data();
+}
+
+void Memtable::EraseOrdered(std::string_view row_key, uint64_t writer_offset) {
+  char* value = PutOrdered(row_key, 0, writer_offset);
+  Row* row = reinterpret_cast<Row*>(value - row_key.size()) - 1;
+  row->tombstone = true;
+}
+
+// ---- in order -------------------------------------------------------------------------------------------------------
+
+Result<void> Memtable::VisitKeys(const Visitor& visit) const {
+  std::vector<KeyspaceId> keyspaces;
+  keyspaces.reserve(key_tables_.size());
+  for (const auto& [id, table] : key_tables_) keyspaces.push_back(id);
+  std::sort(keyspaces.begin(), keyspaces.end());
+  for (const KeyspaceId keyspace : keyspaces) {
+    const RowTable& table = *key_tables_.at(keyspace);
+    for (size_t i = 0; i < table.slot_count(); ++i) {
+      const RowTable::Slot& slot = table.slot(i);
+      if (slot.row == nullptr) continue;
+      RowKey row_key;
+      row_key.AppendByte(static_cast<uint8_t>(RowClass::kKey));
+      row_key.AppendBig32(keyspace);
+      row_key.AppendBig64(slot.hash);
+      row_key.AppendAsIs(slot.row->key());
+      RETURN_IF_ERROR(visit(row_key, *slot.row));
+    }
+  }
+  return {};
+}
+
+Result<void> Memtable::VisitMembers(CollectionId collection, const Visitor& visit) const {
+  const RowTable& table = *member_tables_.at(collection);
+  for (size_t i = 0; i < table.slot_count(); ++i) {
+    const RowTable::Slot& slot = table.slot(i);
+    if (slot.row == nullptr) continue;
+    RowKey row_key;
+    row_key.AppendByte(static_cast<uint8_t>(RowClass::kCollection));
+    row_key.AppendBig64(collection);
+    row_key.AppendByte(static_cast<uint8_t>(CollectionKind::kMember));
+    row_key.AppendBig64(slot.hash);
+    row_key.AppendAsIs(slot.row->key());
+    RETURN_IF_ERROR(visit(row_key, *slot.row));
+  }
+  return {};
+}
+
+Result<void> Memtable::VisitCollections(OrderedRows::const_iterator& ordered, const Visitor& visit) const {
+  std::vector<CollectionId> collections;
+  collections.reserve(member_tables_.size());
+  for (const auto& [id, table] : member_tables_) {
+    if (!dead_collections_.contains(id)) collections.push_back(id);
+  }
+  std::sort(collections.begin(), collections.end());
+  const char end_of_class = static_cast<char>(RowClass::kExpiry);
+  // Ordered rows below `bound`; those of dead collections are skipped.
+  CollectionId last_id = 0;
+  bool last_dead = dead_collections_.contains(0);
+  auto visit_below = [&](std::string_view bound) -> Result<void> {
+    for (; ordered != ordered_.end() && (*ordered)->key() < bound; ++ordered) {
+      const auto id = LoadBig<uint64_t>((*ordered)->key().data() + 1);
+      if (id != last_id) {
+        last_id = id;
+        last_dead = dead_collections_.contains(id);
+      }
+      if (!last_dead) RETURN_IF_ERROR(visit((*ordered)->key(), **ordered));
+    }
+    return {};
+  };
+  for (const CollectionId collection : collections) {
+    RowKey members;
+    MakeCollectionRowKey(members, collection, CollectionKind::kMember, {});
+    RETURN_IF_ERROR(visit_below(members));
+    RETURN_IF_ERROR(VisitMembers(collection, visit));
+  }
+  return visit_below(std::string_view(&end_of_class, 1));
+}
+
+Result<void> Memtable::VisitInOrder(const Visitor& visit) const {
+  RETURN_IF_ERROR(VisitKeys(visit));
+  auto ordered = ordered_.begin();
+  RETURN_IF_ERROR(VisitCollections(ordered, visit));
+  for (; ordered != ordered_.end(); ++ordered) RETURN_IF_ERROR(visit((*ordered)->key(), **ordered));
+  // Dead rows: those of keyspaces are shorter, so bytes decide the order.
+  std::vector<std::string> dead;
+  dead.reserve(dead_collections_.size() + dead_keyspaces_.size());
+  for (const CollectionId id : dead_collections_) dead.push_back(DeadCollectionRowKey(id));
+  for (const KeyspaceId id : dead_keyspaces_) dead.push_back(DeadKeyspaceRowKey(id));
+  std::sort(dead.begin(), dead.end());
+  const Row no_value{0, 0, 0, 0, false};
+  for (const std::string& row_key : dead) RETURN_IF_ERROR(visit(row_key, no_value));
+  return {};
+}
+
+}  // namespace holdfast

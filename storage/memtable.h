@@ -1,0 +1,151 @@
+// Rows in memory: the active and the frozen layer of the store.
+//
+// Key rows lie in one table a keyspace, member rows (hash fields, set members) in one table a collection; all other
+// rows (byte-ordered: score index, list items, chunks, expiry rows ...) in one ordered set of whole row keys.
+//
+// RowTable is open addressing without wrap-around whose slots stay sorted by (hash, key): the home slot is the hash's
+// high bits, and an insertion shifts the few slots behind it. So a lookup is one or two cache lines, and walking the
+// slots is walking in hash order: cursor ranges and the freeze need no sort. Rows are never removed, deletions are
+// tombstones. Crafted collisions cost time, not correctness.
+//
+// A row is one allocation (header, key, value), overwritten in place when the new value fits. Small rows come from an
+// arena that is freed as a whole.
+//
+// Threads: written by the executor while active. Once frozen it is immutable and may be read by any thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "storage/base/result.h"
+#include "storage/row.h"
+
+namespace holdfast {
+
+// Header of a row; key and value bytes follow it.
+struct Row {
+  uint64_t writer_offset;
+  uint32_t value_size;
+  uint32_t value_capacity;
+  uint16_t key_size;
+  bool tombstone;
+
+  [[nodiscard]] std::string_view key() const { return {reinterpret_cast<const char*>(this + 1), key_size}; }
+  [[nodiscard]] std::string_view value() const {
+    return {reinterpret_cast<const char*>(this + 1) + key_size, value_size};
+  }
+  [[nodiscard]] char* value_data() { return reinterpret_cast<char*>(this + 1) + key_size; }
+};
+
+class RowTable {
+ public:
+  struct Slot {
+    uint64_t hash;
+    Row* row;  // null: empty
+  };
+
+  RowTable() : RowTable(0) {}
+  explicit RowTable(size_t expected_rows);
+  ~RowTable();
+  RowTable(const RowTable&) = delete;
+  RowTable& operator=(const RowTable&) = delete;
+
+  // The slot of the row, null if it is not here. Valid until the next Insert.
+  [[nodiscard]] Slot* Find(uint64_t hash, std::string_view key) const;
+  // The row must not be here yet.
+  void Insert(uint64_t hash, Row* row);
+  [[nodiscard]] size_t size() const { return count_; }
+
+  // Slots in order: positions 0..slot_count(), empty ones included.
+  [[nodiscard]] const Slot& slot(size_t position) const { return slots_[position]; }
+  [[nodiscard]] size_t slot_count() const { return slot_count_; }
+  // Position of the first row with (hash, key) >= the given; slot_count() if there is none.
+  [[nodiscard]] size_t LowerBound(uint64_t hash, std::string_view key) const;
+
+ private:
+  [[nodiscard]] size_t Home(uint64_t hash) const { return hash >> shift_; }
+  void Allocate(size_t capacity, size_t tail);
+  void Grow();
+
+  Slot* slots_ = nullptr;
+  size_t capacity_ = 0;    // power of two: home slots
+  size_t slot_count_ = 0;  // with the tail that displaced rows of the last homes spill into
+  size_t count_ = 0;
+  int shift_ = 0;
+};
+
+class Memtable {
+ public:
+  Memtable() = default;
+  ~Memtable();
+  Memtable(const Memtable&) = delete;
+  Memtable& operator=(const Memtable&) = delete;
+
+  // ---- hashed rows ----
+  // Null if nothing of it was written. The pointers live as long as the memtable.
+  [[nodiscard]] RowTable* FindKeyTable(KeyspaceId keyspace) const;
+  [[nodiscard]] RowTable* KeyTable(KeyspaceId keyspace, size_t expected_rows = 0);  // made when missing
+  [[nodiscard]] RowTable* FindMemberTable(CollectionId collection) const;
+  [[nodiscard]] RowTable* MemberTable(CollectionId collection);  // made when missing
+  // Makes the row's value `value_size` bytes long and returns where to write them.
+  char* Put(RowTable& table, uint64_t hash, std::string_view key, size_t value_size, uint64_t writer_offset);
+  void Erase(RowTable& table, uint64_t hash, std::string_view key, uint64_t writer_offset);
+
+  // ---- byte-ordered rows, by whole row key ----
+  [[nodiscard]] const Row* FindOrdered(std::string_view row_key) const;
+  char* PutOrdered(std::string_view row_key, size_t value_size, uint64_t writer_offset);
+  void EraseOrdered(std::string_view row_key, uint64_t writer_offset);
+  struct RowOrder {
+    using is_transparent = void;
+    bool operator()(const Row* a, const Row* b) const { return a->key() < b->key(); }
+    bool operator()(const Row* a, std::string_view b) const { return a->key() < b; }
+    bool operator()(std::string_view a, const Row* b) const { return a < b->key(); }
+  };
+  using OrderedRows = std::set<Row*, RowOrder>;
+  [[nodiscard]] const OrderedRows& ordered() const { return ordered_; }
+
+  // ---- what is to be collected ----
+  void AddDeadCollection(CollectionId collection) { dead_collections_.insert(collection); }
+  void AddDeadKeyspace(KeyspaceId keyspace) { dead_keyspaces_.insert(keyspace); }
+  [[nodiscard]] const std::unordered_set<CollectionId>& dead_collections() const { return dead_collections_; }
+  [[nodiscard]] const std::unordered_set<KeyspaceId>& dead_keyspaces() const { return dead_keyspaces_; }
+
+  // All rows in row-key order, then dead rows (empty values). Rows of dead collections are left out: nothing refers to
+  // them. Rows of dead keyspaces are not: they correct what LMDB holds before it is searched for collections.
+  using Visitor = std::function<Result<void>(std::string_view row_key, const Row& row)>;
+  Result<void> VisitInOrder(const Visitor& visit) const;
+
+  [[nodiscard]] uint64_t bytes() const { return bytes_; }
+  [[nodiscard]] uint64_t rows() const { return rows_; }
+  [[nodiscard]] bool empty() const { return rows_ == 0 && dead_collections_.empty() && dead_keyspaces_.empty(); }
+
+ private:
+  Row* NewRow(std::string_view key, size_t value_size, size_t value_capacity, uint64_t writer_offset);
+  void FreeRow(Row* row);
+  Row* Resized(Row* row, size_t value_size, uint64_t writer_offset);
+  Result<void> VisitKeys(const Visitor& visit) const;
+  Result<void> VisitCollections(OrderedRows::const_iterator& ordered, const Visitor& visit) const;
+  Result<void> VisitMembers(CollectionId collection, const Visitor& visit) const;
+
+  std::unordered_map<KeyspaceId, std::unique_ptr<RowTable>> key_tables_;
+  std::unordered_map<CollectionId, std::unique_ptr<RowTable>> member_tables_;
+  OrderedRows ordered_;
+  std::unordered_set<CollectionId> dead_collections_;
+  std::unordered_set<KeyspaceId> dead_keyspaces_;
+
+  std::vector<std::unique_ptr<char[]>> chunks_;
+  char* chunk_at_ = nullptr;
+  size_t chunk_left_ = 0;
+  std::unordered_set<Row*> big_rows_;  // allocated one by one
+  uint64_t bytes_ = 0;
+  uint64_t rows_ = 0;
+};
+
+}  // namespace holdfast
