@@ -1,7 +1,8 @@
 // Configuration: redis.conf-style directives from a file, from --name value arguments and from CONFIG SET.
 //
-// One table (net/config_table.cpp) names every directive: own ones, those of Redis with a meaning here, and those of Redis
-// without one (accepted with a log line). Unknown directives and bad values are errors with file, line and reason.
+// One table (net/config_table.cpp) names every directive: own ones, those of Redis with a meaning here, and those of
+// Redis without one (accepted with a log line). Unknown directives and bad values are errors with file, line and
+// reason.
 #pragma once
 
 #include <cstdint>
@@ -51,7 +52,7 @@ struct Settings {
   std::string logfile;
   std::string dir = ".";
   int databases = 16;
-  std::string enable_debug_command = "no";       // no, yes, local
+  std::string enable_debug_command = "no";  // no, yes, local
   std::string enable_protected_configs = "no";
   int64_t hz = 10;
   // security
@@ -102,15 +103,20 @@ struct Settings {
   int64_t slowlog_log_slower_than = 10000;
   int64_t slowlog_max_len = 128;
   int64_t latency_monitor_threshold = 0;
-  std::string notify_keyspace_events;
+  std::string notify_keyspace_events;  // canonical form of the flags, as CONFIG GET prints them
+  bool latency_tracking = true;
+  // (command, new name), lower case; an empty new name removes the command. Applied when the command table is made.
+  std::vector<std::pair<std::string, std::string>> renamed_commands;
+  // Values of directives that have no meaning here but are remembered for CONFIG GET and REWRITE.
+  std::map<std::string, std::string, std::less<>> ignored;
 };
 
 class Config {
  public:
   Config();
-  ~Config();
 
-  // Command line as redis-server takes it: [FILE] [--name value ...]; "-" reads standard input. Errors name file and line.
+  // Command line as redis-server takes it: [FILE] [--name value ...]; "-" reads standard input. Errors name file and
+  // line.
   Result<void> Load(const std::vector<std::string>& arguments, FileSystem& fs);
   // Warnings gathered while loading (meaningless directives, notable values), for the server log.
   [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
@@ -120,8 +126,12 @@ class Config {
   Settings& mutable_settings() { return settings_; }
   [[nodiscard]] const std::string& file_path() const { return file_path_; }
 
+  // The text behind --help.
+  [[nodiscard]] static std::string_view Usage();
+
   // CONFIG GET: (name, value) pairs whose name matches any of the glob patterns, as Redis prints them.
-  [[nodiscard]] std::vector<std::pair<std::string, std::string>> Get(const std::vector<std::string_view>& patterns) const;
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> Get(
+      const std::vector<std::string_view>& patterns) const;
   // CONFIG SET of several at once: all or none. The message is what follows "ERR ".
   Result<void> Set(const std::vector<std::pair<std::string_view, std::string_view>>& values);
   // Called after a successful Set with the changed names.
@@ -130,12 +140,17 @@ class Config {
   Result<void> Rewrite(FileSystem& fs);
 
  private:
-  struct Table;
+  Result<void> LoadText(std::string_view text, const std::string& source, FileSystem& fs, int depth);
+  Result<void> LoadLine(std::string_view line, const std::string& source, size_t number, FileSystem& fs, int depth);
+  Result<void> Include(const std::string& pattern, FileSystem& fs, int depth);
+  void GatherWarnings();
+
   Settings settings_;
   std::string file_path_;
   std::vector<std::string> warnings_;
   std::vector<std::function<void(const std::vector<std::string>&)>> listeners_;
-  std::unique_ptr<Table> table_;
+  // Directives given so far while loading, and where ("FILE, at line N").
+  std::map<std::string, std::string, std::less<>> given_;
 };
 
 }  // namespace holdfast::net

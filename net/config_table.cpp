@@ -1,0 +1,557 @@
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+
+#include "net/config_directives.h"
+#include "net/config_values.h"
+#include "storage/types/numbers.h"
+
+namespace holdfast::net {
+namespace directive {
+
+Error Bad(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
+
+Result<bool> ParseBool(std::string_view text) {
+  if (EqualsIgnoreCase(text, "yes")) return true;
+  if (EqualsIgnoreCase(text, "no")) return false;
+  return Bad("argument must be 'yes' or 'no'");
+}
+
+Result<int64_t> ParseNumber(std::string_view text, int64_t low, int64_t high) {
+  const std::optional<int64_t> value = ParseInteger(text);
+  if (!value) return Bad("argument couldn't be parsed into an integer");
+  if (*value < low || *value > high) {
+    return Bad(fmt::format("argument must be between {} and {} inclusive", low, high));
+  }
+  return *value;
+}
+
+Result<uint64_t> ParseBytes(std::string_view text, uint64_t low, uint64_t high) {
+  const std::optional<uint64_t> value = ParseMemory(text);
+  if (!value) return Bad("argument must be a memory value");
+  if (*value < low || *value > high) {
+    return Bad(fmt::format("argument must be between {} and {} inclusive", low, high));
+  }
+  return *value;
+}
+
+Result<std::string> ParseChoice(std::string_view text, std::span<const std::string_view> choices) {
+  std::string all;
+  for (const std::string_view choice : choices) {
+    if (EqualsIgnoreCase(text, choice)) return std::string(choice);
+    if (!all.empty()) all += ", ";
+    all += choice;
+  }
+  return Bad("argument(s) must be one of the following: " + all);
+}
+
+}  // namespace directive
+
+namespace {
+
+using directive::Bad;
+using Words = std::span<const std::string>;
+
+constexpr int64_t kIntMax = std::numeric_limits<int32_t>::max();
+constexpr int64_t kInt64Max = std::numeric_limits<int64_t>::max();
+
+std::vector<std::string> OneLine(std::string line) { return {std::move(line)}; }
+
+template <typename T>
+Directive Flag(std::string_view name, std::string_view alias, uint32_t flags, T Settings::*member) {
+  auto get = [member](const Settings& s) { return std::string(s.*member ? "yes" : "no"); };
+  return {name,
+          alias,
+          flags,
+          [member](Settings& s, Words words, bool) -> Result<void> {
+            ASSIGN_OR_RETURN(s.*member, directive::ParseBool(words[0]));
+            return {};
+          },
+          get,
+          [get](const Settings& s) { return OneLine(get(s)); }};
+}
+
+template <typename T>
+Directive Number(std::string_view name, std::string_view alias, uint32_t flags, T Settings::*member, int64_t low,
+                 int64_t high) {
+  auto get = [member](const Settings& s) { return fmt::format("{}", s.*member); };
+  return {name,
+          alias,
+          flags,
+          [member, low, high](Settings& s, Words words, bool) -> Result<void> {
+            ASSIGN_OR_RETURN(const int64_t value, directive::ParseNumber(words[0], low, high));
+            s.*member = static_cast<T>(value);
+            return {};
+          },
+          get,
+          [get](const Settings& s) { return OneLine(get(s)); }};
+}
+
+Directive Bytes(std::string_view name, uint32_t flags, uint64_t Settings::*member, uint64_t low, uint64_t high) {
+  return {name,
+          "",
+          flags,
+          [member, low, high](Settings& s, Words words, bool) -> Result<void> {
+            ASSIGN_OR_RETURN(s.*member, directive::ParseBytes(words[0], low, high));
+            return {};
+          },
+          [member](const Settings& s) { return fmt::format("{}", s.*member); },
+          [member](const Settings& s) { return OneLine(FormatMemory(s.*member)); }};
+}
+
+Directive Text(std::string_view name, std::string_view alias, uint32_t flags, std::string Settings::*member) {
+  return {name,
+          alias,
+          flags,
+          [member](Settings& s, Words words, bool) -> Result<void> {
+            s.*member = words[0];
+            return {};
+          },
+          [member](const Settings& s) { return s.*member; },
+          [member](const Settings& s) {
+            return (s.*member).empty() ? std::vector<std::string>{} : OneLine(QuoteWord(s.*member));
+          }};
+}
+
+template <size_t N>
+Directive Choice(std::string_view name, uint32_t flags, std::string Settings::*member,
+                 const std::array<std::string_view, N>& choices) {
+  return {name,
+          "",
+          flags,
+          [member, choices](Settings& s, Words words, bool) -> Result<void> {
+            ASSIGN_OR_RETURN(s.*member, directive::ParseChoice(words[0], choices));
+            return {};
+          },
+          [member](const Settings& s) { return s.*member; },
+          [member](const Settings& s) { return OneLine(s.*member); }};
+}
+
+// An enumeration with names in the order of its values.
+template <typename E, size_t N>
+Directive Enumeration(std::string_view name, uint32_t flags, E Settings::*member,
+                      const std::array<std::pair<std::string_view, E>, N>& names) {
+  auto get = [member, names](const Settings& s) {
+    for (const auto& [text, value] : names) {
+      if (value == s.*member) return std::string(text);
+    }
+    return std::string();
+  };
+  return {name,
+          "",
+          flags,
+          [member, names](Settings& s, Words words, bool) -> Result<void> {
+            std::vector<std::string_view> choices;
+            for (const auto& entry : names) choices.push_back(entry.first);
+            ASSIGN_OR_RETURN(const std::string chosen, directive::ParseChoice(words[0], choices));
+            for (const auto& [text, value] : names) {
+              if (text == chosen) s.*member = value;
+            }
+            return {};
+          },
+          get,
+          [get](const Settings& s) { return OneLine(get(s)); }};
+}
+
+// ---- directives with rules of their own ----------------------------------------------------------------------------
+
+std::string JoinWords(const std::vector<std::string>& words) {
+  std::string joined;
+  for (const std::string& word : words) {
+    if (!joined.empty()) joined += ' ';
+    joined += word;
+  }
+  return joined;
+}
+
+Directive BindDirective() {
+  return {"bind",
+          "",
+          kManyWords | kImmutable,
+          [](Settings& s, Words words, bool) -> Result<void> {
+            if (words.size() > 16) return Bad("Too many bind addresses specified.");
+            s.bind.assign(words.begin(), words.end());
+            if (s.bind.size() == 1 && s.bind[0].empty()) s.bind.clear();
+            return {};
+          },
+          [](const Settings& s) { return JoinWords(s.bind); },
+          [](const Settings& s) { return OneLine(s.bind.empty() ? "\"\"" : JoinWords(s.bind)); }};
+}
+
+Directive SocketPermissions() {
+  auto get = [](const Settings& s) { return fmt::format("{:o}", s.unixsocketperm); };
+  return {"unixsocketperm",
+          "",
+          kImmutable,
+          [](Settings& s, Words words, bool) -> Result<void> {
+            uint32_t value = 0;
+            const char* end = words[0].data() + words[0].size();
+            const auto [stopped, error] = std::from_chars(words[0].data(), end, value, 8);
+            if (error != std::errc() || stopped != end) return Bad("argument couldn't be parsed as an octal number");
+            if (value > 0777) return Bad("argument must be between 0 and 777 inclusive");
+            s.unixsocketperm = value;
+            return {};
+          },
+          get,
+          [get](const Settings& s) { return s.unixsocketperm == 0 ? std::vector<std::string>{} : OneLine(get(s)); }};
+}
+
+Directive DirDirective() {
+  return {"dir",
+          "",
+          kImmutable | kProtected,
+          [](Settings& s, Words words, bool) -> Result<void> {
+            if (words[0].empty()) return Bad("the data directory must not be empty");
+            s.dir = words[0];
+            return {};
+          },
+          [](const Settings& s) {
+            char resolved[4096];
+            return ::realpath(s.dir.c_str(), resolved) != nullptr ? std::string(resolved) : s.dir;
+          },
+          [](const Settings& s) { return OneLine(QuoteWord(s.dir)); }};
+}
+
+Directive FileNameDirective() {
+  Directive row = Text("dbfilename", "", kProtected, &Settings::dbfilename);
+  row.set = [](Settings& s, Words words, bool) -> Result<void> {
+    if (words[0].find('/') != std::string::npos) return Bad("dbfilename can't be a path, just a filename");
+    s.dbfilename = words[0];
+    return {};
+  };
+  return row;
+}
+
+Directive SaveDirective() {
+  auto get = [](const Settings& s) {
+    std::string text;
+    for (const SavePoint& point : s.save) {
+      if (!text.empty()) text += ' ';
+      text += fmt::format("{} {}", point.seconds, point.changes);
+    }
+    return text;
+  };
+  return {"save",
+          "",
+          kManyWords | kAccumulates,
+          [](Settings& s, Words words, bool first) -> Result<void> {
+            std::vector<std::string> parts(words.begin(), words.end());
+            if (parts.size() == 1) {  // CONFIG SET save "900 1 300 10", or save ""
+              if (auto split = SplitWords(parts[0])) parts = *split;
+            }
+            if (parts.size() % 2 != 0) return Bad("Invalid save parameters");
+            std::vector<SavePoint> points;
+            for (size_t i = 0; i < parts.size(); i += 2) {
+              const auto seconds = ParseInteger(parts[i]);
+              const auto changes = ParseInteger(parts[i + 1]);
+              if (!seconds || !changes || *seconds < 1 || *changes < 0) return Bad("Invalid save parameters");
+              points.push_back({*seconds, *changes});
+            }
+            if (first || parts.empty()) s.save.clear();
+            s.save.insert(s.save.end(), points.begin(), points.end());
+            return {};
+          },
+          get,
+          [](const Settings& s) {
+            std::vector<std::string> lines;
+            for (const SavePoint& point : s.save) lines.push_back(fmt::format("{} {}", point.seconds, point.changes));
+            if (lines.empty()) lines.emplace_back("\"\"");
+            return lines;
+          }};
+}
+
+OutputBufferLimit* LimitOf(Settings& s, std::string_view client_class) {
+  if (EqualsIgnoreCase(client_class, "normal")) return &s.output_normal;
+  if (EqualsIgnoreCase(client_class, "slave") || EqualsIgnoreCase(client_class, "replica")) return &s.output_replica;
+  if (EqualsIgnoreCase(client_class, "pubsub")) return &s.output_pubsub;
+  return nullptr;
+}
+
+Result<void> SetOutputLimits(Settings& s, Words words, bool) {
+  std::vector<std::string> parts(words.begin(), words.end());
+  if (parts.size() == 1) {
+    if (auto split = SplitWords(parts[0])) parts = *split;
+  }
+  if (parts.empty() || parts.size() % 4 != 0) return Bad("Wrong number of arguments in buffer limit configuration.");
+  for (size_t i = 0; i < parts.size(); i += 4) {
+    OutputBufferLimit* limit = LimitOf(s, parts[i]);
+    if (limit == nullptr) return Bad("Invalid client class specified in buffer limit configuration.");
+    const auto hard = ParseMemory(parts[i + 1]);
+    const auto soft = ParseMemory(parts[i + 2]);
+    const auto seconds = ParseInteger(parts[i + 3]);
+    if (!hard || !soft || !seconds || *seconds < 0)
+      return Bad("Error in hard, soft or soft_seconds setting in buffer limit configuration.");
+    *limit = {*hard, *soft, *seconds};
+  }
+  return {};
+}
+
+Directive OutputLimits() {
+  static constexpr std::array<std::pair<std::string_view, OutputBufferLimit Settings::*>, 3> kClasses = {{
+      {"normal", &Settings::output_normal},
+      {"slave", &Settings::output_replica},
+      {"pubsub", &Settings::output_pubsub},
+  }};
+  return {
+      "client-output-buffer-limit",
+      "",
+      kManyWords | kAccumulates,
+      SetOutputLimits,
+      [](const Settings& s) {
+        std::string text;
+        for (const auto& [name, member] : kClasses) {
+          const OutputBufferLimit& limit = s.*member;
+          if (!text.empty()) text += ' ';
+          text += fmt::format("{} {} {} {}", name, limit.hard_bytes, limit.soft_bytes, limit.soft_seconds);
+        }
+        return text;
+      },
+      [](const Settings& s) {
+        std::vector<std::string> lines;
+        for (const auto& [name, member] : kClasses) {
+          const OutputBufferLimit& limit = s.*member;
+          lines.push_back(fmt::format("{} {} {} {}", name == "slave" ? "replica" : name, FormatMemory(limit.hard_bytes),
+                                      FormatMemory(limit.soft_bytes), limit.soft_seconds));
+        }
+        return lines;
+      }};
+}
+
+Directive MaxMemory() {
+  Directive row = Bytes("maxmemory", 0, &Settings::maxmemory, 0, std::numeric_limits<uint64_t>::max());
+  row.set = [](Settings& s, Words words, bool) -> Result<void> {
+    ASSIGN_OR_RETURN(s.maxmemory, directive::ParseBytes(words[0], 0, std::numeric_limits<uint64_t>::max()));
+    s.memory_budget = s.maxmemory > 0 ? s.maxmemory : Settings().memory_budget;
+    return {};
+  };
+  return row;
+}
+
+Directive ReplicaOf() {
+  return {"replicaof",
+          "slaveof",
+          kImmutable | kManyWords,
+          [](Settings& s, Words words, bool) -> Result<void> {
+            if (words.size() != 2) return Bad("wrong number of arguments");
+            if (EqualsIgnoreCase(words[0], "no") && EqualsIgnoreCase(words[1], "one")) {
+              s.replicaof.reset();
+              return {};
+            }
+            const auto port = ParseInteger(words[1]);
+            if (words[0].empty() || !port || *port < 1 || *port > 65535) return Bad("Invalid master port");
+            s.replicaof = {words[0], static_cast<int>(*port)};
+            return {};
+          },
+          [](const Settings& s) {
+            return s.replicaof ? fmt::format("{} {}", s.replicaof->first, s.replicaof->second) : std::string();
+          },
+          [](const Settings& s) {
+            return s.replicaof ? OneLine(fmt::format("{} {}", QuoteWord(s.replicaof->first), s.replicaof->second))
+                               : std::vector<std::string>{};
+          }};
+}
+
+Directive ReplicaReadOnly() {
+  Directive row = Flag("replica-read-only", "slave-read-only", 0, &Settings::replica_read_only);
+  row.set = [](Settings&, Words words, bool) -> Result<void> {
+    ASSIGN_OR_RETURN(const bool value, directive::ParseBool(words[0]));
+    if (value) return {};
+    return Bad(
+        "a writable replica is not supported: its own writes would be outside of the log it shares with its master");
+  };
+  return row;
+}
+
+// The letters of notify-keyspace-events, in the order in which they are printed.
+Result<std::string> CanonicalEvents(std::string_view text) {
+  constexpr std::string_view kClasses = "g$lshzxetd";
+  constexpr std::string_view kAll = "AKEnm";
+  std::string given;
+  for (const char c : text) {
+    if (kClasses.find(c) == std::string_view::npos && kAll.find(c) == std::string_view::npos) {
+      return Bad("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
+    }
+    given += c == 'A' ? std::string(kClasses) : std::string(1, c);
+  }
+  auto has = [&given](char c) { return given.find(c) != std::string::npos; };
+  std::string canonical;
+  if (std::all_of(kClasses.begin(), kClasses.end(), has)) {
+    canonical = "A";
+  } else {
+    for (const char c : kClasses) {
+      if (has(c)) canonical += c;
+    }
+  }
+  for (const char c : std::string_view("KEmn")) {
+    if (has(c)) canonical += c;
+  }
+  return canonical;
+}
+
+Directive KeyspaceEvents() {
+  Directive row = Text("notify-keyspace-events", "", 0, &Settings::notify_keyspace_events);
+  row.set = [](Settings& s, Words words, bool) -> Result<void> {
+    ASSIGN_OR_RETURN(s.notify_keyspace_events, CanonicalEvents(words[0]));
+    return {};
+  };
+  row.lines = [](const Settings& s) { return OneLine(QuoteWord(s.notify_keyspace_events)); };
+  return row;
+}
+
+Directive RenameCommand() {
+  return {"rename-command",
+          "",
+          kImmutable | kHidden | kManyWords | kAccumulates,
+          [](Settings& s, Words words, bool) -> Result<void> {
+            if (words.size() != 2) return Bad("wrong number of arguments");
+            s.renamed_commands.emplace_back(LowerCase(words[0]), LowerCase(words[1]));
+            return {};
+          },
+          [](const Settings&) { return std::string(); },
+          [](const Settings& s) {
+            std::vector<std::string> lines;
+            for (const auto& [from, to] : s.renamed_commands) lines.push_back(QuoteWord(from) + " " + QuoteWord(to));
+            return lines;
+          }};
+}
+
+Directive Frequency() {
+  Directive row = Number("hz", "", 0, &Settings::hz, 0, kIntMax);
+  row.set = [](Settings& s, Words words, bool) -> Result<void> {
+    ASSIGN_OR_RETURN(const int64_t value, directive::ParseNumber(words[0], 0, kIntMax));
+    s.hz = std::clamp<int64_t>(value, 1, 500);
+    return {};
+  };
+  return row;
+}
+
+// ---- the table -----------------------------------------------------------------------------------------------------
+
+constexpr std::array<std::string_view, 3> kNoYesLocal = {"no", "yes", "local"};
+constexpr std::array<std::string_view, 8> kPolicies = {"volatile-lru",   "volatile-lfu", "volatile-random",
+                                                       "volatile-ttl",   "allkeys-lru",  "allkeys-lfu",
+                                                       "allkeys-random", "noeviction"};
+constexpr std::array<std::pair<std::string_view, AppendFsync>, 3> kFsyncs = {
+    {{"everysec", AppendFsync::kEverySec}, {"always", AppendFsync::kAlways}, {"no", AppendFsync::kNo}}};
+constexpr std::array<std::pair<std::string_view, diag::Level>, 4> kLevels = {{{"debug", diag::Level::kDebug},
+                                                                              {"verbose", diag::Level::kVerbose},
+                                                                              {"notice", diag::Level::kNotice},
+                                                                              {"warning", diag::Level::kWarning}}};
+
+void AddNetwork(std::vector<Directive>& rows) {
+  rows.push_back(BindDirective());
+  rows.push_back(Number("port", "", kImmutable, &Settings::port, 0, 65535));
+  rows.push_back(Text("unixsocket", "", kImmutable, &Settings::unixsocket));
+  rows.push_back(SocketPermissions());
+  rows.push_back(Flag("protected-mode", "", 0, &Settings::protected_mode));
+  rows.push_back(Number("tcp-backlog", "", kImmutable, &Settings::tcp_backlog, 0, kIntMax));
+  rows.push_back(Number("tcp-keepalive", "", 0, &Settings::tcp_keepalive, 0, kIntMax));
+  rows.push_back(Number("timeout", "", 0, &Settings::timeout, 0, kIntMax));
+  rows.push_back(Number("maxclients", "", 0, &Settings::maxclients, 1, 4294967295));
+}
+
+void AddProcess(std::vector<Directive>& rows) {
+  rows.push_back(Flag("daemonize", "", kImmutable, &Settings::daemonize));
+  rows.push_back(Text("pidfile", "", kImmutable, &Settings::pidfile));
+  rows.push_back(Enumeration("loglevel", 0, &Settings::loglevel, kLevels));
+  rows.push_back(Text("logfile", "", kImmutable, &Settings::logfile));
+  rows.push_back(DirDirective());
+  rows.push_back(FileNameDirective());
+  rows.push_back(Number("databases", "", kImmutable, &Settings::databases, 1, kIntMax));
+  rows.push_back(Choice("enable-debug-command", kImmutable, &Settings::enable_debug_command, kNoYesLocal));
+  rows.push_back(Choice("enable-protected-configs", kImmutable, &Settings::enable_protected_configs, kNoYesLocal));
+  rows.push_back(Frequency());
+  rows.push_back(Text("requirepass", "", 0, &Settings::requirepass));
+  rows.push_back(Text("masteruser", "", 0, &Settings::masteruser));
+  rows.push_back(Text("masterauth", "", 0, &Settings::masterauth));
+  rows.push_back(RenameCommand());
+}
+
+void AddLimits(std::vector<Directive>& rows) {
+  constexpr uint64_t kAny = std::numeric_limits<int64_t>::max();
+  rows.push_back(MaxMemory());
+  rows.push_back(Choice("maxmemory-policy", 0, &Settings::maxmemory_policy, kPolicies));
+  rows.push_back(Bytes("memory-budget", 0, &Settings::memory_budget, 16ull << 20, kAny));
+  rows.push_back(Bytes("proto-max-bulk-len", 0, &Settings::proto_max_bulk_len, 1ull << 20, kAny));
+  rows.push_back(Bytes("client-query-buffer-limit", 0, &Settings::client_query_buffer_limit, 1ull << 20, kAny));
+  rows.push_back(OutputLimits());
+  rows.push_back(Number("shutdown-timeout", "", 0, &Settings::shutdown_timeout, 0, kIntMax));
+  rows.push_back(Number("slowlog-log-slower-than", "", 0, &Settings::slowlog_log_slower_than, -1, kInt64Max));
+  rows.push_back(Number("slowlog-max-len", "", 0, &Settings::slowlog_max_len, 0, kInt64Max));
+  rows.push_back(Number("latency-monitor-threshold", "", 0, &Settings::latency_monitor_threshold, 0, kInt64Max));
+  rows.push_back(Flag("latency-tracking", "", 0, &Settings::latency_tracking));
+  rows.push_back(KeyspaceEvents());
+}
+
+void AddDurability(std::vector<Directive>& rows) {
+  constexpr uint64_t kTebi = 1ull << 40;
+  rows.push_back(Enumeration("appendfsync", 0, &Settings::appendfsync, kFsyncs));
+  rows.push_back(SaveDirective());
+  rows.push_back(Bytes("memtable-size", kImmutable, &Settings::memtable_size, 1ull << 20, kTebi));
+  rows.push_back(Bytes("row-cache-size", kImmutable, &Settings::row_cache_size, 0, kTebi));
+  rows.push_back(Bytes("log-segment-size", kImmutable, &Settings::log_segment_size, 1ull << 20, 4ull << 30));
+  rows.push_back(Bytes("log-checkpoint-bytes", kImmutable, &Settings::log_checkpoint_bytes, 1ull << 20, kTebi));
+  rows.push_back(Bytes("map-size", kImmutable, &Settings::map_size, 1ull << 24, 64 * kTebi));
+  rows.push_back(Bytes("max-unit-bytes", kImmutable, &Settings::max_unit_bytes, 1ull << 20, kTebi));
+  rows.push_back(Bytes("frame-ring-size", kImmutable, &Settings::frame_ring_size, 1ull << 20, kTebi));
+  rows.push_back(Bytes("space-reserve", kImmutable, &Settings::space_reserve, 0, kTebi));
+  rows.push_back(Flag("log-tail-rewrite", "", kImmutable, &Settings::log_tail_rewrite));
+  rows.push_back(Number("snapshot-keep", "", 0, &Settings::snapshot_keep, 1, 1000));
+  rows.push_back(Number("snapshot-zstd-level", "", 0, &Settings::snapshot_zstd_level, 1, 19));
+  rows.push_back(Number("snapshot-threads", "", 0, &Settings::snapshot_threads, 0, 64));
+}
+
+void AddReplication(std::vector<Directive>& rows) {
+  rows.push_back(ReplicaOf());
+  rows.push_back(ReplicaReadOnly());
+  rows.push_back(Flag("replica-serve-stale-data", "slave-serve-stale-data", 0, &Settings::replica_serve_stale_data));
+  rows.push_back(
+      Number("min-replicas-to-write", "min-slaves-to-write", 0, &Settings::min_replicas_to_write, 0, kIntMax));
+  rows.push_back(Number("min-replicas-max-lag", "min-slaves-max-lag", 0, &Settings::min_replicas_max_lag, 0, kIntMax));
+  rows.push_back(Bytes("repl-backlog-size", 0, &Settings::repl_backlog_size, 1, std::numeric_limits<int64_t>::max()));
+  rows.push_back(Number("repl-timeout", "", 0, &Settings::repl_timeout, 1, kIntMax));
+  rows.push_back(
+      Number("repl-ping-replica-period", "repl-ping-slave-period", 0, &Settings::repl_ping_replica_period, 1, kIntMax));
+  rows.push_back(Number("replica-priority", "slave-priority", 0, &Settings::replica_priority, 0, kIntMax));
+  rows.push_back(Flag("replica-announced", "", 0, &Settings::replica_announced));
+  rows.push_back(Text("replica-announce-ip", "slave-announce-ip", 0, &Settings::replica_announce_ip));
+  rows.push_back(Number("replica-announce-port", "slave-announce-port", 0, &Settings::replica_announce_port, 0, 65535));
+}
+
+std::vector<Directive> MakeTable() {
+  std::vector<Directive> rows = IgnoredDirectives();
+  AddNetwork(rows);
+  AddProcess(rows);
+  AddLimits(rows);
+  AddDurability(rows);
+  AddReplication(rows);
+  std::sort(rows.begin(), rows.end(), [](const Directive& a, const Directive& b) { return a.name < b.name; });
+  return rows;
+}
+
+}  // namespace
+
+const std::vector<Directive>& Directives() {
+  static const std::vector<Directive> table = MakeTable();
+  return table;
+}
+
+const Directive* FindDirective(std::string_view name) {
+  static const std::map<std::string_view, const Directive*> by_name = [] {
+    std::map<std::string_view, const Directive*> map;
+    for (const Directive& row : Directives()) {
+      map.emplace(row.name, &row);
+      if (!row.alias.empty()) map.emplace(row.alias, &row);
+    }
+    return map;
+  }();
+  const auto found = by_name.find(LowerCase(name));
+  return found == by_name.end() ? nullptr : found->second;
+}
+
+}  // namespace holdfast::net
