@@ -1,9 +1,8 @@
-// Client: what the server knows of one connection, without its socket. Owned by the registry (net/clients.h); handlers and
-// other clients name it by id, because it may be gone by the time they look. Executor only.
+// Client: what the server knows of one connection, without its socket. Owned by the registry (net/clients.h); handlers
+// and other clients name it by id, because it may be gone by the time they look. Executor only.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <set>
@@ -30,16 +29,17 @@ struct QueuedCommand {
 };
 
 struct TransactionState {
-  bool active = false;         // between MULTI and EXEC/DISCARD
-  bool dirty_exec = false;     // a command was rejected at queue time: EXECABORT
-  bool dirty_cas = false;      // a watched key changed: EXEC answers null
+  bool active = false;      // between MULTI and EXEC/DISCARD
+  bool dirty_exec = false;  // a command was rejected at queue time: EXECABORT
+  bool dirty_cas = false;   // a watched key changed: EXEC answers null
   std::vector<QueuedCommand> queue;
   size_t queued_bytes = 0;
+  uint32_t flags = 0;                                // of all queued commands, or'ed
   std::vector<std::pair<int, std::string>> watched;  // (db, key)
 };
 
-// The transport under a client, as the core sees it. net/session.cpp implements it over asio; the offline tool and tests
-// bring their own.
+// The transport under a client, as the core sees it. net/session.cpp implements it over asio; the offline tool and
+// tests bring their own.
 class ClientTransport {
  public:
   virtual ~ClientTransport() = default;
@@ -48,23 +48,44 @@ class ClientTransport {
   virtual void OutputReady() = 0;
   // Closes after what is in output has been sent (`now`: drop it). The client object is freed at the end of the turn.
   virtual void Close(bool now) = 0;
-  // Detaches the socket for replication: from here on the file descriptor and the bytes already read but not parsed belong
-  // to the caller; the client disappears from the registry once its output has been flushed.
+  // Detaches the socket for replication: from here on the file descriptor and the bytes already read but not parsed
+  // belong to the caller; the client disappears from the registry once its output has been flushed.
   virtual int ReleaseSocket(std::string* unread) = 0;
   // Command processing may go on (a blocked command was answered, CLIENT PAUSE ended).
   virtual void Resume() = 0;
 };
 
-// Output of a client: bytes with the offset that must be durable before they may leave. Order is kept: a later byte never
-// overtakes an earlier gated one.
-struct GatedOutput {
-  struct Gate {
-    size_t end;       // position in `bytes` (absolute count since connection start) up to which this gate applies
-    uint64_t offset;  // leaves once the durable offset is >= this
-  };
+// Output of a client: bytes with the offset that must be durable before they may leave. Order is kept: a later byte
+// never overtakes an earlier gated one. Positions count from the connection's start.
+class GatedOutput {
+ public:
+  // Not yet sent, the first unsent byte at bytes[sent_]. Handlers append through Reply; Gate() then says when it may
+  // leave.
   std::string bytes;
-  uint64_t base = 0;  // absolute position of bytes[0]
-  std::deque<Gate> gates;
+
+  // Everything appended since the last call waits until the log is durable to `offset`. `open` is the offset up to
+  // which the gate is open now; `sealed` the end of the batch in flight: offsets beyond it become durable together, so
+  // that one gate does for all of them.
+  void Gate(uint64_t offset, uint64_t open, uint64_t sealed);
+  // Opens gates up to `open`; returns the bytes that may be sent now.
+  [[nodiscard]] std::string_view Sendable(uint64_t open);
+  void Sent(size_t count);
+  // Forgets everything not sent.
+  void Drop();
+  [[nodiscard]] bool HasGates() const { return first_gate_ < gates_.size(); }
+  [[nodiscard]] size_t unsent() const { return bytes.size() - sent_; }
+  [[nodiscard]] bool empty() const { return unsent() == 0; }
+
+ private:
+  struct GateMark {
+    uint64_t end;     // position up to which it applies
+    uint64_t offset;  // opens once the log is durable to here
+  };
+  size_t sent_ = 0;              // of `bytes`
+  uint64_t base_ = 0;            // position of bytes[0]
+  uint64_t free_end_ = 0;        // position below which everything may leave
+  std::vector<GateMark> gates_;  // from first_gate_ on
+  size_t first_gate_ = 0;
 };
 
 struct Client {
@@ -72,12 +93,12 @@ struct Client {
   ClientTransport* transport = nullptr;
   ClientKind kind = ClientKind::kNormal;
 
-  std::string peer_address;   // "127.0.0.1:5000" or "/path/sock:0"
+  std::string peer_address;  // "127.0.0.1:5000" or "/path/sock:0"
   std::string local_address;
   int fd = -1;
   bool is_unix_socket = false;
-  int64_t created_ms = 0;          // monotonic
-  int64_t last_interaction_ms = 0; // monotonic
+  int64_t created_ms = 0;           // monotonic
+  int64_t last_interaction_ms = 0;  // monotonic
 
   int db = 0;
   int resp = 2;
@@ -91,9 +112,10 @@ struct Client {
   // Pub/sub subscriptions of this client (the server's index is in net/pubsub.h).
   std::unordered_set<std::string> channels, patterns, shard_channels;
   [[nodiscard]] size_t SubscriptionCount() const { return channels.size() + patterns.size(); }
+  [[nodiscard]] size_t TotalSubscriptions() const { return SubscriptionCount() + shard_channels.size(); }
 
   bool monitor = false;
-  bool readonly = false;           // CLUSTER READONLY flag, kept for clients that set it
+  bool readonly = false;  // CLUSTER READONLY flag, kept for clients that set it
   bool no_evict = false;
   bool no_touch = false;
   enum class ReplyMode : uint8_t { kOn, kOff, kSkipNext, kSkipping } reply_mode = ReplyMode::kOn;
@@ -101,9 +123,13 @@ struct Client {
   bool close_asap = false;
   bool asking = false;
 
-  // Blocked: its command will be answered later (WAIT, CLIENT PAUSE, blocking reads); no further command is processed.
-  enum class Blocked : uint8_t { kNo, kWait, kWaitAof, kPaused, kKeys, kShutdown } blocked = Blocked::kNo;
-  int64_t blocked_deadline_ms = 0;        // monotonic; 0 none
+  // Blocked: its command will be answered later (WAIT, CLIENT PAUSE, blocking reads, writers slowed down while a
+  // checkpoint lags); no further command is processed.
+  enum class Blocked : uint8_t { kNo, kWait, kWaitAof, kPaused, kKeys, kShutdown, kThrottled } blocked = Blocked::kNo;
+  // Set by the dispatcher when it did not run the command (CLIENT PAUSE, writers slowed): the transport offers the same
+  // command again after Resume().
+  bool retry_command = false;
+  int64_t blocked_deadline_ms = 0;  // monotonic; 0 none
   // Answers the client when the deadline passes or CLIENT UNBLOCK comes (true: with the UNBLOCKED error).
   std::function<void(Client&, bool unblocked_with_error)> on_unblock;
 
@@ -113,7 +139,7 @@ struct Client {
   // REPLCONF state gathered before PSYNC.
   int replica_listening_port = 0;
   std::string replica_announced_ip;
-  uint32_t replica_capabilities = 0;      // bits of replication::Capability
+  uint32_t replica_capabilities = 0;                                 // bits of replication::Capability
   std::vector<std::pair<std::string, std::string>> replica_options;  // REPLCONF pairs in order, for the dialect's use
 
   const CommandSpec* last_command = nullptr;
@@ -122,8 +148,10 @@ struct Client {
   size_t query_buffer_bytes = 0, query_buffer_capacity = 0;
 
   GatedOutput output;
+  bool gate_listed = false;         // in the server's list of clients with closed gates
+  int64_t soft_limit_since_ms = 0;  // monotonic; output above the soft limit since then, 0: it is not
 
-  [[nodiscard]] bool InSubscribeMode() const { return resp == 2 && SubscriptionCount() > 0; }
+  [[nodiscard]] bool InSubscribeMode() const { return resp == 2 && TotalSubscriptions() > 0; }
 };
 
 }  // namespace holdfast::net

@@ -1,0 +1,74 @@
+#include <algorithm>
+
+#include "net/client.h"
+#include "storage/base/check.h"
+
+namespace holdfast::net {
+
+namespace {
+// A buffer that once held more than this is given back when it is empty.
+constexpr size_t kKeptCapacity = 64 * 1024;
+// Sent bytes in front are cut off when they are at least this many and half of the buffer.
+constexpr size_t kCompactFrom = 256 * 1024;
+}  // namespace
+
+void GatedOutput::Gate(uint64_t offset, uint64_t open, uint64_t sealed) {
+  uint64_t end = base_ + bytes.size();
+  if (!HasGates()) {
+    if (end == free_end_) return;
+    if (offset <= open) {
+      free_end_ = end;
+    } else {
+      gates_.push_back({end, offset});
+    }
+    return;
+  }
+  GateMark& last = gates_.back();
+  if (end == last.end) return;
+  if (offset <= last.offset || last.offset > sealed) {
+    last.end = end;
+    last.offset = std::max(last.offset, offset);
+  } else {
+    gates_.push_back({end, offset});
+  }
+}
+
+std::string_view GatedOutput::Sendable(uint64_t open) {
+  while (HasGates() && gates_[first_gate_].offset <= open) free_end_ = gates_[first_gate_++].end;
+  if (!HasGates()) {
+    gates_.clear();
+    first_gate_ = 0;
+  }
+  uint64_t first = base_ + sent_;
+  CHECK(free_end_ >= first);
+  return std::string_view(bytes).substr(sent_, free_end_ - first);
+}
+
+void GatedOutput::Sent(size_t count) {
+  sent_ += count;
+  CHECK(base_ + sent_ <= free_end_);
+  if (sent_ == bytes.size()) {
+    base_ += sent_;
+    sent_ = 0;
+    if (bytes.capacity() > kKeptCapacity) {
+      std::string().swap(bytes);
+    } else {
+      bytes.clear();
+    }
+  } else if (sent_ >= kCompactFrom && sent_ * 2 >= bytes.size()) {
+    bytes.erase(0, sent_);
+    base_ += sent_;
+    sent_ = 0;
+  }
+}
+
+void GatedOutput::Drop() {
+  base_ += bytes.size();
+  free_end_ = base_;
+  sent_ = 0;
+  gates_.clear();
+  first_gate_ = 0;
+  std::string().swap(bytes);
+}
+
+}  // namespace holdfast::net

@@ -1,0 +1,205 @@
+#include "net/resp_parser.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <optional>
+
+#include "storage/types/numbers.h"
+
+namespace holdfast::net {
+
+namespace {
+
+bool IsSpace(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+char Unescape(char c) {
+  switch (c) {
+    case 'n':
+      return '\n';
+    case 'r':
+      return '\r';
+    case 't':
+      return '\t';
+    case 'b':
+      return '\b';
+    case 'a':
+      return '\a';
+    default:
+      return c;
+  }
+}
+
+// What may be reserved before it has come: a client that announces much and sends nothing must not cost memory.
+constexpr size_t kArgumentsReservedMax = 1024;
+
+}  // namespace
+
+void RespParser::Restart() {
+  cursor_ = scanned_ = 0;
+  arguments_left_ = 0;
+  in_array_ = false;
+  bulk_length_ = -1;
+  extents_.clear();
+}
+
+RespParser::Status RespParser::Fail(std::string text) {
+  error_ = "ERR Protocol error: " + std::move(text);
+  return Status::kError;
+}
+
+RespParser::Status RespParser::NeedMore(size_t missing) {
+  missing_ = missing;
+  return Status::kNeedMore;
+}
+
+RespParser::Status RespParser::Parse(std::string_view input, const Limits& limits) {
+  consumed_ = 0;
+  // Empty lines and empty arrays are no commands: skipped, however many.
+  while (true) {
+    bool empty = false;
+    Status status = ParseOne(input.substr(consumed_), limits, &empty);
+    if (status != Status::kCommand) return status;
+    consumed_ += cursor_;
+    Restart();
+    if (!empty) return Status::kCommand;
+  }
+}
+
+RespParser::Status RespParser::ParseOne(std::string_view input, const Limits& limits, bool* empty) {
+  if (input.empty()) return NeedMore(1);
+  if (in_array_ || input[0] == '*') return ParseArray(input, limits, empty);
+  return ParseInline(input, empty);
+}
+
+RespParser::Status RespParser::NumberLine(std::string_view input, const char* too_long, std::string_view* line) {
+  scanned_ = std::max(scanned_, cursor_);
+  // The line end counts only within the first kLineMax + 1 bytes of the line, however the bytes were split.
+  size_t bound = std::min(input.size(), cursor_ + kLineMax + 1);
+  const void* found = scanned_ < bound ? std::memchr(input.data() + scanned_, '\r', bound - scanned_) : nullptr;
+  if (found == nullptr) {
+    scanned_ = bound;
+    if (input.size() - cursor_ > kLineMax) return Fail(too_long);
+    return NeedMore(1);
+  }
+  size_t end = static_cast<size_t>(static_cast<const char*>(found) - input.data());
+  scanned_ = end;
+  if (end + 2 > input.size()) return NeedMore(1);  // the line feed, whose value nobody checks
+  *line = input.substr(cursor_, end - cursor_);
+  return Status::kCommand;
+}
+
+RespParser::Status RespParser::ParseArray(std::string_view input, const Limits& limits, bool* empty) {
+  std::string_view line;
+  if (!in_array_) {
+    Status status = NumberLine(input, "too big mbulk count string", &line);
+    if (status != Status::kCommand) return status;
+    std::optional<int64_t> count = ParseInteger(line.substr(1));
+    if (!count || *count > std::numeric_limits<int32_t>::max()) return Fail("invalid multibulk length");
+    if (*count > kUnauthenticatedArguments && limits.unauthenticated) {
+      return Fail("unauthenticated multibulk length");
+    }
+    cursor_ += line.size() + 2;
+    if (*count <= 0) {
+      *empty = true;
+      return Status::kCommand;
+    }
+    in_array_ = true;
+    arguments_left_ = *count;
+    extents_.reserve(std::min(static_cast<size_t>(*count), kArgumentsReservedMax));
+  }
+  while (arguments_left_ > 0) {
+    if (bulk_length_ < 0) {
+      Status status = NumberLine(input, "too big bulk count string", &line);
+      if (status != Status::kCommand) return status;
+      if (input[cursor_] != '$') return Fail(std::string("expected '$', got '") + input[cursor_] + "'");
+      std::optional<int64_t> length = ParseInteger(line.substr(1));
+      if (!length || *length < 0 || static_cast<uint64_t>(*length) > limits.bulk_max) {
+        return Fail("invalid bulk length");
+      }
+      if (*length > kUnauthenticatedBulk && limits.unauthenticated) return Fail("unauthenticated bulk length");
+      cursor_ += line.size() + 2;
+      bulk_length_ = *length;
+    }
+    auto length = static_cast<size_t>(bulk_length_);
+    size_t available = input.size() - cursor_;
+    if (available < length + 2) return NeedMore(length + 2 - available);
+    extents_.push_back({cursor_, length});
+    cursor_ += length + 2;
+    bulk_length_ = -1;
+    --arguments_left_;
+  }
+  args_.clear();
+  for (const Extent& extent : extents_) args_.push_back(input.substr(extent.begin, extent.length));
+  return Status::kCommand;
+}
+
+RespParser::Status RespParser::ParseInline(std::string_view input, bool* empty) {
+  size_t bound = std::min(input.size(), kLineMax + 1);
+  const void* found = scanned_ < bound ? std::memchr(input.data() + scanned_, '\n', bound - scanned_) : nullptr;
+  if (found == nullptr) {
+    scanned_ = bound;
+    if (input.size() > kLineMax) return Fail("too big inline request");
+    return NeedMore(1);
+  }
+  size_t end = static_cast<size_t>(static_cast<const char*>(found) - input.data());
+  cursor_ = end + 1;
+  if (end > 0 && input[end - 1] == '\r') --end;
+  if (!SplitInline(input.substr(0, end))) return Fail("unbalanced quotes in request");
+  *empty = args_.empty();
+  return Status::kCommand;
+}
+
+// Words separated by spaces; "..." with escapes (\n \r \t \b \a \xHH), '...' with \' only. A closing quote must be
+// followed by a space or the end.
+bool RespParser::SplitInline(std::string_view line) {
+  inline_bytes_.clear();
+  extents_.clear();
+  // A zero byte ends the line, as it does for Redis.
+  line = line.substr(0, line.find('\0'));
+  size_t at = 0;
+  while (true) {
+    while (at < line.size() && IsSpace(line[at])) ++at;
+    if (at == line.size()) break;
+    size_t begin = inline_bytes_.size();
+    char quote = 0;
+    for (; at < line.size() && (quote != 0 || !IsSpace(line[at])); ++at) {
+      char c = line[at];
+      if (quote == 0 && (c == '"' || c == '\'')) {
+        quote = c;
+      } else if (quote == '"' && c == '\\' && at + 3 < line.size() && line[at + 1] == 'x' &&
+                 HexDigit(line[at + 2]) >= 0 && HexDigit(line[at + 3]) >= 0) {
+        inline_bytes_ += static_cast<char>(HexDigit(line[at + 2]) * 16 + HexDigit(line[at + 3]));
+        at += 3;
+      } else if (quote == '"' && c == '\\' && at + 1 < line.size()) {
+        inline_bytes_ += Unescape(line[++at]);
+      } else if (quote == '\'' && c == '\\' && at + 1 < line.size() && line[at + 1] == '\'') {
+        inline_bytes_ += '\'';
+        ++at;
+      } else if (quote != 0 && c == quote) {
+        if (at + 1 < line.size() && !IsSpace(line[at + 1])) return false;
+        quote = 0;
+        ++at;
+        break;
+      } else {
+        inline_bytes_ += c;
+      }
+    }
+    if (quote != 0) return false;
+    extents_.push_back({begin, inline_bytes_.size() - begin});
+  }
+  args_.clear();
+  for (const Extent& extent : extents_) {
+    args_.push_back(std::string_view(inline_bytes_).substr(extent.begin, extent.length));
+  }
+  return true;
+}
+
+}  // namespace holdfast::net
