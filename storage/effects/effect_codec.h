@@ -24,9 +24,9 @@ void AppendEffect(std::string& to, std::span<const std::string_view> arguments);
 // How many bytes that appends.
 [[nodiscard]] uint64_t EffectSize(std::span<const std::string_view> arguments);
 
-// Takes the effect at the front of `bytes`: fills `arguments` with views into `bytes` and returns how many bytes it has;
-// nullopt if its end has not come yet. kCorruption as soon as what is there cannot become an effect. Never believes a
-// length before the bytes are there: memory is bounded by the bytes given.
+// Takes the effect at the front of `bytes`: fills `arguments` with views into `bytes` and returns how many bytes it
+// has; nullopt if its end has not come yet. kCorruption as soon as what is there cannot become an effect. Never
+// believes a length before the bytes are there: memory is bounded by the bytes given.
 Result<std::optional<size_t>> ParseEffect(std::string_view bytes, std::vector<std::string_view>& arguments);
 
 }  // namespace holdfast

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "storage/types/bits.h"
 #include "storage/types/numbers.h"
 #include "storage/types/string_value.h"
 #include "storage/types/strings.h"
@@ -109,6 +110,13 @@ Result<std::vector<std::optional<int64_t>>> ReadFields(Transaction& transaction,
   return answers;
 }
 
+Result<FieldOverflow> ParseOverflow(std::string_view text) {
+  if (EqualsIgnoreCase(text, "WRAP")) return FieldOverflow::kWrap;
+  if (EqualsIgnoreCase(text, "SAT")) return FieldOverflow::kSaturate;
+  if (EqualsIgnoreCase(text, "FAIL")) return FieldOverflow::kFail;
+  return Error{ErrorCode::kInvalidArgument, "Invalid OVERFLOW type specified"};
+}
+
 }  // namespace
 
 Result<FieldType> ParseFieldType(std::string_view text) {
@@ -121,6 +129,45 @@ Result<FieldType> ParseFieldType(std::string_view text) {
   if (!width || *width < 1 || *width > (type.is_signed ? 64 : 63)) return invalid;
   type.width = static_cast<unsigned>(*width);
   return type;
+}
+
+Result<std::vector<FieldOperation>> ParseFieldOperations(const Transaction& transaction,
+                                                         std::span<const std::string_view> words) {
+  std::vector<FieldOperation> operations;
+  FieldOverflow overflow = FieldOverflow::kWrap;
+  while (!words.empty()) {
+    std::string_view word = words[0];
+    const size_t left = words.size() - 1;
+    if (EqualsIgnoreCase(word, "OVERFLOW") && left >= 1) {
+      ASSIGN_OR_RETURN(overflow, ParseOverflow(words[1]));
+      words = words.subspan(2);
+      continue;
+    }
+    FieldOperation operation;
+    operation.overflow = overflow;
+    size_t taken = 3;
+    if (EqualsIgnoreCase(word, "GET") && left >= 2) {
+      operation.action = FieldAction::kGet;
+    } else if (EqualsIgnoreCase(word, "SET") && left >= 3) {
+      operation.action = FieldAction::kSet;
+      taken = 4;
+    } else if (EqualsIgnoreCase(word, "INCRBY") && left >= 3) {
+      operation.action = FieldAction::kIncrementBy;
+      taken = 4;
+    } else {
+      return SyntaxError();
+    }
+    ASSIGN_OR_RETURN(operation.type, ParseFieldType(words[1]));
+    ASSIGN_OR_RETURN(operation.offset, ParseBitOffset(transaction, words[2], operation.type.width));
+    if (taken == 4) {
+      std::optional<int64_t> value = ParseInteger(words[3]);
+      if (!value) return NotAnIntegerError();
+      operation.value = *value;
+    }
+    operations.push_back(operation);
+    words = words.subspan(taken);
+  }
+  return operations;
 }
 
 Result<std::vector<std::optional<int64_t>>> BitField(Transaction& transaction, std::string_view key,

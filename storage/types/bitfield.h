@@ -30,6 +30,10 @@ struct FieldOperation {
   FieldOverflow overflow = FieldOverflow::kWrap;
 };
 
+// From "GET type offset", "SET type offset value", "INCRBY type offset increment", "OVERFLOW WRAP|SAT|FAIL" in a row.
+Result<std::vector<FieldOperation>> ParseFieldOperations(const Transaction& transaction,
+                                                         std::span<const std::string_view> words);
+
 // One answer an operation, in order: the field (kGet), its old value (kSet), its new value (kIncrementBy), or nothing
 // when kFail met an overflow. Effect, if anything changed: BITFIELD key SET type offset value ..., what was written.
 Result<std::vector<std::optional<int64_t>>> BitField(Transaction& transaction, std::string_view key,
