@@ -70,9 +70,9 @@ Result<SegmentReader::Placed> SegmentReader::FrameAt(uint64_t from, uint64_t lim
   return std::move(padded).error();
 }
 
-void SegmentReader::Forget() {
+void SegmentReader::Forget(bool page_cache) {
   buffer_.Clear();
-  file_->DropCache();
+  if (page_cache) file_->DropCache();
 }
 
 }  // namespace holdfast::wal

@@ -37,8 +37,8 @@ class SegmentReader {
   // gets the position where one was expected. kIo: could not read.
   Result<Placed> FrameAt(uint64_t from, uint64_t limit, uint64_t* bad);
 
-  // Forgets what was read ahead, also in the page cache: the file has grown, or a frame did not verify.
-  void Forget();
+  // Forgets what was read ahead: the file has grown meanwhile. With `page_cache` also what the kernel keeps.
+  void Forget(bool page_cache);
 
  private:
   SegmentReader(std::unique_ptr<File> file, std::string path, size_t window)
