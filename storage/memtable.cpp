@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <new>
 
 #include "storage/base/check.h"
 #include "storage/base/coding.h"
@@ -25,7 +24,7 @@ size_t RowsMax(size_t capacity) { return capacity / 16 * 11 + capacity % 16 / 2;
 
 template <typename T>
 T* Allocated(T* pointer) {
-  if (pointer == nullptr) throw std::bad_alloc();
+  CHECK_MSG(pointer != nullptr, "out of memory");
   return pointer;
 }
 

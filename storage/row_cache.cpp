@@ -1,0 +1,140 @@
+#include "storage/row_cache.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+
+#include "storage/base/check.h"
+
+namespace holdfast {
+
+// Header of one allocation; key and value follow.
+struct RowCache::Entry {
+  uint64_t space;
+  uint64_t mixed;
+  uint32_t key_size;
+  uint32_t value_size;
+  uint32_t clock_position;
+  bool referenced;
+
+  char* data() { return reinterpret_cast<char*>(this + 1); }
+  std::string_view key() { return {data(), key_size}; }
+  uint64_t bytes() const { return sizeof(Entry) + key_size + value_size + 3 * sizeof(Entry*); }
+};
+
+namespace {
+constexpr size_t kSlotsMin = 1024;
+constexpr uint64_t kLargestShare = 64;  // a row may take a 64th of the cache
+}  // namespace
+
+RowCache::RowCache(uint64_t bytes_max) : bytes_max_(bytes_max), mask_(kSlotsMin - 1), slots_(kSlotsMin, nullptr) {}
+
+RowCache::~RowCache() { Clear(); }
+
+void RowCache::Clear() {
+  for (Entry* entry : clock_) std::free(entry);
+  clock_.clear();
+  slots_.assign(kSlotsMin, nullptr);
+  mask_ = kSlotsMin - 1;
+  bytes_ = 0;
+  hand_ = 0;
+}
+
+uint64_t RowCache::Mix(uint64_t space, uint64_t hash) {
+  const uint64_t x = (hash ^ (space * 0x9E3779B97F4A7C15ull)) * 0xD6E8FEB86659FD93ull;
+  return x ^ (x >> 32);
+}
+
+size_t RowCache::SlotOf(uint64_t mixed, uint64_t space, std::string_view key) const {
+  for (size_t i = mixed & mask_; slots_[i] != nullptr; i = (i + 1) & mask_) {
+    Entry* entry = slots_[i];
+    if (entry->mixed == mixed && entry->space == space && entry->key() == key) return i;
+  }
+  return kNotFound;
+}
+
+RowCache::Value RowCache::Find(uint64_t space, uint64_t hash, std::string_view key) {
+  const size_t slot = SlotOf(Mix(space, hash), space, key);
+  if (slot == kNotFound) {
+    ++misses_;
+    return {};
+  }
+  ++hits_;
+  Entry* entry = slots_[slot];
+  entry->referenced = true;
+  return {entry->data() + entry->key_size, entry->value_size};
+}
+
+// Takes the entry out of its slot and closes the gap, so that probing needs no tombstones; frees it.
+void RowCache::RemoveSlot(size_t slot) {
+  Entry* entry = slots_[slot];
+  bytes_ -= entry->bytes();
+  Entry* last = clock_.back();
+  clock_[entry->clock_position] = last;
+  last->clock_position = entry->clock_position;
+  clock_.pop_back();
+  if (hand_ >= clock_.size()) hand_ = 0;
+  std::free(entry);
+
+  size_t gap = slot;
+  for (size_t i = (gap + 1) & mask_; slots_[i] != nullptr; i = (i + 1) & mask_) {
+    const size_t home = slots_[i]->mixed & mask_;
+    if (((i - home) & mask_) >= ((i - gap) & mask_)) {
+      slots_[gap] = slots_[i];
+      gap = i;
+    }
+  }
+  slots_[gap] = nullptr;
+}
+
+void RowCache::Erase(uint64_t space, uint64_t hash, std::string_view key) {
+  if (clock_.empty()) return;
+  const size_t slot = SlotOf(Mix(space, hash), space, key);
+  if (slot != kNotFound) RemoveSlot(slot);
+}
+
+void RowCache::EvictOne() {
+  while (clock_[hand_]->referenced) {
+    clock_[hand_]->referenced = false;
+    hand_ = hand_ + 1 < clock_.size() ? hand_ + 1 : 0;
+  }
+  Entry* victim = clock_[hand_];
+  RemoveSlot(SlotOf(victim->mixed, victim->space, victim->key()));
+}
+
+void RowCache::Grow() {
+  mask_ = slots_.size() * 2 - 1;
+  slots_.assign(mask_ + 1, nullptr);
+  for (Entry* entry : clock_) {
+    size_t i = entry->mixed & mask_;
+    while (slots_[i] != nullptr) i = (i + 1) & mask_;
+    slots_[i] = entry;
+  }
+}
+
+void RowCache::Insert(uint64_t space, uint64_t hash, std::string_view key, std::string_view value) {
+  const uint64_t size = sizeof(Entry) + key.size() + value.size() + 3 * sizeof(Entry*);
+  if (size > bytes_max_ / kLargestShare || clock_.size() == std::numeric_limits<uint32_t>::max()) return;
+  const uint64_t mixed = Mix(space, hash);
+  const size_t present = SlotOf(mixed, space, key);
+  if (present != kNotFound) RemoveSlot(present);
+  while (bytes_ + size > bytes_max_) EvictOne();
+  if ((clock_.size() + 1) * 2 > slots_.size()) Grow();
+  auto* entry = static_cast<Entry*>(std::malloc(sizeof(Entry) + key.size() + value.size()));
+  CHECK_MSG(entry != nullptr, "out of memory");
+  *entry = {space,
+            mixed,
+            static_cast<uint32_t>(key.size()),
+            static_cast<uint32_t>(value.size()),
+            static_cast<uint32_t>(clock_.size()),
+            false};
+  if (!key.empty()) std::memcpy(entry->data(), key.data(), key.size());
+  if (!value.empty()) std::memcpy(entry->data() + key.size(), value.data(), value.size());
+  clock_.push_back(entry);
+  bytes_ += entry->bytes();
+  size_t i = mixed & mask_;
+  while (slots_[i] != nullptr) i = (i + 1) & mask_;
+  slots_[i] = entry;
+}
+
+}  // namespace holdfast

@@ -1,0 +1,56 @@
+// The clean row cache: values of LMDB rows that were read lately, bounded in bytes, second-chance eviction. Filled by
+// reads and emptied by writes of the executor, so an entry is never older or newer than the layers below the memtables.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace holdfast {
+
+class RowCache {
+ public:
+  explicit RowCache(uint64_t bytes_max);
+  ~RowCache();
+  RowCache(const RowCache&) = delete;
+  RowCache& operator=(const RowCache&) = delete;
+
+  // `space` tells apart keyspaces and the kinds of a collection; `hash` should be well spread.
+  // The view lives until the next call that is not Find.
+  struct Value {
+    const char* data = nullptr;  // null: not here
+    uint32_t size = 0;
+    [[nodiscard]] std::string_view view() const { return {data, size}; }
+  };
+  Value Find(uint64_t space, uint64_t hash, std::string_view key);
+  // Not kept if it is large against the whole cache.
+  void Insert(uint64_t space, uint64_t hash, std::string_view key, std::string_view value);
+  void Erase(uint64_t space, uint64_t hash, std::string_view key);
+  void Clear();
+
+  [[nodiscard]] uint64_t bytes() const { return bytes_; }
+  [[nodiscard]] uint64_t rows() const { return clock_.size(); }
+  [[nodiscard]] uint64_t hits() const { return hits_; }
+  [[nodiscard]] uint64_t misses() const { return misses_; }
+
+ private:
+  struct Entry;
+  static constexpr size_t kNotFound = ~size_t{0};
+
+  [[nodiscard]] static uint64_t Mix(uint64_t space, uint64_t hash);
+  [[nodiscard]] size_t SlotOf(uint64_t mixed, uint64_t space, std::string_view key) const;
+  void RemoveSlot(size_t slot);
+  void EvictOne();
+  void Grow();
+
+  uint64_t bytes_max_;
+  uint64_t bytes_ = 0;
+  uint64_t hits_ = 0;
+  uint64_t misses_ = 0;
+  size_t mask_ = 0;
+  std::vector<Entry*> slots_;
+  std::vector<Entry*> clock_;  // all entries; the hand goes round
+  size_t hand_ = 0;
+};
+
+}  // namespace holdfast
