@@ -54,7 +54,7 @@ Result<void> Engine::Recover(const EngineProgress& progress) {
   store_options.fs = options_.fs;
   store_options.random = options_.random;
   ASSIGN_OR_RETURN(store_, Store::Open(std::move(store_options)));
-  applier_ = std::make_unique<Applier>(*store_);
+  applier_ = std::make_unique<Applier>(*store_, &observer_);
   replay_position_ = store_->CheckpointPosition();
   checkpoint_job_ = store_->PendingCheckpoint();
 
@@ -97,7 +97,7 @@ Result<void> Engine::ReplayUnits(uint64_t offset, int16_t selected_db, int64_t t
     return Error{ErrorCode::kCorruption,
                  fmt::format("replay came to offset {} where {} was due", offset, replay_position_.offset)};
   }
-  RETURN_IF_ERROR(applier_->Apply(offset, selected_db, time_ms, units));
+  RETURN_IF_ERROR(applier_->Apply({offset, selected_db, time_ms, units}));
   replay_position_.offset += units.size();
   replay_position_.selected_db = applier_->selected_db();
   replay_position_.time_ms = std::max(replay_position_.time_ms, time_ms);
@@ -158,21 +158,22 @@ Result<void> Engine::AppendAndApply(const HistoryFrame& frame) {
   RETURN_IF_ERROR(log_->AppendFrame(frame));
   if (frame.kind != FrameKind::kData) return {};
   if (frame.part == UnitPart::kWhole) {
-    return applier_->Apply(frame.offset, frame.selected_db, frame.time_ms, frame.payload);
+    return applier_->Apply({frame.offset, frame.selected_db, frame.time_ms, frame.payload});
   }
   if (frame.part == UnitPart::kFirst) {
     unfinished_.clear();
     unfinished_first_ = frame;
     unfinished_first_.payload = {};
   }
-  if (unfinished_.size() + frame.payload.size() > options_.max_unit_bytes) {
-    return Error{ErrorCode::kLimit, fmt::format("the unit at offset {} is larger than max-unit-bytes ({})",
-                                                unfinished_first_.offset, options_.max_unit_bytes)};
-  }
-  unfinished_.append(frame.payload);
+  unfinished_.append(frame.payload);  // bounded: the log refuses units beyond max-unit-bytes
   if (frame.part != UnitPart::kLast) return {};
-  std::string unit = std::exchange(unfinished_, {});
-  return applier_->Apply(unfinished_first_.offset, unfinished_first_.selected_db, unfinished_first_.time_ms, unit);
+  const std::string unit = std::exchange(unfinished_, {});
+  return applier_->Apply({unfinished_first_.offset, unfinished_first_.selected_db, unfinished_first_.time_ms, unit});
+}
+
+void Engine::AbandonUnit() {
+  unfinished_ = {};
+  if (log_->InsideUnit()) log_->AbandonUnit();
 }
 
 // ---- checkpoints ----------------------------------------------------------------------------------------------------
@@ -186,7 +187,7 @@ void Engine::Tick(int64_t monotonic_ms) {
 
 void Engine::TickCheckpoint() {
   if (checkpoint_job_ == nullptr) {
-    if (HasUnfinishedUnit()) return;  // a checkpoint stands at a unit end
+    if (log_->InsideUnit()) return;  // a checkpoint stands at a unit end
     const uint64_t since = log_->AppendedOffset() - store_->CheckpointPosition().offset;
     if (since == 0) {
       checkpoint_requested_ = false;
@@ -313,11 +314,11 @@ void Engine::RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::P
   threads_->snapshot.Run([this, request = snapshot_->request, header = std::move(header), view = std::move(view),
                           pin = std::move(pin)]() mutable {
     auto write = [&]() -> Result<SnapshotResult> {
-      RETURN_IF_ERROR(options_.fs->CreateDirectory(request.directory));
+      RETURN_IF_ERROR(options_.fs->CreateDirectory(SnapshotDirectory(request.data_directory)));
       SnapshotResult made;
       made.position = header.position;
       made.pin = pin;
-      made.path = JoinPath(request.directory, SnapshotFileName(header.position.offset, header.created_ms));
+      made.path = SnapshotPath(request.data_directory, header.position.offset, header.created_ms);
       ASSIGN_OR_RETURN(made.footer, WriteSnapshot(*options_.fs, made.path, std::move(header), *view, request.write,
                                                   snapshot_cancelled_, [this](const SnapshotProgress& progress) {
                                                     snapshot_keys_done_ = progress.keys_done;

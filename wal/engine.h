@@ -49,7 +49,7 @@ struct EngineOptions {
 };
 
 struct SnapshotRequest {
-  std::string directory;  // where the file goes (made if missing); its name is made from offset and time
+  std::string data_directory;  // the file goes to its snapshots/ (made if missing), named by offset and time
   SnapshotWriteOptions write;
   std::string node_id;
   bool fresh = true;  // false: the last checkpoint is good enough (full sync); true: cover all until now
@@ -82,11 +82,14 @@ class Engine {
   // Called from background threads when completions wait. Must be cheap and thread-safe. Set before any work starts.
   void SetWake(std::function<void()> wake);
   void RunCompletions();
+  // Is told what AppendAndApply applies (watched keys, pub/sub). Not owned; null: nobody.
+  void SetApplyObserver(ApplyObserver* observer) { observer_.target = observer; }
 
   // ---- replica: what a master sent --------------------------------------------------------------------------------
   // Appends the frame to the log and, when it ends a unit, applies it. An error means history cannot go on.
   Result<void> AppendAndApply(const HistoryFrame& frame);
   // Drops a unit of which only the first parts have come (link lost, promotion).
+  void AbandonUnit();
   [[nodiscard]] bool HasUnfinishedUnit() const { return !unfinished_.empty(); }
 
   // ---- background work ----------------------------------------------------------------------------------------------
@@ -122,6 +125,19 @@ class Engine {
     bool started = false;
   };
   struct BackgroundThreads;
+  // The applier's observer for life; tells whoever wants to know after recovery.
+  struct ForwardingObserver : ApplyObserver {
+    void UnitApplied(uint64_t end_offset, const std::vector<Transaction::Touched>& keys) override {
+      if (target != nullptr) target->UnitApplied(end_offset, keys);
+    }
+    void Published(std::string_view channel, std::string_view message) override {
+      if (target != nullptr) target->Published(channel, message);
+    }
+    void AckRequested(uint64_t end_offset) override {
+      if (target != nullptr) target->AckRequested(end_offset);
+    }
+    ApplyObserver* target = nullptr;
+  };
 
   explicit Engine(EngineOptions options);
   Result<void> Recover(const EngineProgress& progress);
@@ -142,6 +158,7 @@ class Engine {
   EngineOptions options_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Log> log_;
+  ForwardingObserver observer_;
   std::unique_ptr<Applier> applier_;
   RecoveryReport recovery_;
   StreamPosition replay_position_;  // while recovering: how far replay has come
