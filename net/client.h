@@ -36,6 +36,8 @@ struct TransactionState {
   size_t queued_bytes = 0;
   uint32_t flags = 0;                                // of all queued commands, or'ed
   std::vector<std::pair<int, std::string>> watched;  // (db, key)
+  // Those of them that were there when WATCH came: EXEC fails if their time has passed since.
+  std::vector<std::pair<int, std::string>> watched_present;
 };
 
 // The transport under a client, as the core sees it. net/session.cpp implements it over asio; the offline tool and
@@ -129,6 +131,7 @@ struct Client {
   // Set by the dispatcher when it did not run the command (CLIENT PAUSE, writers slowed): the transport offers the same
   // command again after Resume().
   bool retry_command = false;
+  uint32_t write_debt_us = 0;  // pause this client owes for its writes under pressure
   int64_t blocked_deadline_ms = 0;  // monotonic; 0 none
   // Answers the client when the deadline passes or CLIENT UNBLOCK comes (true: with the UNBLOCKED error).
   std::function<void(Client&, bool unblocked_with_error)> on_unblock;
@@ -148,6 +151,7 @@ struct Client {
   size_t query_buffer_bytes = 0, query_buffer_capacity = 0;
 
   GatedOutput output;
+  bool ready_listed = false;        // in the server's list of clients with output from elsewhere
   bool gate_listed = false;         // in the server's list of clients with closed gates
   int64_t soft_limit_since_ms = 0;  // monotonic; output above the soft limit since then, 0: it is not
 

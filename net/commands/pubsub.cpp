@@ -1,0 +1,192 @@
+// SUBSCRIBE and its kin, PUBLISH, PUBSUB.
+#include <string>
+#include <vector>
+
+#include "net/command.h"
+#include "net/commands/arguments.h"
+#include "net/commands/rows.h"
+#include "net/server.h"
+
+namespace holdfast::net {
+namespace {
+
+enum class Kind { kChannel, kPattern, kShard };
+
+size_t CountOf(const Client& client, Kind kind) {
+  return kind == Kind::kShard ? client.shard_channels.size() : client.SubscriptionCount();
+}
+
+void UpdateKind(Client& client) {
+  if (client.kind != ClientKind::kNormal && client.kind != ClientKind::kPubSub) return;
+  client.kind = client.TotalSubscriptions() > 0 ? ClientKind::kPubSub : ClientKind::kNormal;
+}
+
+void Confirm(CommandContext& context, std::string_view verb, const std::string* name, Kind kind) {
+  context.reply.Push(3);
+  context.reply.Bulk(verb);
+  if (name != nullptr) {
+    context.reply.Bulk(*name);
+  } else {
+    context.reply.Null();
+  }
+  context.reply.Integer(static_cast<int64_t>(CountOf(context.client, kind)));
+}
+
+template <Kind kind>
+void Subscribe(CommandContext& context) {
+  PubSub& pubsub = context.server.pubsub();
+  for (const std::string_view name : context.args.subspan(1)) {
+    if constexpr (kind == Kind::kChannel) pubsub.Subscribe(context.client, name);
+    if constexpr (kind == Kind::kPattern) pubsub.PatternSubscribe(context.client, name);
+    if constexpr (kind == Kind::kShard) pubsub.ShardSubscribe(context.client, name);
+    const std::string owned(name);
+    Confirm(context, context.spec.name, &owned, kind);
+  }
+  UpdateKind(context.client);
+}
+
+template <Kind kind>
+void Unsubscribe(CommandContext& context) {
+  PubSub& pubsub = context.server.pubsub();
+  Client& client = context.client;
+  std::vector<std::string> names(context.args.begin() + 1, context.args.end());
+  const bool all = names.empty();
+  if (all) {
+    const auto& own = kind == Kind::kChannel   ? client.channels
+                      : kind == Kind::kPattern ? client.patterns
+                                               : client.shard_channels;
+    names.assign(own.begin(), own.end());
+  }
+  for (const std::string& name : names) {
+    if constexpr (kind == Kind::kChannel) pubsub.Unsubscribe(client, name);
+    if constexpr (kind == Kind::kPattern) pubsub.PatternUnsubscribe(client, name);
+    if constexpr (kind == Kind::kShard) pubsub.ShardUnsubscribe(client, name);
+    Confirm(context, context.spec.name, &name, kind);
+  }
+  if (names.empty()) Confirm(context, context.spec.name, nullptr, kind);
+  UpdateKind(client);
+}
+
+// The offset that must be durable before a message may leave: what this client wrote before it, and what the
+// transaction it stands in has written so far.
+uint64_t MessageGate(CommandContext& context) {
+  if (!context.tx->touched().empty()) return context.server.log().AppendedOffset() + 1;
+  return context.client.last_write_offset;
+}
+
+// Replicas hear of a message through the log, and only while there are any. A replica adds nothing to the stream.
+void EmitToReplicas(CommandContext& context) {
+  ReplicationService& replication = context.server.replication();
+  if (replication.IsReplica() || replication.AttachedReplicas() == 0) return;
+  context.tx->Emit({context.spec.name == "publish" ? "PUBLISH" : "SPUBLISH", context.arg(1), context.arg(2)});
+}
+
+void Publish(CommandContext& context) {
+  const size_t receivers = context.server.pubsub().Publish(context.arg(1), context.arg(2), MessageGate(context));
+  EmitToReplicas(context);
+  context.reply.Integer(static_cast<int64_t>(receivers));
+}
+
+void ShardPublish(CommandContext& context) {
+  const size_t receivers = context.server.pubsub().PublishShard(context.arg(1), context.arg(2), MessageGate(context));
+  EmitToReplicas(context);
+  context.reply.Integer(static_cast<int64_t>(receivers));
+}
+
+void ReplyNames(Reply& reply, const std::vector<std::string>& names) {
+  reply.Array(names.size());
+  for (const std::string& name : names) reply.Bulk(name);
+}
+
+void Channels(CommandContext& context) {
+  const std::string_view pattern = context.argc() > 2 ? context.arg(2) : std::string_view();
+  if (context.argc() > 3)
+    return context.reply.Error("ERR unknown subcommand or wrong number of arguments for '" +
+                               std::string(context.arg(1)) + "'. Try PUBSUB HELP.");
+  const bool shard = context.spec.name == "pubsub|shardchannels";
+  ReplyNames(context.reply,
+             shard ? context.server.pubsub().ShardChannels(pattern) : context.server.pubsub().Channels(pattern));
+}
+
+void NumSub(CommandContext& context) {
+  const bool shard = context.spec.name == "pubsub|shardnumsub";
+  const auto names = context.args.subspan(2);
+  context.reply.Array(names.size() * 2);
+  for (const std::string_view name : names) {
+    context.reply.Bulk(name);
+    context.reply.Integer(static_cast<int64_t>(shard ? context.server.pubsub().ShardSubscribers(name)
+                                                     : context.server.pubsub().Subscribers(name)));
+  }
+}
+
+void NumPat(CommandContext& context) {
+  context.reply.Integer(static_cast<int64_t>(context.server.pubsub().PatternCount()));
+}
+
+void Help(CommandContext& context) {
+  ReplyHelp(context, "PUBSUB",
+            {"CHANNELS [<pattern>]", "    Lists channels somebody listens to.", "NUMPAT",
+             "    Counts the patterns clients are subscribed to.", "NUMSUB [<channel> ...]",
+             "    Counts the subscribers of channels, those of patterns left out.", "SHARDCHANNELS [<pattern>]",
+             "    Lists shard channels somebody listens to.", "SHARDNUMSUB [<shardchannel> ...]",
+             "    Counts the subscribers of shard channels."});
+}
+
+CommandSpec PubSubContainer() {
+  constexpr uint32_t kFlags = kPubSubCommand | kLoading | kStale | kNoTransaction;
+  return MakeContainer(
+      "pubsub", {"Looks into channels and their subscribers.", "2.8.0", "pubsub", "depends on the subcommand", ""},
+      {
+          MakeCommand("pubsub|channels", -2, kFlags, 0, kNoKeys, Channels,
+                      {"Lists channels somebody listens to.", "2.8.0", "pubsub", "O(N) with N the number of channels",
+                       "[pattern]"}),
+          MakeCommand("pubsub|numpat", 2, kFlags, 0, kNoKeys, NumPat,
+                      {"Counts the patterns clients are subscribed to.", "2.8.0", "pubsub", "O(1)", ""}),
+          MakeCommand("pubsub|numsub", -2, kFlags, 0, kNoKeys, NumSub,
+                      {"Counts the subscribers of channels.", "2.8.0", "pubsub", "O(N) with N the channels asked for",
+                       "[channel [channel ...]]"}),
+          MakeCommand("pubsub|shardchannels", -2, kFlags, 0, kNoKeys, Channels,
+                      {"Lists shard channels somebody listens to.", "7.0.0", "pubsub",
+                       "O(N) with N the number of shard channels", "[pattern]"}),
+          MakeCommand("pubsub|shardnumsub", -2, kFlags, 0, kNoKeys, NumSub,
+                      {"Counts the subscribers of shard channels.", "7.0.0", "pubsub",
+                       "O(N) with N the channels asked for", "[shardchannel [shardchannel ...]]"}),
+          MakeCommand("pubsub|help", 2, kLoading | kStale | kNoTransaction, 0, kNoKeys, Help,
+                      {"Explains the subcommands.", "6.2.0", "pubsub", "O(1)", ""}),
+      });
+}
+
+}  // namespace
+
+std::vector<CommandSpec> PubSubCommands() {
+  constexpr uint32_t kListen = kPubSubCommand | kNoScript | kLoading | kStale | kNoTransaction;
+  constexpr uint32_t kSend = kPubSubCommand | kLoading | kStale | kFast;
+  return {
+      MakeCommand("subscribe", -2, kListen, 0, kNoKeys, Subscribe<Kind::kChannel>,
+                  {"Listens to channels.", "2.0.0", "pubsub", "O(N) with N the channels", "channel [channel ...]"}),
+      MakeCommand("psubscribe", -2, kListen, 0, kNoKeys, Subscribe<Kind::kPattern>,
+                  {"Listens to all channels whose names match patterns.", "2.0.0", "pubsub", "O(N) with N the patterns",
+                   "pattern [pattern ...]"}),
+      MakeCommand("ssubscribe", -2, kListen, 0, kAllKeys, Subscribe<Kind::kShard>,
+                  {"Listens to shard channels.", "7.0.0", "pubsub", "O(N) with N the channels",
+                   "shardchannel [shardchannel ...]"}),
+      MakeCommand("unsubscribe", -1, kListen, 0, kNoKeys, Unsubscribe<Kind::kChannel>,
+                  {"Stops listening to channels, or to all.", "2.0.0", "pubsub", "O(N) with N the channels",
+                   "[channel [channel ...]]"}),
+      MakeCommand("punsubscribe", -1, kListen, 0, kNoKeys, Unsubscribe<Kind::kPattern>,
+                  {"Stops listening to patterns, or to all.", "2.0.0", "pubsub", "O(N) with N the patterns",
+                   "[pattern [pattern ...]]"}),
+      MakeCommand("sunsubscribe", -1, kListen, 0, kAllKeys, Unsubscribe<Kind::kShard>,
+                  {"Stops listening to shard channels, or to all.", "7.0.0", "pubsub", "O(N) with N the channels",
+                   "[shardchannel [shardchannel ...]]"}),
+      MakeCommand("publish", 3, kSend, 0, kNoKeys, Publish,
+                  {"Sends a message to whoever listens to a channel.", "2.0.0", "pubsub",
+                   "O(N+M) with N the channel's subscribers and M the patterns in use", "channel message"}),
+      MakeCommand("spublish", 3, kSend, 0, kOneKey, ShardPublish,
+                  {"Sends a message to whoever listens to a shard channel.", "7.0.0", "pubsub",
+                   "O(N) with N the channel's subscribers", "shardchannel message"}),
+      PubSubContainer(),
+  };
+}
+
+}  // namespace holdfast::net
