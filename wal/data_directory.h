@@ -23,7 +23,8 @@ struct NodeIdentity {
 class DataDirectory {
  public:
   // Locks the directory (creating it), reads or makes the identity, resolves CURRENT, deletes generations not named.
-  // kBusy if another process has it; kCorruption if CURRENT is damaged or names what is not there.
+  // kBusy if another process has it; kCorruption if CURRENT is damaged, names what is not there, or is missing although
+  // a generation was committed here once. `random` must outlive the object.
   static Result<std::unique_ptr<DataDirectory>> Open(FileSystem& fs, std::string path, Random& random);
   virtual ~DataDirectory() = default;
 
@@ -32,10 +33,11 @@ class DataDirectory {
   // Path of the generation in force; an empty data directory gets gen-1 (not yet committed until Commit).
   [[nodiscard]] virtual const std::string& generation_path() const = 0;
   [[nodiscard]] virtual bool fresh() const = 0;  // there was no CURRENT
-  // A directory for a generation being built beside the current one (full sync); removes leftovers of that name.
+  // An empty directory for a generation being built beside the current one (full sync); its number is above all others.
   virtual Result<std::string> NewGeneration() = 0;
   // Makes `generation_path` the one in force: everything in it must be synced before. Old ones are removed by
-  // RemoveOldGenerations once nobody has them open.
+  // RemoveOldGenerations once nobody has them open. kIo and kNoSpace: the old one is still in force, or the new one
+  // already; both are whole.
   virtual Result<void> Commit(const std::string& generation_path) = 0;
   virtual Result<void> RemoveOldGenerations() = 0;
 };

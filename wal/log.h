@@ -75,6 +75,7 @@ class Log : public EffectSink {
  public:
   // Starts appending after `state` in a new segment, which is durable when this returns. Recovery (wal/recovery.h) made
   // the state; for a new log, or one that begins after a snapshot, the caller fills it in (`lineage` included).
+  // A recovered state is passed as it is: a new id is StartLineage's business, so that it is in the log.
   // Creates the directory if it is missing. kCorruption if segments before the state's are damaged.
   static Result<std::unique_ptr<Log>> Open(LogOptions options, LogState state);
 

@@ -66,18 +66,15 @@ Result<WalkEnd> WalkFrames(SegmentReader& reader, uint64_t from, uint64_t limit,
       end.broken = Error{ErrorCode::kCorruption, "the frame does not follow the one before it"};
       return end;
     }
-    // Follow is tried on the state itself, so the visitor must see it before; a frame that does not continue is not
-    // shown.
-    HistoryState next = state.history;
-    Result<void> followed = next.Follow(frame.history);
+    const StreamPosition before = state.history.end;
+    Result<void> followed = state.history.Follow(frame.history);
     if (!followed.ok()) {
       end.broken = std::move(followed).error();
       return end;
     }
-    RETURN_IF_ERROR(visitor(state, frame, placed->position));
-    state.history = std::move(next);
     state.chain = frame.header_checksum;
     end.position = placed->position + frame.size_on_disk;
+    RETURN_IF_ERROR(visitor(before, frame, placed->position));
   }
   return end;
 }

@@ -37,8 +37,10 @@ struct WalkEnd {
   std::optional<Error> broken;  // why there is no good frame at `bad`; none if the walk reached its limit
   uint64_t bad = 0;
 };
-// Called with each good frame before the state moves past it, and its position. An error ends the walk with it.
-using FrameVisitor = std::function<Result<void>(const WalkState& before, const ParsedFrame& frame, uint64_t position)>;
+// Called with each good frame once the state has moved past it; `before` is where the stream stood. An error ends the
+// walk with it.
+using FrameVisitor =
+    std::function<Result<void>(const StreamPosition& before, const ParsedFrame& frame, uint64_t position)>;
 
 // Walks frames up to `limit` or to the first one that is not good or does not continue `state`, which moves along.
 // `from` is where the first is expected. Errors: of reading, and the visitor's.

@@ -14,12 +14,13 @@ Result<std::unique_ptr<SegmentReader>> SegmentReader::Open(FileSystem& fs, std::
                                                            size_t window) {
   ASSIGN_OR_RETURN(std::unique_ptr<File> file, fs.Open(path, {.mode = OpenMode::kRead, .direct_sync = past_cache}));
   if (past_cache) file->DropCache();
-  std::unique_ptr<SegmentReader> reader(new SegmentReader(std::move(file), std::move(path), window));
+  std::unique_ptr<SegmentReader> reader(new SegmentReader(std::move(file), std::move(path)));
   ASSIGN_OR_RETURN(reader->file_size_, reader->file_->Size());
   ASSIGN_OR_RETURN(const std::string_view block, reader->Bytes(0, kSegmentHeaderSize));
   Result<ParsedSegmentHeader> parsed = ParseSegmentHeader(block);
   if (!parsed.ok()) return parsed.error().WithContext(reader->path_ + " at byte 0");
   reader->parsed_ = std::move(parsed).value();
+  reader->window_ = window;
   return reader;
 }
 

@@ -41,13 +41,12 @@ class SegmentReader {
   void Forget(bool page_cache);
 
  private:
-  SegmentReader(std::unique_ptr<File> file, std::string path, size_t window)
-      : file_(std::move(file)), path_(std::move(path)), window_(window) {}
+  SegmentReader(std::unique_ptr<File> file, std::string path) : file_(std::move(file)), path_(std::move(path)) {}
   Result<ParsedFrame> WholeFrameAt(uint64_t position, uint64_t limit);
 
   const std::unique_ptr<File> file_;
   const std::string path_;
-  const size_t window_;
+  size_t window_ = kSegmentHeaderSize;  // the header alone at first: many segments may be open
   uint64_t file_size_ = 0;
   ParsedSegmentHeader parsed_;
   AlignedBuffer buffer_;
