@@ -1,0 +1,159 @@
+#include "replication/history.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "storage/base/coding.h"
+
+namespace holdfast::replication {
+
+namespace {
+
+constexpr uint8_t kClaimVersion = 1;
+
+uint64_t EndOf(const wal::Lineage& lineage, std::string_view id, uint64_t end) {
+  auto until = lineage.ValidUntil(id);
+  return until ? std::min(*until, end) : 0;
+}
+
+}  // namespace
+
+void AppendClaim(std::string& to, const HistoryClaim& claim) {
+  std::string table;
+  claim.lineage.AppendTo(table);
+  to.push_back(static_cast<char>(kClaimVersion));
+  AppendLittle<uint64_t>(to, claim.end_offset);
+  AppendLittle<uint64_t>(to, claim.digest_base);
+  AppendLittle<uint64_t>(to, claim.digest);
+  AppendLittle<uint32_t>(to, claim.tail_length);
+  AppendLittle<uint64_t>(to, claim.tail_checksum);
+  AppendLengthPrefixed(to, table);
+}
+
+Result<HistoryClaim> ParseClaim(std::string_view bytes) {
+  ByteReader reader(bytes);
+  auto version = reader.Little<uint8_t>();
+  if (reader.ok() && version != kClaimVersion) {
+    return Error{ErrorCode::kUnsupported,
+                 fmt::format("history claim of version {}, this server reads {}", version, kClaimVersion)};
+  }
+  HistoryClaim claim;
+  claim.end_offset = reader.Little<uint64_t>();
+  claim.digest_base = reader.Little<uint64_t>();
+  claim.digest = reader.Little<uint64_t>();
+  claim.tail_length = reader.Little<uint32_t>();
+  claim.tail_checksum = reader.Little<uint64_t>();
+  std::string_view table = reader.LengthPrefixed();
+  if (!reader.AtEnd()) return Error{ErrorCode::kCorruption, "history claim has a wrong length"};
+  ASSIGN_OR_RETURN(claim.lineage, wal::Lineage::Parse(table));
+  if (claim.lineage.empty()) return Error{ErrorCode::kCorruption, "history claim names no history"};
+  if (claim.tail_length > kTailBytesMax || claim.tail_length > claim.end_offset ||
+      claim.digest_base > claim.end_offset || claim.end_offset == UINT64_MAX) {
+    return Error{ErrorCode::kCorruption, "history claim with impossible offsets"};
+  }
+  return claim;
+}
+
+std::optional<CommonHistory> FindCommon(const wal::Lineage& own, uint64_t own_end, const wal::Lineage& peer,
+                                        uint64_t peer_end) {
+  const auto& entries = peer.entries();
+  for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
+    if (!own.ValidUntil(entry->id)) continue;
+    return CommonHistory{entry->id, std::min(EndOf(own, entry->id, own_end), EndOf(peer, entry->id, peer_end))};
+  }
+  return std::nullopt;
+}
+
+Decision DecideByLineage(const OwnHistory& own, const HistoryClaim* claim) {
+  if (claim == nullptr) return {Verdict::kFullSync, "the replica has no history and asks for everything"};
+  auto common = FindCommon(own.lineage, own.end_offset, claim->lineage, claim->end_offset);
+  if (!common) {
+    return {Verdict::kFullSync, fmt::format("no shared history: the replica's is {}, ours is {}",
+                                            claim->lineage.current_id(), own.lineage.current_id())};
+  }
+  if (common->fork < claim->end_offset) {
+    uint64_t theirs = EndOf(claim->lineage, common->id, claim->end_offset);
+    if (*own.lineage.ValidUntil(common->id) == UINT64_MAX && theirs > own.end_offset) {
+      return {Verdict::kRefuse,
+              fmt::format(
+                  "the replica has history {} up to offset {}, this server only up to {}: this server has lost data",
+                  common->id, theirs, own.end_offset)};
+    }
+    return {Verdict::kFullSync,
+            fmt::format("histories part at offset {} (of {}): the replica has {} bytes after it that are not ours",
+                        common->fork, common->id, claim->end_offset - common->fork)};
+  }
+  if (claim->end_offset < own.first_offset) {
+    return {Verdict::kFullSync, fmt::format("the replica needs offset {}, the log begins at {} "
+                                            "(repl-backlog-size decides how far back it reaches)",
+                                            claim->end_offset, own.first_offset)};
+  }
+  return {Verdict::kContinue, {}};
+}
+
+Decision DecideByDigest(const HistoryClaim& claim, const DigestEvidence& evidence) {
+  bool same_base = claim.digest_base == evidence.digest_base;
+  if (same_base && evidence.digest) {
+    if (*evidence.digest == claim.digest) return {Verdict::kContinue, {}};
+    return {Verdict::kFullSync,
+            fmt::format("the digest of the past differs at offset {} ({:016x} at the replica, {:016x} here)",
+                        claim.end_offset, claim.digest, *evidence.digest)};
+  }
+  if (claim.tail_length > 0 && evidence.tail_checksum) {
+    if (*evidence.tail_checksum == claim.tail_checksum) return {Verdict::kContinue, {}};
+    return {Verdict::kFullSync,
+            fmt::format("the last {} bytes before offset {} differ", claim.tail_length, claim.end_offset)};
+  }
+  // With equal bases the next frame's digest covers the whole past, and the replica's log verifies it before anything
+  // is applied.
+  if (same_base) return {Verdict::kContinue, {}};
+  return {Verdict::kFullSync,
+          fmt::format("the past before offset {} cannot be compared: digests begin at {} and {}, and "
+                      "the logs retain no common bytes",
+                      claim.end_offset, claim.digest_base, evidence.digest_base)};
+}
+
+std::optional<std::string> RefuseFullSync(const OwnSituation& own, const FullSyncOffer& offer) {
+  if (own.end_offset == 0) return std::nullopt;
+  if (offer.end_offset == 0) {
+    return fmt::format(
+        "the master is empty (offset 0) and this server holds data up to offset {}; if the master is right, "
+        "stop this server and empty its data directory",
+        own.end_offset);
+  }
+  auto common = FindCommon(own.lineage, own.end_offset, offer.lineage, offer.end_offset);
+  if (!common) {
+    for (const auto& entry : own.lineage.entries()) {
+      bool made_here =
+          std::find(own.ids_made_here.begin(), own.ids_made_here.end(), entry.id) != own.ids_made_here.end();
+      if (!made_here || own.operator_consents) continue;
+      if (EndOf(own.lineage, entry.id, own.end_offset) > entry.from_offset) {
+        return fmt::format(
+            "the master shares no history with this server, which holds data written to it as a master "
+            "(history {}); the command REPLICAOF, given to this server, consents to losing it",
+            entry.id);
+      }
+    }
+    return std::nullopt;
+  }
+  uint64_t ours = EndOf(own.lineage, common->id, own.end_offset);
+  if (offer.lineage.current_id() == common->id && offer.end_offset < ours) {
+    return fmt::format(
+        "the master offers history {} up to offset {}, this server has it up to {}: the master has lost "
+        "data; promote this server, or empty its data directory if the master is right",
+        common->id, offer.end_offset, ours);
+  }
+  return std::nullopt;
+}
+
+wal::Lineage LineageUpTo(const wal::Lineage& lineage, uint64_t end_offset) {
+  wal::Lineage known;
+  for (const auto& entry : lineage.entries()) {
+    if (entry.from_offset > end_offset) break;
+    known.Push(entry.id, entry.from_offset, entry.time_ms);
+  }
+  return known;
+}
+
+}  // namespace holdfast::replication

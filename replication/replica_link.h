@@ -1,0 +1,131 @@
+// The replica's side of a link as a pure step function: events in, actions out. No sockets, files or clocks; the caller
+// brings bytes and the time and does what the actions say, in order. docs/replication.md "Handshake" has the exchange.
+//
+//   kConnecting -> kPing -> kHandshake -> kPsync -> kStreaming
+//                                             \-> kSnapshot -> kLoading -> kStreaming
+//   any state -> kClosed (a Close action says why; nothing is accepted afterwards)
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "replication/history.h"
+#include "replication/wire.h"
+#include "wal/log.h"
+
+namespace holdfast::replication {
+
+struct ReplicaLinkOptions {
+  std::string user, password;  // password empty: no AUTH
+  int listening_port = 0;
+  std::string announced_ip;  // empty: the master takes the address it sees
+  int64_t timeout_ms = 60'000;
+  int64_t ack_period_ms = 1000;
+};
+
+// Actions.
+struct SendBytes {
+  std::string bytes;
+};
+// The master goes on from our end. `lineage` is its table as far as it concerns us now.
+struct Continued {
+  wal::Lineage lineage;
+};
+struct SnapshotStarted {
+  uint64_t offset, size;
+  std::string name;
+};
+struct SnapshotBytes {
+  uint64_t position;
+  std::string bytes;
+};
+// All bytes came and match the checksum. The link takes nothing more until Loaded().
+struct SnapshotComplete {
+  uint64_t offset;
+};
+// Continues our stream exactly; a unit's parts come in order.
+struct FrameReceived {
+  std::shared_ptr<const wal::SharedFrame> frame;
+};
+enum class CloseKind {
+  kRetry,    // connect again after a backoff
+  kRefused,  // one of the refusals: retrying will not help until somebody acts, so rarely
+};
+struct Close {
+  CloseKind kind;
+  std::string reason;
+};
+using ReplicaAction =
+    std::variant<SendBytes, Continued, SnapshotStarted, SnapshotBytes, SnapshotComplete, FrameReceived, Close>;
+using ReplicaActions = std::vector<ReplicaAction>;
+
+enum class ReplicaState { kConnecting, kPing, kHandshake, kPsync, kSnapshot, kLoading, kStreaming, kClosed };
+
+class ReplicaLink {
+ public:
+  // `claim` is our past at the moment of connecting; end_offset 0 asks for everything.
+  ReplicaLink(ReplicaLinkOptions options, HistoryClaim claim, OwnSituation situation, int64_t now_ms);
+
+  void Connected(int64_t now_ms, ReplicaActions& actions);
+  // Bytes from the master, cut anywhere. In kLoading they are kept, so the caller should read no more then.
+  void Received(std::string_view bytes, int64_t now_ms, ReplicaActions& actions);
+  // The snapshot is in force: our stream now ends at its offset. Goes on with what came behind it.
+  void Loaded(int64_t now_ms, ReplicaActions& actions);
+  // Our log is durable, and our data applied, up to these offsets. Acks at once.
+  void Durable(uint64_t durable_offset, uint64_t applied_offset, std::string_view lineage_id, ReplicaActions& actions);
+  // At least once a second: acks, timeouts.
+  void Tick(int64_t now_ms, ReplicaActions& actions);
+
+  [[nodiscard]] ReplicaState state() const { return state_; }
+  [[nodiscard]] uint64_t next_offset() const { return next_offset_; }
+  [[nodiscard]] int64_t last_io_ms() const { return last_io_ms_; }
+  [[nodiscard]] uint64_t snapshot_size() const { return snapshot_size_; }
+  [[nodiscard]] uint64_t snapshot_read() const { return snapshot_read_; }
+  [[nodiscard]] uint64_t master_offset() const { return master_offset_; }
+
+ private:
+  enum class Expected { kAuth, kPort, kAddress, kCapabilities, kHistory };
+
+  void Line(std::string_view line, int64_t now_ms, ReplicaActions& actions);
+  void PingReply(std::string_view line, ReplicaActions& actions);
+  void HandshakeReply(std::string_view line, ReplicaActions& actions);
+  void PsyncReply(std::string_view line, ReplicaActions& actions);
+  void Messages(ReplicaActions& actions);
+  Result<void> OnMessage(const Message& message, ReplicaActions& actions);
+  Result<void> OnHistory(std::string_view body, ReplicaActions& actions);
+  Result<void> OnFrame(std::string_view body, ReplicaActions& actions);
+  Result<void> OnSnapshotBegin(std::string_view body, ReplicaActions& actions);
+  Result<void> OnSnapshotData(std::string_view body, ReplicaActions& actions);
+  Result<void> OnSnapshotEnd(std::string_view body, ReplicaActions& actions);
+  void SendAck(ReplicaActions& actions);
+  void End(CloseKind kind, std::string reason, ReplicaActions& actions);
+
+  const ReplicaLinkOptions options_;
+  const HistoryClaim claim_;
+  const OwnSituation situation_;
+  ReplicaState state_ = ReplicaState::kConnecting;
+  std::deque<Expected> expected_;
+  std::string line_;  // the handshake's lines; what follows the PSYNC answer goes to parser_
+  MessageParser parser_;
+  bool full_sync_ = false;
+  bool history_seen_ = false;
+  bool snapshot_seen_ = false;
+  uint64_t full_sync_offset_ = 0;
+  uint64_t snapshot_size_ = 0, snapshot_read_ = 0, snapshot_checksum_ = 0;
+  uint64_t next_offset_ = 0;
+  bool in_unit_ = false;  // a first part came, its last did not
+  uint64_t durable_ = 0, applied_ = 0;
+  std::string lineage_id_;
+  uint64_t master_offset_ = 0;
+  int64_t last_io_ms_ = 0, last_ack_ms_ = 0;
+};
+
+// A command as RESP.
+void AppendCommand(std::string& to, std::initializer_list<std::string_view> arguments);
+
+}  // namespace holdfast::replication

@@ -1,0 +1,50 @@
+// Which role a node was given, kept over restarts: text with a checksum, one fact a line. docs/replication.md "Roles".
+//
+// At boot a configuration that differs from the one in force when the record was written wins; else the record wins, so
+// that a REPLICAOF given at run time survives a restart.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "storage/base/clock.h"
+#include "storage/base/result.h"
+
+namespace holdfast::replication {
+
+using MasterAddress = std::optional<std::pair<std::string, int>>;  // nullopt: be a master
+
+inline constexpr size_t kIdsMadeHereMax = 64;
+
+struct RoleRecord {
+  MasterAddress master;                    // whom we follow
+  MasterAddress configured;                // what the configuration said when this was written
+  bool operator_consents = false;          // the master was named by REPLICAOF and no full sync has ended since
+  std::vector<std::string> ids_made_here;  // history ids under which this node was a master, newest last
+  friend bool operator==(const RoleRecord&, const RoleRecord&) = default;
+};
+
+[[nodiscard]] std::string FormatRole(const RoleRecord& record);
+Result<RoleRecord> ParseRole(std::string_view text);
+
+// The role to start with.
+[[nodiscard]] MasterAddress RoleAtBoot(const std::optional<RoleRecord>& record, const MasterAddress& configured);
+
+void AddIdMadeHere(RoleRecord& record, const std::string& id);
+
+// Pauses between attempts to reach a master: doubling from 100 ms to 5 s, each drawn from its upper half, so that many
+// replicas of one master do not come back at the same moment.
+class Backoff {
+ public:
+  [[nodiscard]] int64_t NextMs(Random& random);
+  void Reset() { step_ = 0; }
+
+ private:
+  int step_ = 0;
+};
+
+}  // namespace holdfast::replication
