@@ -45,7 +45,8 @@ REQUESTS = {1: 200_000, 16: 1_000_000, 64: 1_500_000}
 TARGETS = {
     ("set", "always", 1): 1.3, ("set", "always", 16): 2.0, ("set", "always", 64): 2.5,
     ("set", "everysec", 1): 1.2, ("set", "everysec", 16): 1.5, ("set", "everysec", 64): 2.0,
-    **{("get", fsync, p): ratio for fsync in ("always", "everysec", "no") for p, ratio in ((1, 1.1), (16, 1.4), (64, 1.3))},
+    **{("get", fsync, p): ratio for fsync in ("always", "everysec", "no")
+       for p, ratio in ((1, 1.1), (16, 1.4), (64, 1.3))},
     **{(test, "always", p): 1.2 for test in ("incr", "mset", "lpush", "rpop", "sadd", "hset", "zadd", "xadd")
        for p in (1, 16, 64)},
 }
@@ -148,16 +149,16 @@ def summarise(test, fsync, pipeline, runs):
     ratios = [a["rps"] / b["rps"] for a, b in zip(ours, peers)]
     cpu_ratios = [a["cpu_us"] / b["cpu_us"] for a, b in zip(ours, peers) if b["cpu_us"] > 0]
     summary = {"test": test, "fsync": fsync, "pipeline": pipeline, "ratio": median(ratios), "ratio_min": min(ratios),
-               "ratio_max": max(ratios), "cpu_ratio": median(cpu_ratios), "target": TARGETS.get((test, fsync, pipeline)),
-               "runs": runs}
+               "ratio_max": max(ratios), "cpu_ratio": median(cpu_ratios),
+               "target": TARGETS.get((test, fsync, pipeline)), "runs": runs}
     for side, rows in (("ours", ours), ("peer", peers)):
         for field in ("rps", "p50_ms", "p99_ms", "cpu_us", "cpu_all_us", "syncs_per_s"):
             summary[f"{side}_{field}"] = median([row[field] for row in rows])
     return summary
 
 
-HEADER = (f"{'test':6}{'fsync':9}{'P':>3}  {'krps':>13}  {'ratio [min-max]':18}{'wanted':>7}  {'p50 ms':>11}  {'p99 ms':>13}  "
-          f"{'CPU us/op run':>14}{'ratio':>6}  {'CPU us/op all':>14}  {'syncs/s':>13}")
+HEADER = (f"{'test':6}{'fsync':9}{'P':>3}  {'krps':>13}  {'ratio [min-max]':18}{'wanted':>7}  {'p50 ms':>11}  "
+          f"{'p99 ms':>13}  {'CPU us/op run':>14}{'ratio':>6}  {'CPU us/op all':>14}  {'syncs/s':>13}")
 
 
 def pair(summary, field, form):
@@ -206,7 +207,8 @@ def main():
             print("warning: the data is on tmpfs, where a sync costs nothing; give --dir", file=sys.stderr)
         for name, value in about.items():
             print(f"{name}: {value}")
-        print("\nin each pair: holdfast-server / peer; medians of the repetitions; ! = below what is wanted\n\n" + HEADER)
+        print("\nin each pair: holdfast-server / peer; medians of the repetitions; ! = below what is wanted\n")
+        print(HEADER)
         summaries = []
         for fsync in options.fsync:
             summaries += run_fsync_mode(fsync, directory, options)

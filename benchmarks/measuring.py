@@ -1,4 +1,4 @@
-"""What the benchmark scripts share: loading keys, CPU time and private memory of a process, system calls, the machine."""
+"""What the benchmark scripts share: loading keys, CPU time and memory of a process, system calls, the machine."""
 
 import os
 import platform

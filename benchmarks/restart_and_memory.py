@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Restart time after kill -9 and private memory with many keys, beside redis-server.
 
-Loads the same keys into holdfast-server (defaults: every write synced) and redis-server, kills both and measures the time
-from exec to the first rightly answered GET: ours from its store and the log behind it, redis-server from an RDB file.
-Private memory is anonymous memory of /proc/PID/smaps_rollup: the page cache of mapped files, which the kernel takes back
-when it wants, is not in it.
+Loads the same keys into holdfast-server (defaults: every write synced) and redis-server, kills both and measures the
+time from exec to the first rightly answered GET: ours from its store and the log behind it, redis-server from an RDB
+file. Private memory is anonymous memory of /proc/PID/smaps_rollup: the page cache of mapped files, which the kernel
+takes back when it wants, is not in it.
 
   benchmarks/restart_and_memory.py                     5 million keys of 100 bytes (several minutes)
   benchmarks/restart_and_memory.py --keys 500000       a look

@@ -65,7 +65,8 @@ def bad_configuration(workspace):
         path = write(os.path.join(directory, "bad.conf"), text)
         code, said = run(path, "--dir", directory)
         check(code == USAGE, f"{text!r}: exit code {code}\n{said}")
-        check(path in said and f"line {line}" in said and reason in said, f"{text!r}: file, line, reason missing:\n{said}")
+        check(path in said and f"line {line}" in said, f"{text!r}: file and line are missing:\n{said}")
+        check(reason in said, f"{text!r}: the reason is missing:\n{said}")
     # In an included file it is that file and its line.
     inner = write(os.path.join(directory, "inner.conf"), "loglevel notice\nhz x\n")
     outer = write(os.path.join(directory, "outer.conf"), f"port 0\ninclude {inner}\n")
@@ -108,7 +109,7 @@ def flip(path, position):
 
 
 def damaged_directory(workspace):
-    """Damage is refused with exit code 2 and the file's name, whatever file it is in, and nothing is changed by that."""
+    """Damage is refused with exit code 2 and the file's name, and the file stays as it is."""
     origin = workspace.server("origin").start()
     with origin.client() as client:
         for number in range(200):
@@ -252,8 +253,8 @@ def arguments_and_files(workspace):
             check(process.returncode == CLEAN, f"exit code {process.returncode}\n{said}")
 
     def start(*arguments, text=None):
-        process = subprocess.Popen([SERVER, *map(str, arguments)], stdin=subprocess.PIPE if text else subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen([SERVER, *map(str, arguments)],
+                                   stdin=subprocess.PIPE if text else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if text:
             process.stdin.write(text)
             process.stdin.close()
