@@ -253,8 +253,9 @@ def arguments_and_files(workspace):
             check(process.returncode == CLEAN, f"exit code {process.returncode}\n{said}")
 
     def start(*arguments, text=None):
-        process = subprocess.Popen([SERVER, *map(str, arguments)],
-                                   stdin=subprocess.PIPE if text else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        source = subprocess.PIPE if text else subprocess.DEVNULL
+        process = subprocess.Popen([SERVER, *map(str, arguments)], stdin=source, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True)
         if text:
             process.stdin.write(text)
             process.stdin.close()

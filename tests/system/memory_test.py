@@ -22,7 +22,8 @@ BOUND = 160 * MIB
 def main():
     with Workspace() as workspace:
         server = workspace.server("node", "--memtable-size", "4mb", "--row-cache-size", "4mb",
-                                  "--frame-ring-size", "1mb", "--log-segment-size", "8mb", "--log-checkpoint-bytes", "8mb", "--appendfsync", "no")
+                                  "--frame-ring-size", "1mb", "--log-segment-size", "8mb",
+                                  "--log-checkpoint-bytes", "8mb", "--appendfsync", "no")
         server.start()
         pid = server.process.pid
         sizes = []
