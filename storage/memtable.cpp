@@ -129,8 +129,12 @@ Row* Memtable::NewRow(std::string_view key, size_t value_size, size_t value_capa
     chunk_left_ -= size;
   }
   bytes_ += size;
-  Row* row = new (place) Row{writer_offset, static_cast<uint32_t>(value_size), static_cast<uint32_t>(value_capacity),
-                             static_cast<uint16_t>(key.size()), false};
+  Row* row = new (place) Row{writer_offset,
+                             static_cast<uint32_t>(value_size),
+                             static_cast<uint32_t>(value_capacity),
+                             static_cast<uint16_t>(key.size()),
+                             false,
+                             false};
   if (!key.empty()) std::memcpy(place + sizeof(Row), key.data(), key.size());
   return row;
 }
@@ -151,11 +155,14 @@ Row* Memtable::Resized(Row* row, size_t value_size, uint64_t writer_offset) {
   if (value_size <= row->value_capacity && !wasteful) {
     row->value_size = static_cast<uint32_t>(value_size);
     row->writer_offset = writer_offset;
+    row->was_tombstone |= row->tombstone;
     row->tombstone = false;
     return row;
   }
   const size_t reserve = wasteful || value_size >= (1u << 20) ? 0 : value_size / 4;
-  return NewRow(row->key(), value_size, value_size + reserve, writer_offset);
+  Row* larger = NewRow(row->key(), value_size, value_size + reserve, writer_offset);
+  larger->was_tombstone = row->was_tombstone || row->tombstone;
+  return larger;
 }
 
 RowTable* Memtable::FindKeyTable(KeyspaceId keyspace) const {
@@ -239,6 +246,16 @@ void Memtable::EraseOrdered(std::string_view row_key, uint64_t writer_offset) {
   row->tombstone = true;
 }
 
+bool Memtable::RemoveOrdered(std::string_view row_key) {
+  auto found = ordered_.find(row_key);
+  if (found == ordered_.end() || (*found)->tombstone || (*found)->was_tombstone) return false;
+  Row* row = *found;
+  ordered_.erase(found);
+  FreeRow(row);
+  --rows_;
+  return true;
+}
+
 // ---- in order -------------------------------------------------------------------------------------------------------
 
 Result<void> Memtable::VisitKeys(const Visitor& visit) const {
@@ -320,7 +337,7 @@ Result<void> Memtable::VisitInOrder(const Visitor& visit) const {
   for (const CollectionId id : dead_collections_) dead.push_back(DeadCollectionRowKey(id));
   for (const KeyspaceId id : dead_keyspaces_) dead.push_back(DeadKeyspaceRowKey(id));
   std::sort(dead.begin(), dead.end());
-  const Row no_value{0, 0, 0, 0, false};
+  const Row no_value{0, 0, 0, 0, false, false};
   for (const std::string& row_key : dead) RETURN_IF_ERROR(visit(row_key, no_value));
   return {};
 }

@@ -36,6 +36,7 @@ struct Row {
   uint32_t value_capacity;
   uint16_t key_size;
   bool tombstone;
+  bool was_tombstone;  // replaced a tombstone in this memtable: layers below may hold the row
 
   [[nodiscard]] std::string_view key() const { return {reinterpret_cast<const char*>(this + 1), key_size}; }
   [[nodiscard]] std::string_view value() const {
@@ -102,6 +103,9 @@ class Memtable {
   [[nodiscard]] const Row* FindOrdered(std::string_view row_key) const;
   char* PutOrdered(std::string_view row_key, size_t value_size, uint64_t writer_offset);
   void EraseOrdered(std::string_view row_key, uint64_t writer_offset);
+  // Takes a row out as if it had never been written; only for rows that no layer below holds. False, and nothing done,
+  // if it is not here, is a tombstone, or replaced one.
+  bool RemoveOrdered(std::string_view row_key);
   struct RowOrder {
     using is_transparent = void;
     bool operator()(const Row* a, const Row* b) const { return a->key() < b->key(); }

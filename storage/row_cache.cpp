@@ -25,6 +25,7 @@ struct RowCache::Entry {
 namespace {
 constexpr size_t kSlotsMin = 1024;
 constexpr uint64_t kLargestShare = 64;  // a row may take a 64th of the cache
+constexpr uint64_t kEvictedShare = 8;   // evicted rows waiting for release
 }  // namespace
 
 RowCache::RowCache(uint64_t bytes_max) : bytes_max_(bytes_max), mask_(kSlotsMin - 1), slots_(kSlotsMin, nullptr) {}
@@ -32,6 +33,7 @@ RowCache::RowCache(uint64_t bytes_max) : bytes_max_(bytes_max), mask_(kSlotsMin 
 RowCache::~RowCache() { Clear(); }
 
 void RowCache::Clear() {
+  FreeEvicted();
   for (Entry* entry : clock_) std::free(entry);
   clock_.clear();
   slots_.assign(kSlotsMin, nullptr);
@@ -65,8 +67,8 @@ RowCache::Value RowCache::Find(uint64_t space, uint64_t hash, std::string_view k
   return {entry->data() + entry->key_size, entry->value_size};
 }
 
-// Takes the entry out of its slot and closes the gap, so that probing needs no tombstones; frees it.
-void RowCache::RemoveSlot(size_t slot) {
+// Takes the entry out of its slot and closes the gap, so that probing needs no tombstones.
+RowCache::Entry* RowCache::TakeOut(size_t slot) {
   Entry* entry = slots_[slot];
   bytes_ -= entry->bytes();
   Entry* last = clock_.back();
@@ -74,7 +76,6 @@ void RowCache::RemoveSlot(size_t slot) {
   last->clock_position = entry->clock_position;
   clock_.pop_back();
   if (hand_ >= clock_.size()) hand_ = 0;
-  std::free(entry);
 
   size_t gap = slot;
   for (size_t i = (gap + 1) & mask_; slots_[i] != nullptr; i = (i + 1) & mask_) {
@@ -85,12 +86,26 @@ void RowCache::RemoveSlot(size_t slot) {
     }
   }
   slots_[gap] = nullptr;
+  return entry;
+}
+
+void RowCache::FreeEvicted() {
+  for (Entry* entry : evicted_) std::free(entry);
+  evicted_.clear();
+  evicted_bytes_ = 0;
 }
 
 void RowCache::Erase(uint64_t space, uint64_t hash, std::string_view key) {
   if (clock_.empty()) return;
   const size_t slot = SlotOf(Mix(space, hash), space, key);
-  if (slot != kNotFound) RemoveSlot(slot);
+  if (slot != kNotFound) std::free(TakeOut(slot));
+}
+
+// Views of its value may be in use.
+void RowCache::Evict(size_t slot) {
+  Entry* entry = TakeOut(slot);
+  evicted_bytes_ += entry->bytes();
+  evicted_.push_back(entry);
 }
 
 void RowCache::EvictOne() {
@@ -99,7 +114,7 @@ void RowCache::EvictOne() {
     hand_ = hand_ + 1 < clock_.size() ? hand_ + 1 : 0;
   }
   Entry* victim = clock_[hand_];
-  RemoveSlot(SlotOf(victim->mixed, victim->space, victim->key()));
+  Evict(SlotOf(victim->mixed, victim->space, victim->key()));
 }
 
 void RowCache::Grow() {
@@ -115,9 +130,10 @@ void RowCache::Grow() {
 void RowCache::Insert(uint64_t space, uint64_t hash, std::string_view key, std::string_view value) {
   const uint64_t size = sizeof(Entry) + key.size() + value.size() + 3 * sizeof(Entry*);
   if (size > bytes_max_ / kLargestShare || clock_.size() == std::numeric_limits<uint32_t>::max()) return;
+  if (evicted_bytes_ > bytes_max_ / kEvictedShare) return;
   const uint64_t mixed = Mix(space, hash);
   const size_t present = SlotOf(mixed, space, key);
-  if (present != kNotFound) RemoveSlot(present);
+  if (present != kNotFound) Evict(present);
   while (bytes_ + size > bytes_max_) EvictOne();
   if ((clock_.size() + 1) * 2 > slots_.size()) Grow();
   auto* entry = static_cast<Entry*>(std::malloc(sizeof(Entry) + key.size() + value.size()));

@@ -16,16 +16,19 @@ class RowCache {
   RowCache& operator=(const RowCache&) = delete;
 
   // `space` tells apart keyspaces and the kinds of a collection; `hash` should be well spread.
-  // The view lives until the next call that is not Find.
+  // The value lives until it is erased or ReleaseEvicted() is called: rows evicted by an Insert stay that long.
   struct Value {
     const char* data = nullptr;  // null: not here
     uint32_t size = 0;
     [[nodiscard]] std::string_view view() const { return {data, size}; }
   };
   Value Find(uint64_t space, uint64_t hash, std::string_view key);
-  // Not kept if it is large against the whole cache.
+  // Not kept if it is large against the whole cache, or when much was evicted since the last ReleaseEvicted().
   void Insert(uint64_t space, uint64_t hash, std::string_view key, std::string_view value);
   void Erase(uint64_t space, uint64_t hash, std::string_view key);
+  void ReleaseEvicted() {
+    if (!evicted_.empty()) FreeEvicted();
+  }
   void Clear();
 
   [[nodiscard]] uint64_t bytes() const { return bytes_; }
@@ -39,7 +42,9 @@ class RowCache {
 
   [[nodiscard]] static uint64_t Mix(uint64_t space, uint64_t hash);
   [[nodiscard]] size_t SlotOf(uint64_t mixed, uint64_t space, std::string_view key) const;
-  void RemoveSlot(size_t slot);
+  Entry* TakeOut(size_t slot);
+  void FreeEvicted();
+  void Evict(size_t slot);
   void EvictOne();
   void Grow();
 
@@ -51,6 +56,8 @@ class RowCache {
   std::vector<Entry*> slots_;
   std::vector<Entry*> clock_;  // all entries; the hand goes round
   size_t hand_ = 0;
+  std::vector<Entry*> evicted_;
+  uint64_t evicted_bytes_ = 0;
 };
 
 }  // namespace holdfast

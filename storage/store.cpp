@@ -1,0 +1,348 @@
+#include "storage/store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "storage/base/check.h"
+#include "storage/base/coding.h"
+#include "storage/base/diag.h"
+#include "storage/layer_cursor.h"
+#include "storage/lmdb_view.h"
+#include "storage/merge.h"
+#include "storage/run_file.h"
+#include "storage/store_state.h"
+
+namespace holdfast {
+namespace {
+
+constexpr size_t kExpectedRowsMin = 4096;  // a table of this size or more tells how large the next one will be
+
+std::string RunDirectory(const StoreOptions& options) { return JoinPath(options.directory, "run"); }
+
+// What is on disk: LMDB's state and the run that is not merged yet.
+struct OnDisk {
+  std::shared_ptr<LmdbEnv> env;
+  std::unique_ptr<LmdbReader> reader;
+  StoreMeta lmdb;
+  std::optional<Run> run;
+};
+
+Result<void> CreateIfEmpty(const StoreOptions& options, const LmdbOptions& lmdb) {
+  FileSystem& fs = *options.fs;
+  ASSIGN_OR_RETURN(const bool exists, fs.Exists(lmdb.directory));
+  if (options.read_only) {
+    if (exists) return {};
+    return Error{ErrorCode::kNotFound, fmt::format("{}: there is no store here", options.directory)};
+  }
+  RETURN_IF_ERROR(fs.CreateDirectory(options.directory));
+  RETURN_IF_ERROR(fs.CreateDirectory(RunDirectory(options)));
+  RETURN_IF_ERROR(fs.SyncDirectory(options.directory));
+  if (exists) return {};
+  ASSIGN_OR_RETURN(const std::vector<std::string> runs, ListRuns(fs, RunDirectory(options), false));
+  if (!runs.empty()) {
+    return Error{ErrorCode::kCorruption, fmt::format("{}: a run file is there ({}), but no LMDB directory: restore it",
+                                                     options.directory, runs.front())};
+  }
+  return CreateEmptyLmdb(lmdb, options.databases);
+}
+
+// Reads the run that LMDB does not hold yet. Runs already merged are removed (the server stopped before it did so).
+Result<void> ReadPendingRun(const StoreOptions& options, bool half_merged, OnDisk& disk) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> paths,
+                   ListRuns(*options.fs, RunDirectory(options), options.read_only));
+  for (const std::string& path : paths) {
+    ASSIGN_OR_RETURN(Run run, ReadRun(*options.fs, path));
+    if (run.meta.checkpoint <= disk.lmdb.checkpoint) {
+      if (!options.read_only) RETURN_IF_ERROR(options.fs->Remove(path));
+      continue;
+    }
+    if (disk.run.has_value()) {
+      return Error{ErrorCode::kCorruption,
+                   fmt::format("{} and {}: two runs wait to be merged, there can be one", disk.run->path, path)};
+    }
+    disk.run = std::move(run);
+  }
+  if (half_merged && !disk.run.has_value()) {
+    return Error{ErrorCode::kCorruption,
+                 fmt::format("{}: LMDB holds a part of a merge whose run file is missing from {}", options.directory,
+                             RunDirectory(options))};
+  }
+  return {};
+}
+
+Result<OnDisk> ReadDisk(const StoreOptions& options, const LmdbOptions& lmdb) {
+  OnDisk disk;
+  ASSIGN_OR_RETURN(disk.env, LmdbEnv::Open(lmdb));
+  // Beside a live server the run may be merged and removed between two looks.
+  constexpr int kTries = 10;
+  for (int i = 0;; ++i) {
+    ASSIGN_OR_RETURN(disk.reader, disk.env->BeginRead());
+    ASSIGN_OR_RETURN(LmdbState state, ReadLmdbState(*disk.env, *disk.reader));
+    disk.lmdb = std::move(state.meta);
+    disk.run.reset();
+    Result<void> run = ReadPendingRun(options, state.half_merged, disk);
+    if (run.ok()) return disk;
+    if (!options.read_only || i + 1 == kTries) return std::move(run).error();
+  }
+}
+
+}  // namespace
+
+// ---- checkpoint job -------------------------------------------------------------------------------------------------
+
+Result<void> MemtableCheckpoint::Run(const std::function<void(double progress)>& progress,
+                                     const std::atomic<bool>& cancelled) {
+  if (done()) return {};
+  if (run_path_.empty()) {
+    ASSIGN_OR_RETURN(run_path_, WriteRun(*options_.fs, RunDirectory(options_), meta_, *rows_));
+  }
+  if (cancelled.load(std::memory_order_relaxed)) {
+    return Error{ErrorCode::kAborted, "checkpoint: stopped on request after the run was written"};
+  }
+  const std::function<void(double)> report = [&](double fraction) {
+    progress_.store(fraction, std::memory_order_relaxed);
+    if (progress) progress(fraction);
+  };
+  Merger merger(*env_, {options_.merge_dirty_pages, options_.dead_rows_per_checkpoint}, report, cancelled);
+  if (!merged_) {
+    RETURN_IF_ERROR(merger.MergeRows(*rows_, meta_));
+    merged_ = true;
+  }
+  // Not synced: a run that comes back after a crash is recognised as merged by its number.
+  Result<void> removed = options_.fs->Remove(run_path_);
+  if (!removed.ok() && removed.error().code != ErrorCode::kNotFound) return removed;
+  RETURN_IF_ERROR(merger.CollectDead());
+  done_.store(true, std::memory_order_release);
+  return {};
+}
+
+// ---- state ----------------------------------------------------------------------------------------------------------
+
+void StoreState::Adopt(const StoreMeta& meta) {
+  next_collection = meta.next_collection;
+  next_keyspace = meta.next_keyspace;
+  first_collection_active = meta.next_collection;
+  checkpoint = meta.checkpoint;
+  position = meta.position;
+  last_time_ms = meta.position.time_ms;
+  for (const StoreMeta::Database& from : meta.databases) {
+    Database database;
+    database.keyspace = from.keyspace;
+    database.keys = from.keys;
+    database.expiries = from.expiries;
+    databases.push_back(database);
+  }
+  // More databases were configured than before. Fewer: those beyond stay, out of reach.
+  while (databases.size() < static_cast<size_t>(options.databases)) {
+    databases.emplace_back().keyspace = next_keyspace++;
+  }
+  for (size_t i = 0; i < databases.size(); ++i) MapDatabase(static_cast<int>(i));
+}
+
+StoreMeta StoreState::MakeMeta(uint64_t number, StreamPosition at) const {
+  StoreMeta meta;
+  meta.checkpoint = number;
+  meta.position = std::move(at);
+  meta.next_collection = next_collection;
+  meta.next_keyspace = next_keyspace;
+  for (const Database& database : databases) {
+    meta.databases.push_back({database.keyspace, database.keys, database.expiries});
+  }
+  return meta;
+}
+
+void StoreState::MapDatabase(int db) {
+  Database& database = databases[static_cast<size_t>(db)];
+  database_of[database.keyspace] = db;
+  database.active = active->FindKeyTable(database.keyspace);
+  database.frozen = frozen == nullptr ? nullptr : frozen->FindKeyTable(database.keyspace);
+}
+
+RowTable& StoreState::ActiveKeys(Database& database) {
+  if (database.active == nullptr) {
+    // A table as large as the last one spares the stalls of growing.
+    const size_t last = database.frozen == nullptr ? 0 : database.frozen->size();
+    database.active = active->KeyTable(database.keyspace, last < kExpectedRowsMin ? 0 : last);
+  }
+  return *database.active;
+}
+
+void StoreState::PutExpiryRow(int64_t at, KeyspaceId keyspace, uint64_t hash, std::string_view key,
+                              uint64_t writer_offset) {
+  RowKey row_key;
+  MakeExpiryRowKey(row_key, at, keyspace, hash, key);
+  const std::string_view value = ExpiryRowFolds(key) ? key : std::string_view();
+  std::copy(value.begin(), value.end(), active->PutOrdered(row_key, value.size(), writer_offset));
+  if (row_key.view() < expiry_floor) expiry_floor = row_key.view();
+}
+
+void StoreState::EraseExpiryRow(int64_t at, KeyspaceId keyspace, uint64_t hash, std::string_view key,
+                                uint64_t writer_offset) {
+  RowKey row_key;
+  MakeExpiryRowKey(row_key, at, keyspace, hash, key);
+  // An expiry row is put only when there was none: one that is here and replaced no tombstone is nowhere below.
+  if (active->RemoveOrdered(row_key)) return;
+  active->EraseOrdered(row_key, writer_offset);
+}
+
+// ---- opening --------------------------------------------------------------------------------------------------------
+
+Store::Store(std::unique_ptr<StoreState> state) : state_(std::move(state)) {
+  state_->transaction.reset(new Transaction(*state_));
+}
+
+Store::~Store() = default;
+
+Result<std::unique_ptr<Store>> Store::Open(StoreOptions options) {
+  CHECK(options.fs != nullptr);
+  CHECK(options.databases > 0);
+  LmdbOptions lmdb{JoinPath(options.directory, "lmdb"), options.map_bytes, options.read_only, options.fs};
+  RETURN_IF_ERROR(CreateIfEmpty(options, lmdb));
+  ASSIGN_OR_RETURN(OnDisk disk, ReadDisk(options, lmdb));
+  auto state = std::make_unique<StoreState>(options, disk.env);
+  state->reader = std::move(disk.reader);
+  state->active = std::make_shared<Memtable>();
+  if (disk.run.has_value()) {
+    diag::Notice("store {}: the run at offset {} ({} rows) waits to be merged", options.directory,
+                 disk.run->meta.position.offset, disk.run->rows->rows());
+    state->frozen = disk.run->rows;
+    state->job = std::make_shared<MemtableCheckpoint>(disk.env, options, state->frozen, disk.run->meta, disk.run->path);
+    state->Adopt(disk.run->meta);
+  } else {
+    state->Adopt(disk.lmdb);
+  }
+  state->first_collection_above_lmdb = disk.lmdb.next_collection;
+  return std::unique_ptr<Store>(new Store(std::move(state)));
+}
+
+const StreamPosition& Store::CheckpointPosition() const { return state_->position; }
+
+std::shared_ptr<CheckpointJob> Store::PendingCheckpoint() const { return state_->job; }
+
+void Store::AttachSink(EffectSink* sink) { state_->sink = sink; }
+
+Transaction& Store::Begin(TransactionMode mode, int db, int64_t now_ms) {
+  state_->transaction->Start(mode, db, now_ms);
+  return *state_->transaction;
+}
+
+void Store::SetApplyUnit(uint64_t start_offset, uint64_t end_offset) {
+  state_->apply_start = start_offset;
+  state_->apply_end = end_offset;
+}
+
+// ---- checkpoints ----------------------------------------------------------------------------------------------------
+
+bool Store::FreezeWanted() const {
+  return state_->frozen == nullptr && state_->active->bytes() >= state_->options.memtable_bytes;
+}
+
+bool Store::HasFrozen() const { return state_->frozen != nullptr; }
+
+std::shared_ptr<CheckpointJob> Store::FreezeActive(StreamPosition position) {
+  StoreState& state = *state_;
+  CHECK(state.frozen == nullptr);
+  CHECK(state.transaction->ended());
+  CHECK(!state.options.read_only);
+  ++state.checkpoint;
+  state.frozen = std::move(state.active);
+  state.active = std::make_shared<Memtable>();
+  state.job = std::make_shared<MemtableCheckpoint>(
+      state.env, state.options, state.frozen, state.MakeMeta(state.checkpoint, std::move(position)), std::string());
+  state.first_collection_active = state.next_collection;
+  for (StoreState::Database& database : state.databases) {
+    database.frozen = database.active;
+    database.active = nullptr;
+  }
+  return state.job;
+}
+
+Result<void> Store::RenewReader() {
+  CHECK(state_->transaction->ended());
+  return state_->reader->Renew();
+}
+
+Result<void> Store::FinishCheckpoint() {
+  StoreState& state = *state_;
+  CHECK(state.job != nullptr);
+  CHECK(state.job->done());
+  RETURN_IF_ERROR(RenewReader());
+  state.merged_rows += state.frozen->rows();
+  ++state.checkpoints_done;
+  state.position = state.job->position();
+  // Ids given out since the freeze are above LMDB from now on; the frozen ones are in it.
+  state.first_collection_above_lmdb = state.first_collection_active;
+  state.job.reset();
+  state.frozen.reset();
+  for (StoreState::Database& database : state.databases) database.frozen = nullptr;
+  return {};
+}
+
+double Store::WritePressure() const {
+  if (state_->frozen == nullptr || state_->options.memtable_bytes == 0) return 0;
+  return static_cast<double>(state_->active->bytes()) / static_cast<double>(state_->options.memtable_bytes);
+}
+
+Result<std::unique_ptr<StoreView>> Store::OpenView() { return OpenLmdbView(state_->env, state_->options.databases); }
+
+// ---- expiry ---------------------------------------------------------------------------------------------------------
+
+Result<std::vector<Store::ExpiredKey>> Store::ExpiredKeys(int64_t now_ms, size_t limit) {
+  StoreState& state = *state_;
+  const size_t rows_max = 4 * limit + 1000;
+  LayerCursor cursor(RowRange::Expiries());
+  cursor.AddOrdered(state.active.get());
+  cursor.AddOrdered(state.frozen.get());
+  RETURN_IF_ERROR(cursor.AddLmdb(*state.reader));
+  std::optional<RowStart> from;
+  if (!state.expiry_floor.empty()) from = RowStart{0, state.expiry_floor.substr(1)};
+  RETURN_IF_ERROR(cursor.Start(from));
+  std::vector<ExpiredKey> expired;
+  bool only_gone = true;  // nothing alive was passed so far
+  for (size_t i = 0; cursor.valid() && i < rows_max && expired.size() < limit; ++i) {
+    const std::string row_key = cursor.RowKeyBytes();
+    ASSIGN_OR_RETURN(const std::string_view value, cursor.Value());
+    ASSIGN_OR_RETURN(const ExpiryRow row, ParseExpiryRow(row_key, value));
+    const auto db = state.database_of.find(row.keyspace);
+    const bool gone = cursor.tombstone() || db == state.database_of.end();
+    if (!gone && row.expire_at_ms > now_ms) break;
+    if (gone && only_gone) state.expiry_floor = row_key;
+    if (!gone) {
+      only_gone = false;
+      if (db->second < state.options.databases) expired.push_back({db->second, std::string(row.key)});
+    }
+    RETURN_IF_ERROR(cursor.Next());
+  }
+  return expired;
+}
+
+StoreStats Store::Stats() const {
+  const StoreState& state = *state_;
+  StoreStats stats;
+  stats.active_bytes = state.active->bytes();
+  stats.active_rows = state.active->rows();
+  stats.dead_collections = state.active->dead_collections().size() + state.active->dead_keyspaces().size();
+  if (state.frozen != nullptr) {
+    stats.frozen_bytes = state.frozen->bytes();
+    stats.frozen_rows = state.frozen->rows();
+    stats.dead_collections += state.frozen->dead_collections().size() + state.frozen->dead_keyspaces().size();
+    stats.checkpoint_running = true;
+    stats.checkpoint_progress = state.job->progress();
+  }
+  stats.cache_bytes = state.cache.bytes();
+  stats.cache_rows = state.cache.rows();
+  stats.cache_hits = state.cache.hits();
+  stats.cache_misses = state.cache.misses();
+  stats.lmdb_used_bytes = state.env->used_bytes();
+  stats.lmdb_map_bytes = state.env->map_bytes();
+  auto dead = state.reader->TableStats(LmdbTable::kDead);
+  if (dead.ok()) stats.dead_collections += dead->entries;
+  stats.checkpoints = state.checkpoints_done;
+  stats.merged_rows = state.merged_rows;
+  return stats;
+}
+
+const StoreOptions& Store::options() const { return state_->options; }
+
+}  // namespace holdfast

@@ -1,0 +1,105 @@
+// The inside of Store and Transaction: layers, keyspace map and counters. Everything here belongs to the executor,
+// except what a checkpoint job shares (the frozen memtable, immutable, and its own atomics).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "storage/checkpoint_job.h"
+#include "storage/effects/effect_sink.h"
+#include "storage/lmdb_env.h"
+#include "storage/memtable.h"
+#include "storage/row_cache.h"
+#include "storage/store_meta.h"
+#include "storage/store_options.h"
+#include "storage/transaction.h"
+
+namespace holdfast {
+
+// Writes a frozen memtable's run and merges it. Run() on a background thread; the counters from any.
+class MemtableCheckpoint : public CheckpointJob {
+ public:
+  // `run_path` not empty: the run was found at open.
+  MemtableCheckpoint(std::shared_ptr<LmdbEnv> env, const StoreOptions& options, std::shared_ptr<const Memtable> rows,
+                     StoreMeta meta, std::string run_path)
+      : env_(std::move(env)),
+        options_(options),
+        rows_(std::move(rows)),
+        meta_(std::move(meta)),
+        run_path_(std::move(run_path)) {}
+
+  [[nodiscard]] const StreamPosition& position() const override { return meta_.position; }
+  [[nodiscard]] const StoreMeta& meta() const { return meta_; }
+  Result<void> Run(const std::function<void(double progress)>& progress, const std::atomic<bool>& cancelled) override;
+  [[nodiscard]] bool done() const { return done_.load(std::memory_order_acquire); }
+  [[nodiscard]] double progress() const { return progress_.load(std::memory_order_relaxed); }
+
+ private:
+  std::shared_ptr<LmdbEnv> env_;
+  StoreOptions options_;
+  std::shared_ptr<const Memtable> rows_;
+  StoreMeta meta_;
+  std::string run_path_;
+  bool merged_ = false;
+  std::atomic<bool> done_{false};
+  std::atomic<double> progress_{0};
+};
+
+struct StoreState {
+  // One logical database.
+  struct Database {
+    KeyspaceId keyspace = 0;
+    uint64_t keys = 0;
+    uint64_t expiries = 0;
+    uint64_t marker_offset = 0;  // writer of the newest FLUSHDB or SWAPDB that changed what this database is
+    RowTable* active = nullptr;  // the keyspace's table in each layer, null if it has none there
+    const RowTable* frozen = nullptr;
+  };
+
+  StoreState(StoreOptions store_options, std::shared_ptr<LmdbEnv> lmdb)
+      : options(std::move(store_options)), env(std::move(lmdb)), cache(options.cache_bytes) {}
+
+  // Takes over counts and ids.
+  void Adopt(const StoreMeta& meta);
+  [[nodiscard]] StoreMeta MakeMeta(uint64_t number, StreamPosition position) const;
+  void MapDatabase(int db);  // after its keyspace id changed
+  RowTable& ActiveKeys(Database& database);
+  // Rows of a collection with this id may be in LMDB, in the frozen memtable.
+  [[nodiscard]] bool MayBeInLmdb(CollectionId id) const { return id < first_collection_above_lmdb; }
+  [[nodiscard]] bool MayBeFrozen(CollectionId id) const { return id < first_collection_active && frozen != nullptr; }
+  void PutExpiryRow(int64_t at, KeyspaceId keyspace, uint64_t hash, std::string_view key, uint64_t writer_offset);
+  void EraseExpiryRow(int64_t at, KeyspaceId keyspace, uint64_t hash, std::string_view key, uint64_t writer_offset);
+
+  StoreOptions options;
+  std::shared_ptr<LmdbEnv> env;
+  std::unique_ptr<LmdbReader> reader;
+  RowCache cache;
+  std::shared_ptr<Memtable> active;
+  std::shared_ptr<const Memtable> frozen;
+  std::shared_ptr<MemtableCheckpoint> job;  // of `frozen`
+
+  std::vector<Database> databases;
+  std::unordered_map<KeyspaceId, int> database_of;
+  CollectionId next_collection = 1;
+  KeyspaceId next_keyspace = 1;
+  CollectionId first_collection_active = 1;      // ids from here on are in the active memtable only
+  CollectionId first_collection_above_lmdb = 1;  // ids from here on are not in LMDB (or shadowed there)
+  uint64_t checkpoint = 0;                       // number of the newest freeze
+  StreamPosition position;                       // LMDB and the frozen layer together
+
+  EffectSink* sink = nullptr;
+  int64_t last_time_ms = 0;
+  uint64_t apply_start = 0;
+  uint64_t apply_end = 0;
+  // All expiry rows below this row key are deleted or belong to deleted databases: where ExpiredKeys starts.
+  std::string expiry_floor;
+  uint64_t checkpoints_done = 0;
+  uint64_t merged_rows = 0;
+  std::unique_ptr<Transaction> transaction;
+};
+
+}  // namespace holdfast

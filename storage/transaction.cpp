@@ -1,0 +1,406 @@
+#include "storage/transaction.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cstring>
+
+#include "storage/base/check.h"
+#include "storage/base/coding.h"
+#include "storage/base/diag.h"
+#include "storage/base/hash.h"
+#include "storage/store_state.h"
+
+namespace holdfast {
+namespace {
+
+constexpr std::string_view kMulti = "*1\r\n$5\r\nMULTI\r\n";
+constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
+constexpr uint64_t kKeyspaceBit = uint64_t{1} << 63;  // cache spaces: keyspaces; else collection and kind
+
+// A key or suffix as it stands in row keys, folded into `folded` if it is too long.
+std::string_view AsInKeyRow(RowKey& folded, std::string_view key) {
+  if (!KeyRowFolds(key)) return key;
+  MakeKeyRowKey(folded, 0, 0, key);
+  return folded.VariablePart(kKeyRowPrefix + 8);
+}
+
+std::string_view AsInCollectionRow(RowKey& folded, CollectionKind kind, std::string_view suffix) {
+  if (!CollectionRowFolds(suffix)) return suffix;
+  MakeCollectionRowKey(folded, 0, kind, suffix);
+  return folded.VariablePart(kCollectionRowPrefix);
+}
+
+uint64_t CollectionSpace(CollectionId id, CollectionKind kind) { return id << 8 | static_cast<uint8_t>(kind); }
+
+uint64_t CacheHash(CollectionKind kind, std::string_view suffix) {
+  return kind == CollectionKind::kMember ? LoadBig<uint64_t>(suffix.data()) : RowHash(suffix);
+}
+
+void AppendNumber(std::string& to, char mark, uint64_t number) {
+  char digits[24];
+  char* end = std::to_chars(digits + 1, digits + sizeof(digits) - 2, number).ptr;
+  digits[0] = mark;
+  *end++ = '\r';
+  *end++ = '\n';
+  to.append(digits, static_cast<size_t>(end - digits));
+}
+
+}  // namespace
+
+Transaction::~Transaction() { CHECK(committed_); }
+
+void Transaction::Start(TransactionMode mode, int db, int64_t now_ms) {
+  CHECK(committed_);  // one unit at a time
+  committed_ = false;
+  mode_ = mode;
+  db_ = db;
+  now_ms_ = std::max(now_ms, state_.last_time_ms);
+  seen_offset_ = 0;
+  effect_count_ = 0;
+  effects_.assign(kMulti);
+  touched_.clear();
+  state_.cache.ReleaseEvicted();
+  if (mode == TransactionMode::kLive) {
+    CHECK(state_.sink != nullptr);
+    start_offset_ = state_.sink->AppendedOffset();
+    stream_db_ = state_.sink->SelectedDb();
+  } else {
+    now_ms_ = now_ms;
+    start_offset_ = state_.apply_start;
+  }
+}
+
+int Transaction::database_count() const { return state_.options.databases; }
+
+// ---- key rows -------------------------------------------------------------------------------------------------------
+
+bool Transaction::IsLiveKey(int64_t expire_at_ms) const {
+  return mode_ == TransactionMode::kApply || expire_at_ms == kNoExpiry || expire_at_ms > now_ms_;
+}
+
+Result<Transaction::Lookup> Transaction::ParseFound(std::string_view key, std::string_view bytes) const {
+  std::string_view long_key;
+  auto value = ParseKeyValue(bytes, &long_key);
+  if (!value.ok()) return value.error().WithContext(fmt::format("key '{}'", PrintableKey(key)));
+  if (!long_key.empty() && long_key != key) {
+    return Error{
+        ErrorCode::kUnsupported,
+        fmt::format("key '{}' has the same digest as another stored key: rename one of them", PrintableKey(key))};
+  }
+  Lookup found;
+  found.value = *value;
+  found.expired = !IsLiveKey(value->expire_at_ms);
+  return found;
+}
+
+Result<Transaction::Lookup> Transaction::FindAny(int db, std::string_view key, bool keep_in_cache) {
+  CHECK(db >= 0);
+  CHECK(db < state_.options.databases);
+  const StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
+  Saw(database.marker_offset);
+  const uint64_t hash = RowHash(key);
+  RowKey folded;
+  const std::string_view row_part = AsInKeyRow(folded, key);
+  for (const RowTable* table : {static_cast<const RowTable*>(database.active), database.frozen}) {
+    if (table == nullptr) continue;
+    const RowTable::Slot* slot = table->Find(hash, row_part);
+    if (slot == nullptr) continue;
+    Saw(slot->row->writer_offset);
+    if (slot->row->tombstone) return Lookup{};
+    return ParseFound(key, slot->row->value());
+  }
+  const uint64_t space = kKeyspaceBit | database.keyspace;
+  const RowCache::Value cached = state_.cache.Find(space, hash, row_part);
+  if (cached.data != nullptr) return ParseFound(key, cached.view());
+  RowKey row_key;
+  MakeKeyRowKey(row_key, database.keyspace, hash, key);
+  ASSIGN_OR_RETURN(const auto stored, state_.reader->Get(LmdbTable::kKeys, row_key));
+  if (!stored.has_value()) return Lookup{};
+  ASSIGN_OR_RETURN(Lookup found, ParseFound(key, *stored));
+  if (keep_in_cache) state_.cache.Insert(space, hash, row_part, *stored);
+  return found;
+}
+
+Result<std::optional<KeyValue>> Transaction::Find(int db, std::string_view key) {
+  ASSIGN_OR_RETURN(Lookup found, FindAny(db, key, true));
+  if (found.expired) return std::optional<KeyValue>{};
+  return found.value;
+}
+
+Result<std::optional<KeyValue>> Transaction::FindForWrite(int db, std::string_view key) {
+  ASSIGN_OR_RETURN(Lookup found, FindAny(db, key, false));
+  if (!found.expired) return found.value;
+  Erase(db, key, *found.value);
+  EmitOn(db, {"DEL", key});
+  return std::optional<KeyValue>{};
+}
+
+void Transaction::Touch(int db, std::string_view key) {
+  if (!touched_.empty() && touched_.back().db == db && touched_.back().key == key && !touched_.back().whole_db) return;
+  touched_.push_back({db, std::string(key), false});
+}
+
+// The rows of `old` are to be collected, unless `replacement` goes on with the same collection.
+void Transaction::ReleaseRows(const KeyValue& old, const KeyValue* replacement) {
+  const auto id = CollectionOf(old);
+  if (!id.ok()) {
+    diag::Warning("a {} with a damaged header was overwritten; its rows stay behind", ValueTypeName(old.type));
+    return;
+  }
+  if (!id->has_value()) return;
+  if (replacement != nullptr) {
+    const auto kept = CollectionOf(*replacement);
+    if (kept.ok() && *kept == *id) return;
+  }
+  state_.active->AddDeadCollection(**id);
+}
+
+void Transaction::Put(int db, std::string_view key, const KeyValue& value, const std::optional<KeyValue>& old) {
+  StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
+  const uint64_t hash = RowHash(key);
+  const uint64_t writer = start_offset_ + 1;
+  const int64_t old_expiry = old.has_value() ? old->expire_at_ms : kNoExpiry;
+  if (old.has_value()) {
+    ReleaseRows(*old, &value);
+  } else {
+    ++database.keys;
+  }
+  if (old_expiry != value.expire_at_ms) {
+    if (old_expiry != kNoExpiry) {
+      state_.EraseExpiryRow(old_expiry, database.keyspace, hash, key, writer);
+      --database.expiries;
+    }
+    if (value.HasExpiry()) {
+      state_.PutExpiryRow(value.expire_at_ms, database.keyspace, hash, key, writer);
+      ++database.expiries;
+    }
+  }
+  RowKey folded;
+  const std::string_view row_part = AsInKeyRow(folded, key);
+  char* to = state_.active->Put(state_.ActiveKeys(database), hash, row_part, KeyValueSize(key, value), writer);
+  WriteKeyValue(to, key, value);
+  state_.cache.Erase(kKeyspaceBit | database.keyspace, hash, row_part);
+  Touch(db, key);
+}
+
+void Transaction::Erase(int db, std::string_view key, const KeyValue& old, bool keep_rows) {
+  StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
+  const uint64_t hash = RowHash(key);
+  const uint64_t writer = start_offset_ + 1;
+  if (!keep_rows) ReleaseRows(old, nullptr);
+  CHECK(database.keys > 0);
+  --database.keys;
+  if (old.HasExpiry()) {
+    state_.EraseExpiryRow(old.expire_at_ms, database.keyspace, hash, key, writer);
+    --database.expiries;
+  }
+  RowKey folded;
+  const std::string_view row_part = AsInKeyRow(folded, key);
+  state_.active->Erase(state_.ActiveKeys(database), hash, row_part, writer);
+  state_.cache.Erase(kKeyspaceBit | database.keyspace, hash, row_part);
+  Touch(db, key);
+}
+
+// ---- collection rows ------------------------------------------------------------------------------------------------
+
+CollectionId Transaction::NewCollectionId() { return state_.next_collection++; }
+
+Result<std::optional<std::string_view>> Transaction::FindRow(CollectionId id, CollectionKind kind,
+                                                             std::string_view suffix) {
+  RowKey row_key;
+  MakeCollectionRowKey(row_key, id, kind, suffix);
+  const std::string_view row_suffix = row_key.VariablePart(kCollectionRowPrefix);
+  auto parse = [&](std::string_view bytes) -> Result<std::optional<std::string_view>> {
+    ASSIGN_OR_RETURN(const CollectionRowView row, ParseCollectionRow(row_suffix, bytes));
+    if (row.suffix != suffix) {
+      return Error{ErrorCode::kUnsupported, "an element has the same digest as another one of its collection"};
+    }
+    return std::optional<std::string_view>(row.value);
+  };
+  const Memtable* layers[] = {state_.active.get(), MayBeFrozenLayer(id)};
+  for (const Memtable* layer : layers) {
+    if (layer == nullptr) continue;
+    const Row* row = nullptr;
+    if (kind == CollectionKind::kMember) {
+      CHECK(suffix.size() >= 8);
+      const RowTable* table = layer->FindMemberTable(id);
+      const RowTable::Slot* slot =
+          table == nullptr ? nullptr : table->Find(LoadBig<uint64_t>(suffix.data()), row_suffix.substr(8));
+      if (slot != nullptr) row = slot->row;
+    } else {
+      row = layer->FindOrdered(row_key);
+    }
+    if (row == nullptr) continue;
+    Saw(row->writer_offset);
+    if (row->tombstone) return std::optional<std::string_view>{};
+    return parse(row->value());
+  }
+  if (!state_.MayBeInLmdb(id)) return std::optional<std::string_view>{};
+  const uint64_t hash = CacheHash(kind, suffix);
+  const RowCache::Value cached = state_.cache.Find(CollectionSpace(id, kind), hash, row_suffix);
+  if (cached.data != nullptr) return parse(cached.view());
+  ASSIGN_OR_RETURN(const auto stored, state_.reader->Get(LmdbTable::kRows, row_key));
+  if (!stored.has_value()) return std::optional<std::string_view>{};
+  state_.cache.Insert(CollectionSpace(id, kind), hash, row_suffix, *stored);
+  return parse(*stored);
+}
+
+const Memtable* Transaction::MayBeFrozenLayer(CollectionId id) const {
+  return state_.MayBeFrozen(id) ? state_.frozen.get() : nullptr;
+}
+
+void Transaction::PutRow(CollectionId id, CollectionKind kind, std::string_view suffix, std::string_view value) {
+  RowKey row_key;
+  MakeCollectionRowKey(row_key, id, kind, suffix);
+  const std::string_view row_suffix = row_key.VariablePart(kCollectionRowPrefix);
+  const uint64_t writer = start_offset_ + 1;
+  const bool folds = CollectionRowFolds(suffix);
+  const size_t size = (folds ? 4 + suffix.size() : 0) + value.size();
+  char* to;
+  if (kind == CollectionKind::kMember) {
+    CHECK(suffix.size() >= 8);
+    to = state_.active->Put(*state_.active->MemberTable(id), LoadBig<uint64_t>(suffix.data()), row_suffix.substr(8),
+                            size, writer);
+  } else {
+    to = state_.active->PutOrdered(row_key, size, writer);
+  }
+  if (folds) {
+    StoreLittle<uint32_t>(to, static_cast<uint32_t>(suffix.size()));
+    std::memcpy(to + 4, suffix.data(), suffix.size());
+    to += 4 + suffix.size();
+  }
+  if (!value.empty()) std::memcpy(to, value.data(), value.size());
+  if (state_.MayBeInLmdb(id)) state_.cache.Erase(CollectionSpace(id, kind), CacheHash(kind, suffix), row_suffix);
+}
+
+void Transaction::EraseRow(CollectionId id, CollectionKind kind, std::string_view suffix) {
+  RowKey row_key;
+  MakeCollectionRowKey(row_key, id, kind, suffix);
+  const std::string_view row_suffix = row_key.VariablePart(kCollectionRowPrefix);
+  const uint64_t writer = start_offset_ + 1;
+  if (state_.MayBeInLmdb(id)) state_.cache.Erase(CollectionSpace(id, kind), CacheHash(kind, suffix), row_suffix);
+  if (kind == CollectionKind::kMember) {
+    CHECK(suffix.size() >= 8);
+    state_.active->Erase(*state_.active->MemberTable(id), LoadBig<uint64_t>(suffix.data()), row_suffix.substr(8),
+                         writer);
+    return;
+  }
+  // Queues put and take rows at their ends: rows that no layer below holds go without a tombstone, else each pop would
+  // walk over all earlier ones. The key row, written by the same unit, carries the writer offset.
+  if (!IsBelowActive(id, row_key) && state_.active->RemoveOrdered(row_key)) return;
+  state_.active->EraseOrdered(row_key, writer);
+}
+
+bool Transaction::IsBelowActive(CollectionId id, std::string_view row_key) {
+  const Memtable* frozen = MayBeFrozenLayer(id);
+  if (frozen != nullptr && frozen->FindOrdered(row_key) != nullptr) return true;
+  if (!state_.MayBeInLmdb(id)) return false;
+  if (state_.active->FindOrdered(row_key) == nullptr) return true;  // not here: spare the look
+  const auto stored = state_.reader->Get(LmdbTable::kRows, row_key);
+  return !stored.ok() || stored->has_value();
+}
+
+// ---- keyspaces ------------------------------------------------------------------------------------------------------
+
+uint64_t Transaction::KeyCount(int db) {
+  const StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
+  Saw(database.marker_offset);
+  return database.keys;
+}
+
+uint64_t Transaction::ExpiryCount(int db) {
+  const StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
+  Saw(database.marker_offset);
+  return database.expiries;
+}
+
+void Transaction::FlushDb(int db) {
+  StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
+  database.marker_offset = start_offset_ + 1;
+  touched_.push_back({db, {}, true});
+  if (database.keys == 0) return;
+  state_.active->AddDeadKeyspace(database.keyspace);
+  state_.database_of.erase(database.keyspace);
+  CHECK(state_.next_keyspace != 0);
+  database.keyspace = state_.next_keyspace++;
+  database.keys = 0;
+  database.expiries = 0;
+  state_.MapDatabase(db);
+}
+
+void Transaction::FlushAll() {
+  for (int db = 0; db < static_cast<int>(state_.databases.size()); ++db) FlushDb(db);
+}
+
+void Transaction::SwapDb(int a, int b) {
+  StoreState::Database& first = state_.databases[static_cast<size_t>(a)];
+  StoreState::Database& second = state_.databases[static_cast<size_t>(b)];
+  std::swap(first, second);
+  for (const int db : {a, b}) {
+    state_.databases[static_cast<size_t>(db)].marker_offset = start_offset_ + 1;
+    state_.MapDatabase(db);
+    touched_.push_back({db, {}, true});
+  }
+}
+
+// ---- effects --------------------------------------------------------------------------------------------------------
+
+void Transaction::AppendCommand(std::span<const std::string_view> arguments) {
+  AppendNumber(effects_, '*', arguments.size());
+  for (const std::string_view argument : arguments) {
+    AppendNumber(effects_, '$', argument.size());
+    effects_ += argument;
+    effects_ += "\r\n";
+  }
+}
+
+void Transaction::SelectInStream(int db) {
+  if (stream_db_ == db) return;
+  char digits[16];
+  const char* end = std::to_chars(digits, digits + sizeof(digits), db).ptr;
+  const std::string_view arguments[] = {"SELECT", {digits, static_cast<size_t>(end - digits)}};
+  AppendCommand(arguments);
+  stream_db_ = db;
+}
+
+void Transaction::EmitTo(int db, std::span<const std::string_view> arguments) {
+  if (mode_ == TransactionMode::kApply) return;
+  SelectInStream(db);
+  AppendCommand(arguments);
+  ++effect_count_;
+}
+
+void Transaction::Emit(std::span<const std::string_view> arguments) { EmitTo(db_, arguments); }
+
+void Transaction::EmitOn(int db, std::initializer_list<std::string_view> arguments) {
+  EmitTo(db, std::span(arguments.begin(), arguments.size()));
+}
+
+void Transaction::SawEverything() { Saw(start_offset_); }
+
+UnitResult Transaction::Commit() {
+  CHECK(!committed_);
+  committed_ = true;
+  UnitResult result;
+  result.seen_offset = seen_offset_;
+  result.effects = effect_count_;
+  if (mode_ == TransactionMode::kApply) {
+    result.end_offset = state_.apply_end;
+    state_.last_time_ms = std::max(state_.last_time_ms, now_ms_);
+    return result;
+  }
+  if (effect_count_ == 0) return result;
+  std::string_view unit = effects_;
+  if (effect_count_ == 1) {
+    unit.remove_prefix(kMulti.size());
+  } else {
+    effects_ += kExec;
+    unit = effects_;
+  }
+  result.end_offset = state_.sink->AppendUnit(unit, stream_db_, now_ms_);
+  state_.last_time_ms = now_ms_;
+  return result;
+}
+
+}  // namespace holdfast

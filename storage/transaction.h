@@ -1,0 +1,155 @@
+// A transaction: one unit at work on the store. Store operations (storage/types/) are written over it, and are the only
+// code that changes anything; each writes its rows and appends its own effect. Command handlers call operations, replay
+// (recovery, replica, restore) parses an effect and calls the same operation.
+//
+// There is no rollback: an operation reads and validates first, then writes, and writing to the memtable cannot fail.
+// All on the executor. Views returned by reads live until the next write through this transaction or its end.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "storage/base/result.h"
+#include "storage/row.h"
+
+namespace holdfast {
+
+class Memtable;
+class Store;
+struct StoreState;
+
+enum class TransactionMode {
+  kLive,   // a client's command: has a clock, hides and deletes expired keys, appends effects
+  kApply,  // replay of an effect: no clock (expired keys are plain keys), effects are not appended again
+};
+
+// What Commit() tells the reply gate.
+struct UnitResult {
+  uint64_t end_offset = 0;   // end of this unit in the stream; 0 if it had no effect
+  uint64_t seen_offset = 0;  // newest writer offset of anything it touched, see Transaction::seen_offset
+  size_t effects = 0;
+};
+
+class Transaction {
+ public:
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+  ~Transaction();  // CHECKs that it was committed
+
+  [[nodiscard]] TransactionMode mode() const { return mode_; }
+  // The unit's time, ms since the epoch: read once, never below the last frame's time. In apply mode: its frame's time.
+  [[nodiscard]] int64_t now_ms() const { return now_ms_; }
+  [[nodiscard]] int db() const { return db_; }
+  void SelectDb(int db) { db_ = db; }
+  [[nodiscard]] int database_count() const;
+
+  // ---- key rows -----------------------------------------------------------------------------------------------------
+  // The key in database `db`. Expired keys are absent in live mode. Never writes.
+  Result<std::optional<KeyValue>> Find(int db, std::string_view key);
+  Result<std::optional<KeyValue>> Find(std::string_view key) { return Find(db_, key); }
+  // The same for an operation that is going to write: an expired key is deleted first, with its DEL effect.
+  Result<std::optional<KeyValue>> FindForWrite(int db, std::string_view key);
+  Result<std::optional<KeyValue>> FindForWrite(std::string_view key) { return FindForWrite(db_, key); }
+  // Writes the key row, keeps counts and expiry index. `old` is what the last Find* of this key returned: the old
+  // value's rows (chunks, collection) are put on the dead list unless the new body names the same collection id.
+  // `value.body` and `key` must not point into rows of this store that this call may overwrite (own your bytes).
+  void Put(int db, std::string_view key, const KeyValue& value, const std::optional<KeyValue>& old);
+  // Deletes the key row. `keep_rows`: the collection's rows live on under another key (RENAME, MOVE).
+  void Erase(int db, std::string_view key, const KeyValue& old, bool keep_rows = false);
+
+  // ---- collection rows ----------------------------------------------------------------------------------------------
+  CollectionId NewCollectionId();
+  Result<std::optional<std::string_view>> FindRow(CollectionId id, CollectionKind kind, std::string_view suffix);
+  void PutRow(CollectionId id, CollectionKind kind, std::string_view suffix, std::string_view value);
+  void EraseRow(CollectionId id, CollectionKind kind, std::string_view suffix);
+  // Visits rows of one kind in byte order of the suffix, from `from` (inclusive) upwards, or from the last one <=
+  // `from` downwards when `reverse` (an empty `from` with `reverse` is the end), until `visit` returns false. The
+  // visitor must not write.
+  using RowVisitor = std::function<bool(std::string_view suffix, std::string_view value)>;
+  Result<void> VisitRows(CollectionId id, CollectionKind kind, std::string_view from, bool reverse,
+                         const RowVisitor& visit);
+
+  // ---- keyspaces ----------------------------------------------------------------------------------------------------
+  [[nodiscard]] uint64_t KeyCount(int db);     // expired but not yet deleted keys included, as Redis counts
+  [[nodiscard]] uint64_t ExpiryCount(int db);  // keys with an expiry
+  // Visits live keys in row-hash order starting at hash `from`; all keys of one hash are visited together: when `visit`
+  // returns false the visit ends at the next change of hash. Returns the hash to go on from, 0 at the end.
+  // The visitor must not write.
+  using KeyVisitor = std::function<bool(std::string_view key, const KeyValue& value)>;
+  Result<uint64_t> VisitKeys(int db, uint64_t from, const KeyVisitor& visit);
+  // A uniformly random live key; nullopt if there is none (or none was found in a bounded number of tries, all
+  // expired).
+  Result<std::optional<std::string>> RandomKey(int db);
+  void FlushDb(int db);
+  void FlushAll();
+  void SwapDb(int a, int b);
+
+  // ---- effects ------------------------------------------------------------------------------------------------------
+  // Appends an effect on the current database (db(), or `db`), in canonical form. Ignored in apply mode.
+  void Emit(std::initializer_list<std::string_view> arguments) { Emit(std::span(arguments.begin(), arguments.size())); }
+  void Emit(std::span<const std::string_view> arguments);
+  void EmitOn(int db, std::initializer_list<std::string_view> arguments);
+
+  // Newest writer offset of every row, tombstone and keyspace marker touched so far, used or not. The reply that
+  // reveals them waits until the log is durable past it.
+  [[nodiscard]] uint64_t seen_offset() const { return seen_offset_; }
+  // For unkeyed answers (DBSIZE, SCAN, KEYS, RANDOMKEY): wait for everything appended so far.
+  void SawEverything();
+
+  // Keys written so far in this unit, as (db, key): WATCH, keyspace notifications. FLUSH* and SWAPDB are told apart.
+  struct Touched {
+    int db;
+    std::string key;  // empty with whole_db
+    bool whole_db;
+  };
+  [[nodiscard]] const std::vector<Touched>& touched() const { return touched_; }
+
+  // Ends the unit: appends the effects to the log (MULTI..EXEC around several) and returns what the gate needs.
+  UnitResult Commit();
+
+ private:
+  friend class Store;
+  explicit Transaction(StoreState& state) : state_(state) {}
+  void Start(TransactionMode mode, int db, int64_t now_ms);
+  [[nodiscard]] bool ended() const { return committed_; }
+
+  struct Lookup {
+    std::optional<KeyValue> value;
+    bool expired = false;
+  };
+  Result<Lookup> FindAny(int db, std::string_view key, bool keep_in_cache);
+  Result<Lookup> ParseFound(std::string_view key, std::string_view bytes) const;
+  void Saw(uint64_t offset) {
+    if (offset > seen_offset_) seen_offset_ = offset;
+  }
+  void Touch(int db, std::string_view key);
+  void ReleaseRows(const KeyValue& old, const KeyValue* replacement);
+  void AppendCommand(std::span<const std::string_view> arguments);
+  void SelectInStream(int db);
+  void EmitTo(int db, std::span<const std::string_view> arguments);
+  [[nodiscard]] bool IsLiveKey(int64_t expire_at_ms) const;
+  [[nodiscard]] const Memtable* MayBeFrozenLayer(CollectionId id) const;  // null if it holds no rows of `id`
+  bool IsBelowActive(CollectionId id, std::string_view row_key);
+  Result<void> CollectKeys(int db, uint64_t begin, uint64_t end, std::vector<std::string>& keys);
+
+  StoreState& state_;
+  TransactionMode mode_ = TransactionMode::kLive;
+  int db_ = 0;
+  int64_t now_ms_ = 0;
+  uint64_t start_offset_ =
+      0;  // rows written by this unit carry start_offset_ + 1: durable past it means durable to its end
+  uint64_t seen_offset_ = 0;
+  int stream_db_ = -1;
+  size_t effect_count_ = 0;
+  bool committed_ = true;
+  std::string effects_;  // begins with MULTI, which is sent only around several effects
+  std::vector<Touched> touched_;
+};
+
+}  // namespace holdfast

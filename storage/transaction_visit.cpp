@@ -1,0 +1,161 @@
+// Transaction: walks over several rows.
+#include <fmt/format.h>
+
+#include "storage/base/check.h"
+#include "storage/base/clock.h"
+#include "storage/base/coding.h"
+#include "storage/layer_cursor.h"
+#include "storage/store_state.h"
+#include "storage/transaction.h"
+
+namespace holdfast {
+namespace {
+
+__extension__ typedef unsigned __int128 Wide;  // NOLINT: a range of hashes needs 65 bits
+
+struct FoundKey {
+  std::string_view key;
+  KeyValue value;
+};
+
+Result<FoundKey> ParseAt(const LayerCursor& cursor) {
+  ASSIGN_OR_RETURN(const std::string_view bytes, cursor.Value());
+  std::string_view long_key;
+  auto value = ParseKeyValue(bytes, &long_key);
+  if (!value.ok()) return value.error().WithContext(fmt::format("key '{}'", PrintableKey(cursor.key())));
+  return FoundKey{long_key.empty() ? cursor.key() : long_key, *value};
+}
+
+// Where a walk over rows of one kind starts, for a suffix that may be longer than row keys can be. A long one is cut,
+// and `beyond` says that rows must be compared with the whole.
+struct SuffixStart {
+  std::optional<RowStart> start;
+  bool compare = false;
+};
+
+SuffixStart StartAt(const RowRange& range, std::string_view from, bool reverse) {
+  SuffixStart result;
+  if (from.empty()) return result;
+  std::string row_part(from);
+  if (CollectionRowFolds(from)) {
+    // Folded rows with the same beginning lie in the order of their digests: start at the outermost of them.
+    constexpr size_t kDigestSize = 16;
+    row_part.resize(kRowKeyMax - kCollectionRowPrefix - kDigestSize);
+    if (reverse) row_part.append(kDigestSize, '\xff');
+    result.compare = true;
+  }
+  if (!range.hashed) {
+    result.start = RowStart{0, std::move(row_part)};
+    return result;
+  }
+  // A suffix shorter than a hash is the beginning of a range of hashes.
+  const size_t hash_bytes = std::min<size_t>(8, row_part.size());
+  std::string hash = row_part.substr(0, hash_bytes);
+  hash.resize(8, '\0');
+  result.start = RowStart{LoadBig<uint64_t>(hash.data()), row_part.substr(hash_bytes)};
+  return result;
+}
+
+}  // namespace
+
+Result<void> Transaction::VisitRows(CollectionId id, CollectionKind kind, std::string_view from, bool reverse,
+                                    const RowVisitor& visit) {
+  RowRange range = RowRange::Collection(id, kind);
+  const SuffixStart start = StartAt(range, from, reverse);
+  const bool hashed = range.hashed;
+  LayerCursor cursor(std::move(range), reverse);
+  const Memtable* frozen = MayBeFrozenLayer(id);
+  if (hashed) {
+    cursor.AddTable(state_.active->FindMemberTable(id));
+    if (frozen != nullptr) cursor.AddTable(frozen->FindMemberTable(id));
+  } else {
+    cursor.AddOrdered(state_.active.get());
+    cursor.AddOrdered(frozen);
+  }
+  if (state_.MayBeInLmdb(id)) RETURN_IF_ERROR(cursor.AddLmdb(*state_.reader));
+  std::string suffix;
+  for (Result<void> moved = cursor.Start(start.start);; moved = cursor.Next()) {
+    RETURN_IF_ERROR(std::move(moved));
+    if (!cursor.valid()) return {};
+    Saw(cursor.writer_offset());
+    if (cursor.tombstone()) continue;
+    ASSIGN_OR_RETURN(const std::string_view bytes, cursor.Value());
+    suffix.clear();
+    if (hashed) AppendBig<uint64_t>(suffix, cursor.hash());
+    suffix += cursor.key();
+    ASSIGN_OR_RETURN(const CollectionRowView row, ParseCollectionRow(suffix, bytes));
+    if (start.compare && (reverse ? row.suffix > from : row.suffix < from)) continue;
+    if (!visit(row.suffix, row.value)) return {};
+  }
+}
+
+Result<uint64_t> Transaction::VisitKeys(int db, uint64_t from, const KeyVisitor& visit) {
+  const StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
+  Saw(database.marker_offset);
+  LayerCursor cursor(RowRange::Keys(database.keyspace));
+  cursor.AddTable(database.active);
+  cursor.AddTable(database.frozen);
+  RETURN_IF_ERROR(cursor.AddLmdb(*state_.reader));
+  bool stopping = false;
+  uint64_t last_hash = 0;
+  for (Result<void> moved = cursor.Start(RowStart{from, {}});; moved = cursor.Next()) {
+    RETURN_IF_ERROR(std::move(moved));
+    if (!cursor.valid()) return uint64_t{0};
+    if (stopping && cursor.hash() != last_hash) return cursor.hash();
+    Saw(cursor.writer_offset());
+    if (cursor.tombstone()) continue;
+    ASSIGN_OR_RETURN(const FoundKey found, ParseAt(cursor));
+    if (!IsLiveKey(found.value.expire_at_ms)) continue;
+    if (!visit(found.key, found.value)) {
+      stopping = true;
+      last_hash = cursor.hash();
+    }
+  }
+}
+
+// Rejection sampling: cut the hash range into equal windows of a few keys each, pick one of them and a place below
+// kPlaces, and take the key at that place if there is one. Every live key then has the same chance.
+Result<std::optional<std::string>> Transaction::RandomKey(int db) {
+  constexpr uint64_t kKeysPerWindow = 8;
+  constexpr uint64_t kPlaces = 40;  // more keys than this in a window: a chance below 1e-15 with honest hashes
+  constexpr int kTries = 2000;
+  CHECK(state_.options.random != nullptr);
+  const uint64_t count = KeyCount(db);
+  if (count == 0) return std::optional<std::string>{};
+  const uint64_t windows = count <= kPlaces ? 1 : count / kKeysPerWindow;
+  std::vector<std::string> keys;
+  for (int i = 0; i < kTries; ++i) {
+    const uint64_t window = state_.options.random->Below(windows);
+    const auto begin = static_cast<uint64_t>((static_cast<Wide>(window) << 64) / windows);
+    const Wide end = (static_cast<Wide>(window + 1) << 64) / windows;
+    keys.clear();
+    RETURN_IF_ERROR(CollectKeys(db, begin, end == Wide{1} << 64 ? 0 : static_cast<uint64_t>(end), keys));
+    if (keys.empty() && windows == 1) return std::optional<std::string>{};
+    // One window is everything: no place needs to be rejected.
+    const uint64_t places = windows == 1 ? keys.size() : std::max<uint64_t>(kPlaces, keys.size());
+    const uint64_t place = state_.options.random->Below(places);
+    if (place < keys.size()) return std::optional<std::string>(std::move(keys[place]));
+  }
+  return std::optional<std::string>{};
+}
+
+// Live keys with begin <= hash < end (0: no end).
+Result<void> Transaction::CollectKeys(int db, uint64_t begin, uint64_t end, std::vector<std::string>& keys) {
+  const StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
+  LayerCursor cursor(RowRange::Keys(database.keyspace));
+  cursor.AddTable(database.active);
+  cursor.AddTable(database.frozen);
+  RETURN_IF_ERROR(cursor.AddLmdb(*state_.reader));
+  RETURN_IF_ERROR(cursor.Start(RowStart{begin, {}}));
+  while (cursor.valid() && (end == 0 || cursor.hash() < end)) {
+    Saw(cursor.writer_offset());
+    if (!cursor.tombstone()) {
+      ASSIGN_OR_RETURN(const FoundKey found, ParseAt(cursor));
+      if (IsLiveKey(found.value.expire_at_ms)) keys.emplace_back(found.key);
+    }
+    RETURN_IF_ERROR(cursor.Next());
+  }
+  return {};
+}
+
+}  // namespace holdfast
