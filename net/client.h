@@ -34,7 +34,8 @@ struct TransactionState {
   bool dirty_cas = false;   // a watched key changed: EXEC answers null
   std::vector<QueuedCommand> queue;
   size_t queued_bytes = 0;
-  uint32_t flags = 0;                                // of all queued commands, or'ed
+  uint32_t flags = 0;              // of all queued commands, or'ed
+  bool writes_need_space = false;  // one of them is a write that frees no space
   std::vector<std::pair<int, std::string>> watched;  // (db, key)
   // Those of them that were there when WATCH came: EXEC fails if their time has passed since.
   std::vector<std::pair<int, std::string>> watched_present;
@@ -131,7 +132,7 @@ struct Client {
   // Set by the dispatcher when it did not run the command (CLIENT PAUSE, writers slowed): the transport offers the same
   // command again after Resume().
   bool retry_command = false;
-  uint32_t write_debt_us = 0;  // pause this client owes for its writes under pressure
+  uint32_t write_debt_us = 0;       // pause this client owes for its writes under pressure
   int64_t blocked_deadline_ms = 0;  // monotonic; 0 none
   // Answers the client when the deadline passes or CLIENT UNBLOCK comes (true: with the UNBLOCKED error).
   std::function<void(Client&, bool unblocked_with_error)> on_unblock;

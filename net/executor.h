@@ -2,8 +2,8 @@
 //
 // Two threads take turns being its owner; only the owner runs handlers. The owner syncs the log itself (fastest on few
 // cores); when a sync lasts longer than about a millisecond the other thread takes ownership over, so that a disk that
-// freezes for half a minute does not delay a PING. The old owner posts the sync's completion when it is done and becomes
-// the watcher. docs/architecture.md "Threads".
+// freezes for half a minute does not delay a PING. The old owner posts the sync's completion when it is done and
+// becomes the watcher. docs/architecture.md "Threads".
 #pragma once
 
 #include <cstdint>
@@ -34,13 +34,15 @@ class TurnHooks {
   virtual ~TurnHooks() = default;
   // After a bounded number of handlers: flush ungated output, tick the engine.
   virtual void EndOfTurn() = 0;
-  // Group commit. The executor calls, in this order: WantsCommit/SealBatch (owner), WriteBatch (the thread that was owner
-  // then, without the executor), FinishBatch (owner).
+  // Group commit. The executor calls, in this order: WantsCommit/SealBatch (owner), WriteBatch (the thread that was
+  // owner then, without the executor), FinishBatch (owner).
   virtual bool WantsCommit() = 0;
+  // Size of the batch SealBatch() would make now: a big one is written by the other thread at once.
+  [[nodiscard]] virtual size_t PendingBytes() = 0;
   virtual void SealBatch() = 0;
   virtual Result<void> WriteBatch() = 0;
   virtual void FinishBatch() = 0;
-  // The log could not be written: fail-stop. Does not return.
+  // The log could not be written: fail-stop. Does not return. Called from whichever thread wrote.
   [[noreturn]] virtual void CommitFailed(const Error& error) = 0;
 };
 

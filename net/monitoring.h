@@ -90,6 +90,8 @@ class Monitoring {
   uint64_t next_slowlog_id_ = 0;
   std::map<std::string, LatencyEvent> latency_;
   std::vector<ClientId> monitors_;
+  int64_t last_sample_ms_ = 0;
+  uint64_t last_commands_ = 0, last_input_ = 0, last_output_ = 0;
 };
 
 }  // namespace holdfast::net

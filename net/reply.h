@@ -1,5 +1,5 @@
-// Reply: writes RESP2 or RESP3 into a client's output. Errors and statuses are built here alone: CR and LF in their text
-// become spaces, so that no reply can be forged by what a user sends.
+// Reply: writes RESP2 or RESP3 into a client's output. Errors and statuses are built here alone: CR and LF in their
+// text become spaces, so that no reply can be forged by what a user sends.
 #pragma once
 
 #include <cstdint>
@@ -27,16 +27,16 @@ class Reply {
   void Error(const holdfast::Error& error);
   void Integer(int64_t value);
   void Bulk(std::string_view bytes);
-  void BulkInteger(int64_t value);   // a bulk string holding a number
-  void Null();                       // $-1 or _
-  void NullArray();                  // *-1 or _
+  void BulkInteger(int64_t value);  // a bulk string holding a number
+  void Null();                      // $-1 or _
+  void NullArray();                 // *-1 or _
   void Array(size_t count);
-  void Map(size_t pairs);            // RESP2: array of 2 * pairs
-  void Set(size_t count);            // RESP2: array
-  void Push(size_t count);           // RESP2: array
-  void Attribute(size_t pairs);      // RESP3 only
-  void Double(double value);         // RESP2: bulk
-  void Bool(bool value);             // RESP2: integer
+  void Map(size_t pairs);        // RESP2: array of 2 * pairs
+  void Set(size_t count);        // RESP2: array
+  void Push(size_t count);       // RESP2: array
+  void Attribute(size_t pairs);  // RESP3 only
+  void Double(double value);     // RESP2: bulk
+  void Bool(bool value);         // RESP2: integer
   void BigNumber(std::string_view digits);
   void Verbatim(std::string_view format, std::string_view text);  // RESP2: bulk
   // Bytes that are RESP already.
@@ -45,8 +45,10 @@ class Reply {
   // True if an error was written since construction or ClearError (command statistics, EXEC, CLIENT REPLY).
   [[nodiscard]] bool HasError() const { return error_; }
   void ClearError() { error_ = false; }
+  void RestoreError() { error_ = true; }
   [[nodiscard]] size_t size() const { return out_.size(); }
   [[nodiscard]] std::string& out() { return out_; }
+  [[nodiscard]] std::string_view written() const { return out_; }
 
  private:
   void Header(char type, int64_t number);

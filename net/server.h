@@ -1,5 +1,5 @@
-// The server: what command handlers may reach. Knows no socket (net/listener.h and net/session.h bring those), so that the
-// offline tool and tests can run commands without one. Executor only, unless a member says otherwise.
+// The server: what command handlers may reach. Knows no socket (net/listener.h and net/session.h bring those), so that
+// the offline tool and tests can run commands without one. Executor only, unless a member says otherwise.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "net/blocking.h"
 #include "net/clients.h"
@@ -81,12 +82,15 @@ class Server : public TurnHooks {
 
   // Appends bytes to another client's output, gated at `offset` (0: leaves at once), and tells its transport.
   void Push(Client& client, std::string_view bytes, uint64_t gate_offset);
-  // Ends a client's block and answers it.
+  // After a blocked client was answered (its output has grown): gates the answer and lets its commands go on.
   void Unblock(Client& client);
+  // The connection is gone: leaves every index. Its transport calls this, then removes the client from the registry.
+  void Forget(Client& client);
 
   // ---- turns and commits (TurnHooks) ----
   void EndOfTurn() override;
   bool WantsCommit() override;
+  [[nodiscard]] size_t PendingBytes() override;
   void SealBatch() override;
   Result<void> WriteBatch() override;
   void FinishBatch() override;
@@ -94,32 +98,103 @@ class Server : public TurnHooks {
 
   // The offset up to which gated replies may leave now: the durable offset, or more when appendfsync loosens the gate.
   [[nodiscard]] uint64_t GateOffset();
+  // While true, the log is synced at the end of each turn whatever appendfsync says (WAITAOF, SAVE).
+  void SyncSoon() { sync_soon_ = true; }
+
+  // ---- memory of clients, one budget ----
+  // Transports report how their buffers (queries not yet run, replies not yet sent) grew or shrank.
+  void AccountBuffers(int64_t delta_bytes) { buffer_bytes_ += delta_bytes; }
+  [[nodiscard]] int64_t BufferBytes() const { return buffer_bytes_; }
+  [[nodiscard]] bool OverBudget() const;
 
   // ---- life ----
   void StartTimers();
   // SIGTERM, SIGINT, SHUTDOWN: stop accepting, let replicas catch up (bounded by shutdown-timeout), sync, exit.
   void RequestShutdown(ShutdownOptions options, std::function<void(Result<void>)> refused);
-  [[nodiscard]] bool ShuttingDown() const { return shutting_down_; }
+  [[nodiscard]] bool ShuttingDown() const { return shutdown_.has_value(); }
   void AbortShutdown();
+  // Called when a shutdown begins (true) and when it was aborted (false): the listener stops and starts accepting.
+  void OnShutdown(std::function<void(bool begins)> listener) { shutdown_listener_ = std::move(listener); }
+  // While true, commands without the loading flag are answered -LOADING.
+  void SetLoading(bool loading) { loading_ = loading; }
+  [[nodiscard]] bool loading() const { return loading_; }
 
  private:
+  struct Shutdown {
+    ShutdownOptions options;
+    std::function<void(Result<void>)> refused;
+    int64_t deadline_ms = 0;
+    bool saving = false, saved = false, marked = false;
+  };
+
+  // dispatcher.cpp
+  void Run(Client& client, const CommandSpec& spec, std::span<const std::string_view> args);
+  void RunHandler(Client& client, const CommandSpec& spec, std::span<const std::string_view> args, Reply& reply,
+                  uint64_t* gate);
+  void Count(const Client& client, const CommandSpec& spec, std::span<const std::string_view> args, const Reply& reply,
+             size_t reply_begin, int64_t duration_us);
+  void FinishReply(Client& client, size_t reply_begin, uint64_t gate, bool was_skipping);
+  void GateOutput(Client& client, uint64_t gate_offset);
+  void Refused(Client& client, const CommandSpec* spec, const std::string& error);
+  void CountError(std::string_view reply);
+  void CheckOutputLimit(Client& client);
+  void Postpone(Client& client);
+  void SlowWriter(Client& client);
+
+  // server.cpp
+  void AdoptEngine();
+  [[nodiscard]] bool BatchInFlight() const { return batch_log_ != nullptr; }
   void CronHundredMs();
+  void CheckIdleClients();
+  void CheckSoftLimits();
   void ActiveExpiry();
   void FlushGatedOutput();
+  void FlushReady();
+  void ResumePostponed();
+  void ScheduleIdleMark();
+  void IdleMark();
+
+  // shutdown.cpp
+  void ShutdownStep();
+  void SaveForShutdown();
+  void RefuseShutdown(const Error& error);
 
   Parts parts_;
   CommandTable commands_;
   ClientRegistry clients_;
-  PubSub pubsub_;
   Watches watches_;
+  PubSub pubsub_;
   Blocking blocking_;
   Monitoring monitoring_;
   std::unique_ptr<ReplicationService> replication_;
   std::string run_id_;
-  bool shutting_down_ = false;
-  int64_t now_ms_ = 0, monotonic_ms_ = 0;
-  int64_t last_append_ms_ = 0;
+  int64_t now_ms_ = 0, monotonic_us_ = 0;  // 0: not yet read in this turn
+  uint64_t cron_ticks_ = 0;
+
+  // The log of the batch in flight; the engine it belongs to may have been replaced meanwhile.
+  wal::Log* batch_log_ = nullptr;
+  int64_t batch_us_ = 0;  // written by the thread that writes the batch
+  std::unique_ptr<wal::Engine> retired_engine_;
+
+  uint64_t sealed_offset_ = 0;  // end of the newest sealed batch
   int64_t last_sync_ms_ = 0;
+  bool sync_soon_ = false;
+  bool idle_mark_scheduled_ = false;
+  uint64_t idle_mark_offset_ = 0;  // appended end when the idle mark was scheduled
+
+  std::vector<ClientId> gated_;      // with closed gates
+  std::vector<ClientId> ready_;      // output came from elsewhere
+  std::vector<ClientId> postponed_;  // CLIENT PAUSE, slowed writers
+  Client* executing_ = nullptr;      // its reply is being written: pushes to it wait
+  std::string deferred_push_;
+  uint64_t deferred_gate_ = 0;
+  int64_t buffer_bytes_ = 0;
+  bool expiring_ = false;
+  bool postpone_timer_ = false;
+  bool loading_ = false;
+
+  std::optional<Shutdown> shutdown_;
+  std::function<void(bool)> shutdown_listener_;
 };
 
 }  // namespace holdfast::net

@@ -1,0 +1,233 @@
+// Server::Execute and what belongs to it: one command from admission to gated reply.
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "net/admission.h"
+#include "net/server.h"
+#include "storage/base/diag.h"
+
+namespace holdfast::net {
+
+namespace {
+
+constexpr size_t kErrorCodesMax = 128;
+
+// Writers are slowed from this write pressure on; each write then owes a time that grows to kDebtMaxUs at pressure 1.
+constexpr double kSlowFrom = 0.6;
+constexpr double kDebtMaxUs = 2000;
+constexpr uint32_t kDebtDueUs = 1000;
+
+std::string_view FirstWord(std::string_view line) { return line.substr(0, line.find_first_of(" \r\n")); }
+
+}  // namespace
+
+void Server::Execute(Client& client, std::span<const std::string_view> args) {
+  if (args.empty()) return;
+  client.retry_command = false;
+  client.last_interaction_ms = MonotonicMs();
+  Admission admission{.server = *this, .client = client, .args = args, .error = {}};
+  switch (admission.Decide()) {
+    case Verdict::kRun:
+      return Run(client, *admission.spec, args);
+    case Verdict::kRefused:
+      return Refused(client, admission.spec, admission.error);
+    case Verdict::kQueued: {
+      size_t begin = client.output.bytes.size();
+      client.output.bytes += "+QUEUED\r\n";
+      return FinishReply(client, begin, 0, client.reply_mode == Client::ReplyMode::kSkipping);
+    }
+    case Verdict::kPostponed:
+      client.retry_command = true;
+      Postpone(client);
+  }
+}
+
+void Server::Refused(Client& client, const CommandSpec* spec, const std::string& error) {
+  size_t begin = client.output.bytes.size();
+  Reply reply(client.output.bytes, client.resp);
+  if (spec != nullptr) ++spec->rejected;
+  if (client.multi.active && spec != nullptr && spec->name == "exec") {
+    reply.Error("EXECABORT Transaction discarded because of: " + error);
+    watches_.Unwatch(client);
+    client.multi = TransactionState{};
+  } else {
+    if (client.multi.active) client.multi.dirty_exec = true;
+    reply.Error(error);
+  }
+  CountError(std::string_view(client.output.bytes).substr(begin));
+  FinishReply(client, begin, 0, client.reply_mode == Client::ReplyMode::kSkipping);
+}
+
+void Server::Run(Client& client, const CommandSpec& spec, std::span<const std::string_view> args) {
+  if (monitoring_.HasMonitors() && (spec.flags & (kSkipMonitor | kAdmin)) == 0) monitoring_.Feed(client, args);
+  if (client.last_command != &spec) {
+    client.last_command = &spec;
+    client.last_command_name = spec.name;
+  }
+  bool was_skipping = client.reply_mode == Client::ReplyMode::kSkipping;
+  size_t begin = client.output.bytes.size();
+  Reply reply(client.output.bytes, client.resp);
+  uint64_t gate = 0;
+  int64_t started_us = clock().MonotonicUs();
+  executing_ = &client;
+  RunHandler(client, spec, args, reply, &gate);
+  executing_ = nullptr;
+  ++client.commands_total;
+  Count(client, spec, args, reply, begin, clock().MonotonicUs() - started_us);
+  FinishReply(client, begin, gate, was_skipping);
+  if ((spec.flags & kWrite) != 0) SlowWriter(client);
+}
+
+void Server::RunHandler(Client& client, const CommandSpec& spec, std::span<const std::string_view> args, Reply& reply,
+                        uint64_t* gate) {
+  if ((spec.flags & kNoTransaction) != 0) {
+    CommandContext context{*this, client, spec, args, reply, nullptr};
+    spec.handler(context);
+    // Asked after the handler: what it saw was appended before it ended.
+    if ((spec.flags & kUnkeyedRead) != 0) *gate = log().AppendedOffset();
+    return;
+  }
+  Transaction& tx = store().Begin(TransactionMode::kLive, client.db, NowMs());
+  CommandContext context{*this, client, spec, args, reply, &tx};
+  spec.handler(context);
+  if ((spec.flags & kUnkeyedRead) != 0) tx.SawEverything();
+  *gate = CommitUnit(&client, tx);
+}
+
+void Server::ExecuteQueued(Client& client, const QueuedCommand& command, Transaction& tx, Reply& reply) {
+  const CommandSpec& spec = *command.spec;
+  std::vector<std::string_view> args(command.arguments.begin(), command.arguments.end());
+  if (monitoring_.HasMonitors() && (spec.flags & (kSkipMonitor | kAdmin)) == 0) monitoring_.Feed(client, args);
+  size_t begin = reply.size();
+  bool had_error = reply.HasError();
+  reply.ClearError();
+  tx.SelectDb(client.db);
+  int64_t started_us = clock().MonotonicUs();
+  CommandContext context{*this, client, spec, args, reply, (spec.flags & kNoTransaction) != 0 ? nullptr : &tx, true};
+  spec.handler(context);
+  if ((spec.flags & kUnkeyedRead) != 0) tx.SawEverything();
+  Count(client, spec, args, reply, begin, clock().MonotonicUs() - started_us);
+  if (had_error && !reply.HasError()) reply.RestoreError();
+}
+
+uint64_t Server::CommitUnit(Client* client, Transaction& tx) {
+  if (!watches_.empty()) {
+    for (const Transaction::Touched& touched : tx.touched()) watches_.Touched(touched);
+  }
+  UnitResult unit = tx.Commit();
+  if (unit.effects > 0) {
+    monitoring_.stats.changes_since_save += static_cast<int64_t>(unit.effects);
+    if (client != nullptr) client->last_write_offset = unit.end_offset;
+  }
+  return std::max(unit.end_offset, unit.seen_offset);
+}
+
+std::optional<std::string> Server::WriteRefusal(const CommandSpec& spec) {
+  return RefusalOfWrite(*this, spec.flags, (spec.flags & kFreesSpace) != 0);
+}
+
+void Server::CountError(std::string_view reply) {
+  Stats& stats = monitoring_.stats;
+  ++stats.error_replies;
+  if (reply.empty() || reply[0] != '-') return;
+  std::string code(FirstWord(reply.substr(1)));
+  auto found = stats.errors_by_code.find(code);
+  if (found != stats.errors_by_code.end()) {
+    ++found->second;
+  } else if (stats.errors_by_code.size() < kErrorCodesMax) {
+    stats.errors_by_code.emplace(std::move(code), 1);
+  }
+}
+
+void Server::Count(const Client& client, const CommandSpec& spec, std::span<const std::string_view> args,
+                   const Reply& reply, size_t reply_begin, int64_t duration_us) {
+  ++monitoring_.stats.commands_processed;
+  ++spec.calls;
+  spec.usec += static_cast<uint64_t>(std::max<int64_t>(duration_us, 0));
+  if (reply.HasError()) {
+    ++spec.failed;
+    CountError(reply.written().substr(std::min(reply_begin, reply.size())));
+  }
+  monitoring_.CommandRan(client, args, duration_us, (spec.flags & kSkipSlowlog) != 0);
+}
+
+void Server::FinishReply(Client& client, size_t reply_begin, uint64_t gate, bool was_skipping) {
+  using Mode = Client::ReplyMode;
+  if (client.reply_mode == Mode::kOff || (was_skipping && client.reply_mode != Mode::kOn)) {
+    client.output.bytes.resize(std::min(reply_begin, client.output.bytes.size()));
+  }
+  if (client.reply_mode == Mode::kSkipping && was_skipping) client.reply_mode = Mode::kOn;
+  if (client.reply_mode == Mode::kSkipNext) client.reply_mode = Mode::kSkipping;
+  if (!deferred_push_.empty()) {
+    client.output.bytes += deferred_push_;
+    gate = std::max(gate, deferred_gate_);
+    deferred_push_.clear();
+    deferred_gate_ = 0;
+  }
+  GateOutput(client, gate);
+  CheckOutputLimit(client);
+}
+
+void Server::GateOutput(Client& client, uint64_t gate_offset) {
+  client.output.Gate(gate_offset, GateOffset(), sealed_offset_);
+  if (client.output.HasGates() && !client.gate_listed) {
+    client.gate_listed = true;
+    gated_.push_back(client.id);
+  }
+}
+
+void Server::CheckOutputLimit(Client& client) {
+  const Settings& settings = parts_.config->settings();
+  const OutputBufferLimit& limit = client.kind == ClientKind::kPubSub ? settings.output_pubsub : settings.output_normal;
+  size_t waiting = client.output.unsent();
+  if (limit.hard_bytes == 0 || waiting <= limit.hard_bytes || client.close_asap || client.transport == nullptr) return;
+  diag::Warning(
+      "Client {} closed: its output buffer holds {} bytes, over the hard limit of {} (client-output-buffer-limit)",
+      client.peer_address, waiting, limit.hard_bytes);
+  ++monitoring_.stats.output_buffer_disconnections;
+  client.close_asap = true;
+  client.transport->Close(true);
+}
+
+void Server::Push(Client& client, std::string_view bytes, uint64_t gate_offset) {
+  if (client.transport == nullptr || client.close_asap) return;
+  if (&client == executing_) {
+    // In the middle of its own reply: behind it.
+    deferred_push_ += bytes;
+    deferred_gate_ = std::max(deferred_gate_, gate_offset);
+    return;
+  }
+  client.output.bytes += bytes;
+  GateOutput(client, gate_offset);
+  CheckOutputLimit(client);
+  if (!client.ready_listed && client.transport != nullptr) {
+    client.ready_listed = true;
+    ready_.push_back(client.id);
+  }
+}
+
+void Server::Unblock(Client& client) {
+  GateOutput(client, log().AppendedOffset());
+  CheckOutputLimit(client);
+  if (client.transport == nullptr) return;
+  if (!client.ready_listed) {
+    client.ready_listed = true;
+    ready_.push_back(client.id);
+  }
+  client.transport->Resume();
+}
+
+void Server::SlowWriter(Client& client) {
+  double pressure = store().WritePressure();
+  if (pressure <= kSlowFrom || client.blocked != Client::Blocked::kNo || client.kind == ClientKind::kMaster) return;
+  double x = std::min((pressure - kSlowFrom) / (1.0 - kSlowFrom), 1.0);
+  client.write_debt_us += static_cast<uint32_t>(kDebtMaxUs * x * x * x);
+  if (client.write_debt_us < kDebtDueUs) return;
+  client.blocked = Client::Blocked::kThrottled;
+  client.blocked_deadline_ms = MonotonicMs() + client.write_debt_us / 1000;
+  client.write_debt_us = 0;
+  Postpone(client);
+}
+
+}  // namespace holdfast::net

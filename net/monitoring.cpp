@@ -1,0 +1,194 @@
+#include "net/monitoring.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "net/server.h"
+#include "storage/types/numbers.h"
+
+namespace holdfast::net {
+
+namespace {
+
+constexpr size_t kSlowlogArguments = 32;
+constexpr size_t kSlowlogArgumentBytes = 128;
+constexpr size_t kLatencySamples = 160;
+constexpr int64_t kSampleMs = 100;
+
+// Printable form in double quotes, as MONITOR and CLIENT LIST quote: \n \r \t \a \b and \xHH.
+void AppendQuoted(std::string& to, std::string_view bytes) {
+  to += '"';
+  for (char c : bytes) {
+    switch (c) {
+      case '\\':
+      case '"':
+        to += '\\';
+        to += c;
+        break;
+      case '\n':
+        to += "\\n";
+        break;
+      case '\r':
+        to += "\\r";
+        break;
+      case '\t':
+        to += "\\t";
+        break;
+      case '\a':
+        to += "\\a";
+        break;
+      case '\b':
+        to += "\\b";
+        break;
+      default:
+        if (c >= 0x20 && c < 0x7f) {
+          to += c;
+        } else {
+          fmt::format_to(std::back_inserter(to), "\\x{:02x}", static_cast<unsigned char>(c));
+        }
+    }
+  }
+  to += '"';
+}
+
+// Index of the first argument that must not be shown, or the count: passwords of HELLO ... AUTH user password and of
+// CONFIG SET. AUTH itself is never shown.
+size_t FirstSecret(std::span<const std::string_view> args) {
+  if (args.empty()) return 0;
+  if (EqualsIgnoreCase(args[0], "hello")) {
+    for (size_t i = 1; i < args.size(); ++i) {
+      if (EqualsIgnoreCase(args[i], "auth")) return i + 1;
+    }
+  }
+  if (EqualsIgnoreCase(args[0], "config") && args.size() > 2 && EqualsIgnoreCase(args[1], "set")) {
+    for (size_t i = 2; i + 1 < args.size(); i += 2) {
+      if (EqualsIgnoreCase(args[i], "requirepass") || EqualsIgnoreCase(args[i], "masterauth") ||
+          EqualsIgnoreCase(args[i], "masteruser")) {
+        return i + 1;
+      }
+    }
+  }
+  return args.size();
+}
+
+std::vector<std::string> ShortArguments(std::span<const std::string_view> args) {
+  std::vector<std::string> shown;
+  size_t secret = FirstSecret(args);
+  size_t count = std::min(args.size(), kSlowlogArguments);
+  for (size_t i = 0; i < count; ++i) {
+    if (args.size() > kSlowlogArguments && i == kSlowlogArguments - 1) {
+      shown.push_back(fmt::format("... ({} more arguments)", args.size() - kSlowlogArguments + 1));
+    } else if (i >= secret) {
+      shown.emplace_back("(redacted)");
+    } else if (args[i].size() > kSlowlogArgumentBytes) {
+      shown.push_back(fmt::format("{}... ({} more bytes)", args[i].substr(0, kSlowlogArgumentBytes),
+                                  args[i].size() - kSlowlogArgumentBytes));
+    } else {
+      shown.emplace_back(args[i]);
+    }
+  }
+  return shown;
+}
+
+uint64_t Mean(const std::array<uint64_t, 16>& samples) {
+  uint64_t sum = 0;
+  for (uint64_t sample : samples) sum += sample;
+  return sum / samples.size();
+}
+
+}  // namespace
+
+void DurationHistogram::Add(uint64_t us) {
+  size_t bucket = std::min<size_t>(static_cast<size_t>(std::bit_width(us)), buckets.size() - 1);
+  ++buckets[bucket];
+  ++count;
+  total_us += us;
+  max_us = std::max(max_us, us);
+}
+
+uint64_t DurationHistogram::Percentile(double fraction) const {
+  if (count == 0) return 0;
+  auto wanted = static_cast<uint64_t>(fraction * static_cast<double>(count));
+  uint64_t seen = 0;
+  for (size_t i = 0; i < buckets.size(); ++i) {
+    seen += buckets[i];
+    // Bucket i holds widths of i bits: at most 2^i - 1.
+    if (seen > wanted || seen == count) return std::min((uint64_t{1} << i) - 1, max_us);
+  }
+  return max_us;
+}
+
+void Monitoring::CommandRan(const Client& client, std::span<const std::string_view> args, int64_t duration_us,
+                            bool skip_slowlog) {
+  command_us.Add(static_cast<uint64_t>(std::max<int64_t>(duration_us, 0)));
+  const Settings& settings = server_.config().settings();
+  if (settings.latency_monitor_threshold > 0 && duration_us / 1000 >= settings.latency_monitor_threshold) {
+    AddLatency("command", duration_us / 1000);
+  }
+  int64_t slower_than = settings.slowlog_log_slower_than;
+  if (slower_than < 0 || duration_us < slower_than || skip_slowlog) return;
+  slowlog_.push_front({next_slowlog_id_++, server_.clock().WallMs() / 1000, duration_us, ShortArguments(args),
+                       client.peer_address, client.name});
+  while (slowlog_.size() > static_cast<size_t>(std::max<int64_t>(settings.slowlog_max_len, 0))) slowlog_.pop_back();
+}
+
+void Monitoring::SampleRates() {
+  int64_t now_ms = server_.MonotonicMs();
+  int64_t elapsed = now_ms - last_sample_ms_;
+  if (elapsed < kSampleMs / 2) return;
+  auto rate = [&](uint64_t now, uint64_t before) { return (now - before) * 1000 / static_cast<uint64_t>(elapsed); };
+  if (last_sample_ms_ != 0) {
+    size_t slot = stats.sample;
+    stats.ops_samples[slot] = rate(stats.commands_processed, last_commands_);
+    stats.input_samples[slot] = rate(stats.input_bytes, last_input_);
+    stats.output_samples[slot] = rate(stats.output_bytes, last_output_);
+    stats.sample = (slot + 1) % stats.ops_samples.size();
+  }
+  last_sample_ms_ = now_ms;
+  last_commands_ = stats.commands_processed;
+  last_input_ = stats.input_bytes;
+  last_output_ = stats.output_bytes;
+}
+
+uint64_t Monitoring::OpsPerSecond() const { return Mean(stats.ops_samples); }
+double Monitoring::InputKbps() const { return static_cast<double>(Mean(stats.input_samples)) / 1024; }
+double Monitoring::OutputKbps() const { return static_cast<double>(Mean(stats.output_samples)) / 1024; }
+
+void Monitoring::AddLatency(std::string_view event, int64_t ms) {
+  LatencyEvent& entry = latency_[std::string(event)];
+  int64_t now_s = server_.clock().WallMs() / 1000;
+  entry.max_ms = std::max(entry.max_ms, ms);
+  // One sample a second, the worst.
+  if (!entry.samples.empty() && entry.samples.back().time_s == now_s) {
+    entry.samples.back().ms = std::max(entry.samples.back().ms, ms);
+    return;
+  }
+  entry.samples.push_back({now_s, ms});
+  if (entry.samples.size() > kLatencySamples) entry.samples.pop_front();
+}
+
+void Monitoring::AddMonitor(ClientId id) {
+  if (std::find(monitors_.begin(), monitors_.end(), id) == monitors_.end()) monitors_.push_back(id);
+}
+
+void Monitoring::RemoveMonitor(ClientId id) { std::erase(monitors_, id); }
+
+void Monitoring::Feed(const Client& client, std::span<const std::string_view> args) {
+  int64_t wall_us = server_.clock().WallMs() * 1000 + server_.clock().MonotonicUs() % 1000;
+  std::string line = fmt::format("+{}.{:06} [{} {}]", wall_us / 1000000, wall_us % 1000000, client.db,
+                                 client.is_unix_socket ? "unix:" + client.peer_address : client.peer_address);
+  size_t secret = FirstSecret(args);
+  for (size_t i = 0; i < args.size(); ++i) {
+    line += ' ';
+    AppendQuoted(line, i >= secret ? "(redacted)" : args[i]);
+  }
+  line += "\r\n";
+  std::vector<ClientId> monitors = monitors_;  // a client over its output limit leaves at once
+  for (ClientId id : monitors) {
+    if (Client* monitor = server_.clients().Find(id)) server_.Push(*monitor, line, 0);
+  }
+}
+
+}  // namespace holdfast::net
