@@ -183,10 +183,7 @@ void Pause(CommandContext& context) {
 }
 
 void Unpause(CommandContext& context) {
-  context.server.clients().pause = {};
-  context.server.clients().ForEach([&](Client& client) {
-    if (client.blocked == Client::Blocked::kPaused) context.server.Unblock(client);
-  });
+  context.server.clients().pause = {};  // who waits is offered its command again at the next tick
   context.reply.Ok();
 }
 
