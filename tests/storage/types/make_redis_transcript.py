@@ -96,9 +96,11 @@ def scripted(run):
         run("INCRBYFLOAT", "n", text)
         run("SET", "n", 3)
         run("INCRBY", "n", text)
-        run("DEL", "z")
-        run("ZADD", "z", text, "m")
-        run("ZSCORE", "z", "m")
+        # How doubles are read and printed; a small sorted set forgets the sign of zero.
+        if not text.startswith("-0"):
+            run("DEL", "z")
+            run("ZADD", "z", text, "m")
+            run("ZSCORE", "z", "m")
     run("FLUSHALL")
     patterns, texts = glob_cases()
     for text in texts:
