@@ -1,0 +1,336 @@
+#include "net/session.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <asio/post.hpp>
+#include <cerrno>
+#include <utility>
+
+#include "net/reply.h"
+#include "net/server.h"
+#include "storage/base/diag.h"
+
+namespace holdfast::net {
+
+namespace {
+
+constexpr size_t kReadMin = 16 * 1024;
+constexpr size_t kReadMax = 4 << 20;
+// A half-read request above this is a large one: read only while the memory budget lasts.
+constexpr size_t kLargeRequest = 64 * 1024;
+// What a client whose commands must wait (blocked, paused) may send meanwhile.
+constexpr size_t kWaitingInputMax = 1 << 20;
+constexpr size_t kUnauthenticatedQueryMax = 1 << 20;
+constexpr size_t kUnauthenticatedOutputMax = 64 * 1024;
+constexpr int64_t kBudgetRetryUs = 20'000;
+
+bool WouldBlock(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
+
+}  // namespace
+
+std::shared_ptr<Session> Session::Start(SessionHost& host, int fd, int family, std::string peer, std::string local) {
+  Socket socket(host.context, asio::generic::stream_protocol(family, 0), fd);
+  auto session = std::make_shared<Session>(host, std::move(socket));
+  Server& server = host.server;
+  Client& client = server.clients().Add(session.get());
+  client.peer_address = std::move(peer);
+  client.local_address = std::move(local);
+  client.fd = fd;
+  client.is_unix_socket = family == AF_UNIX;
+  client.created_ms = client.last_interaction_ms = server.MonotonicMs();
+  client.authenticated = server.config().settings().requirepass.empty();
+  session->client_ = &client;
+  session->ArmRead();
+  return session;
+}
+
+Session::Session(SessionHost& host, Socket socket) : host_(host), socket_(std::move(socket)) {}
+
+Session::~Session() = default;
+
+// ---- reading -----------------------------------------------------------------------------------------------------
+
+void Session::ArmRead() {
+  if (read_armed_) return;
+  read_armed_ = true;
+  socket_.async_wait(asio::socket_base::wait_read, [self = shared_from_this()](const asio::error_code& error) {
+    self->read_armed_ = false;
+    if (!error) self->OnReadable();
+  });
+}
+
+void Session::OnReadable() {
+  if (client_ == nullptr) return;
+  if (!MayRead()) return;  // whoever ends that state asks for readiness again
+  ReadOnce();
+}
+
+bool Session::MayRead() {
+  if (client_ == nullptr || client_->close_after_reply || client_->close_asap) return false;
+  if (client_->blocked != Client::Blocked::kNo) return input_.size() < kWaitingInputMax;
+  if (stalled_ || !MayRun()) return false;
+  if (input_.size() > kLargeRequest && host_.server.OverBudget()) {
+    // One large request at a time may go on, so that there is progress.
+    if (host_.over_budget_reader == 0) host_.over_budget_reader = client_->id;
+    if (host_.over_budget_reader != client_->id) {
+      RetryReadLater();
+      return false;
+    }
+  }
+  return true;
+}
+
+void Session::RetryReadLater() {
+  if (retry_armed_) return;
+  retry_armed_ = true;
+  host_.server.executor().RunAfter(kBudgetRetryUs, [weak = weak_from_this()] {
+    std::shared_ptr<Session> self = weak.lock();
+    if (!self) return;
+    self->retry_armed_ = false;
+    self->Continue();
+  });
+}
+
+void Session::ReadOnce() {
+  bool shared = input_.empty() && !host_.scratch_busy;
+  char* to = host_.scratch.data();
+  size_t room = host_.scratch.size();
+  if (!shared) {
+    // In proportion to what is there, but not beyond what the client announced.
+    size_t wanted = std::max(kReadMin, input_.size() / 2);
+    if (parser_.missing() > 1) wanted = std::min(wanted, parser_.missing());
+    to = input_.room() >= std::min(wanted, kReadMin) ? input_.Prepare(0) : input_.Prepare(wanted);
+    room = std::min(input_.room(), kReadMax);
+  }
+  ssize_t got = ::recv(socket_.native_handle(), to, room, MSG_DONTWAIT);
+  if (got < 0) {
+    if (WouldBlock(errno) || errno == EINTR) return ArmRead();
+    return Shut();
+  }
+  if (got == 0) return Shut();
+  auto count = static_cast<size_t>(got);
+  more_expected_ = count == room;
+  host_.server.monitoring().stats.input_bytes += count;
+  client_->input_bytes_total += count;
+  client_->last_interaction_ms = host_.server.MonotonicMs();
+  if (!shared) {
+    input_.Commit(count);
+    if (client_->blocked == Client::Blocked::kNo) return RunBuffered();
+    return AfterInput();
+  }
+  std::shared_ptr<Session> alive = shared_from_this();
+  host_.scratch_busy = true;
+  std::string_view received(to, count);
+  size_t consumed = client_->blocked == Client::Blocked::kNo ? RunCommands(received) : 0;
+  host_.scratch_busy = false;
+  if (client_ != nullptr && released_fd_ < 0) input_.Append(received.substr(consumed));
+  AfterInput();
+}
+
+// ---- running -----------------------------------------------------------------------------------------------------
+
+bool Session::MayRun() const {
+  return client_ != nullptr && released_fd_ < 0 && client_->blocked == Client::Blocked::kNo &&
+         !client_->close_after_reply && !client_->close_asap && client_->output.unsent() < kOutputSoftMax;
+}
+
+size_t Session::RunCommands(std::string_view input) {
+  size_t consumed = 0;
+  running_ = true;
+  running_input_ = input;
+  stalled_ = false;
+  while (consumed < input.size()) {
+    if (!MayRun()) {
+      stalled_ = true;
+      break;
+    }
+    const Settings& settings = host_.server.config().settings();
+    RespParser::Limits limits{settings.proto_max_bulk_len, !client_->authenticated && !settings.requirepass.empty()};
+    RespParser::Status status = parser_.Parse(input.substr(consumed), limits);
+    consumed += parser_.consumed();
+    if (status == RespParser::Status::kNeedMore) break;
+    if (status == RespParser::Status::kError) {
+      diag::Verbose("Protocol error from client {}: {}", client_->peer_address, parser_.error());
+      Reply(client_->output.bytes, client_->resp).Error(parser_.error());
+      client_->output.Gate(0, host_.server.GateOffset(), 0);
+      client_->close_after_reply = true;
+      consumed = input.size();
+      break;
+    }
+    running_consumed_ = consumed;
+    host_.server.Execute(*client_, parser_.args());
+    if (client_ == nullptr || released_fd_ >= 0) break;
+    if (client_->retry_command) {
+      consumed -= parser_.consumed();
+      stalled_ = true;
+      break;
+    }
+  }
+  running_ = false;
+  return consumed;
+}
+
+void Session::RunBuffered() {
+  if (client_ == nullptr) return;
+  std::shared_ptr<Session> alive = shared_from_this();
+  size_t consumed = RunCommands(input_.view());
+  if (client_ != nullptr && released_fd_ < 0) input_.Consume(consumed);
+  AfterInput();
+}
+
+void Session::PostRun() {
+  if (run_posted_) return;
+  run_posted_ = true;
+  asio::post(host_.context, [self = shared_from_this()] {
+    self->run_posted_ = false;
+    if (self->MayRun()) self->RunBuffered();
+  });
+}
+
+void Session::AfterInput() {
+  if (client_ == nullptr) return;
+  if (released_fd_ >= 0) return FinishRelease();
+  if (!WithinLimits()) return Shut();
+  Flush();
+}
+
+bool Session::WithinLimits() {
+  const Settings& settings = host_.server.config().settings();
+  bool unauthenticated = !client_->authenticated && !settings.requirepass.empty();
+  size_t query = input_.size() + client_->multi.queued_bytes;
+  if (query > settings.client_query_buffer_limit || (unauthenticated && query > kUnauthenticatedQueryMax)) {
+    diag::Warning("Closing client {} that reached max query buffer length: {} bytes", client_->peer_address, query);
+    return false;
+  }
+  if (unauthenticated && client_->output.unsent() > kUnauthenticatedOutputMax) {
+    diag::Warning("Closing client {}: not authenticated, and {} bytes of replies not read", client_->peer_address,
+                  client_->output.unsent());
+    return false;
+  }
+  return true;
+}
+
+void Session::Continue() {
+  if (client_ == nullptr) return;
+  if (client_->close_after_reply && client_->output.empty()) return Shut();
+  if (stalled_ && MayRun()) return PostRun();
+  if (!read_armed_ && (client_->output.empty() || more_expected_) && MayRead()) ArmRead();
+}
+
+void Session::Resume() {
+  if (client_ == nullptr) return;
+  if (!input_.empty()) stalled_ = true;
+  Continue();
+}
+
+// ---- sending -----------------------------------------------------------------------------------------------------
+
+void Session::OutputReady() {
+  if (running_ || client_ == nullptr) return;  // flushed after the commands at work
+  Flush();
+}
+
+void Session::Flush() {
+  if (client_ == nullptr) return;
+  std::shared_ptr<Session> alive = shared_from_this();
+  uint64_t open = host_.server.GateOffset();
+  std::string_view bytes = client_->output.Sendable(open);
+  while (!bytes.empty() && !write_armed_) {
+    ssize_t sent = ::send(socket_.native_handle(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0) {
+      if (errno == EINTR) continue;
+      if (!WouldBlock(errno)) return Shut();
+      ArmWrite();
+      break;
+    }
+    host_.server.monitoring().stats.output_bytes += static_cast<uint64_t>(sent);
+    client_->output_bytes_total += static_cast<uint64_t>(sent);
+    client_->output.Sent(static_cast<size_t>(sent));
+    bytes = client_->output.Sendable(open);
+  }
+  Account();
+  Continue();
+}
+
+void Session::ArmWrite() {
+  if (write_armed_) return;
+  write_armed_ = true;
+  socket_.async_wait(asio::socket_base::wait_write, [self = shared_from_this()](const asio::error_code& error) {
+    self->write_armed_ = false;
+    if (!error) self->OnWritable();
+  });
+}
+
+void Session::OnWritable() {
+  if (client_ != nullptr) Flush();
+}
+
+void Session::Account() {
+  client_->query_buffer_bytes = input_.size();
+  client_->query_buffer_capacity = input_.capacity();
+  if (host_.over_budget_reader == client_->id && input_.size() <= kLargeRequest) host_.over_budget_reader = 0;
+  auto now = static_cast<int64_t>(input_.capacity() + client_->output.bytes.capacity() + client_->multi.queued_bytes);
+  host_.server.AccountBuffers(now - accounted_);
+  accounted_ = now;
+}
+
+// ---- ends --------------------------------------------------------------------------------------------------------
+
+void Session::Close(bool now) {
+  if (client_ == nullptr) return;
+  if (now) return Shut();
+  client_->close_after_reply = true;
+  if (!running_) Flush();
+}
+
+void Session::Shut() {
+  if (client_ == nullptr) return;
+  if (host_.over_budget_reader == client_->id) host_.over_budget_reader = 0;
+  host_.server.AccountBuffers(-accounted_);
+  accounted_ = 0;
+  host_.server.Forget(*client_);
+  host_.server.clients().Remove(std::exchange(client_, nullptr)->id);
+  asio::error_code ignored;
+  socket_.close(ignored);
+  if (host_.session_ended) host_.session_ended();
+}
+
+int Session::ReleaseSocket(std::string* unread) {
+  CHECK(client_ != nullptr);
+  CHECK(released_fd_ < 0);
+  *unread = running_ ? running_input_.substr(running_consumed_) : input_.view();
+  asio::error_code ignored;
+  released_fd_ = socket_.release(ignored);
+  SendReleased();
+  if (!running_) FinishRelease();
+  return released_fd_;
+}
+
+void Session::SendReleased() {
+  std::string_view bytes = client_->output.Sendable(host_.server.GateOffset());
+  while (!bytes.empty()) {
+    ssize_t sent = ::send(released_fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) return;
+    client_->output.Sent(static_cast<size_t>(sent));
+    bytes = client_->output.Sendable(host_.server.GateOffset());
+  }
+}
+
+void Session::FinishRelease() {
+  SendReleased();
+  if (!client_->output.empty()) {
+    // Replies that cannot leave yet would mix with what the new owner of the socket sends.
+    diag::Warning("Replication link with {} closed: earlier replies to it could not be sent", client_->peer_address);
+    ::shutdown(released_fd_, SHUT_RDWR);
+  }
+  host_.server.AccountBuffers(-accounted_);
+  accounted_ = 0;
+  host_.server.Forget(*client_);
+  host_.server.clients().Remove(std::exchange(client_, nullptr)->id);
+  if (host_.session_ended) host_.session_ended();
+}
+
+}  // namespace holdfast::net

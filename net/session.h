@@ -1,0 +1,93 @@
+// Session: one client's socket. Reads commands, runs them one after the other, sends replies once their gate is open.
+//
+// Reading is one non-blocking recv per readiness event, into a buffer that all sessions share; what is left over (half
+// a command, commands that must wait) is kept in the session's own. So an idle connection holds no buffer, and commands
+// are parsed where they were received. The next readiness is asked for only when the replies have left: a client that
+// waits for them costs no vain recv.
+//
+// Memory is bounded: while more than kOutputSoftMax bytes of replies wait (for their gate or for the client), none of
+// the client's commands are run and nothing is read.
+//
+// Owner of the executor only. Kept alive by its handlers; gone when closed and none is pending.
+#pragma once
+
+#include <asio/generic/stream_protocol.hpp>
+#include <asio/io_context.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "net/client.h"
+#include "net/input_buffer.h"
+#include "net/resp_parser.h"
+
+namespace holdfast::net {
+
+class Server;
+
+// What all sessions of a server share.
+struct SessionHost {
+  Server& server;
+  asio::io_context& context;
+  std::vector<char> scratch = std::vector<char>(64 * 1024);
+  bool scratch_busy = false;
+  uint64_t over_budget_reader = 0;  // the one client that may read a large request although the budget is used up
+  std::function<void()> session_ended;
+};
+
+class Session final : public ClientTransport, public std::enable_shared_from_this<Session> {
+ public:
+  static constexpr size_t kOutputSoftMax = 1 << 20;
+
+  using Socket = asio::generic::stream_protocol::socket;
+  // Takes the non-blocking connected socket `fd`.
+  static std::shared_ptr<Session> Start(SessionHost& host, int fd, int family, std::string peer, std::string local);
+  Session(SessionHost& host, Socket socket);
+  ~Session() override;
+
+  void OutputReady() override;
+  void Close(bool now) override;
+  int ReleaseSocket(std::string* unread) override;
+  void Resume() override;
+
+ private:
+  void ArmRead();
+  void ArmWrite();
+  void OnReadable();
+  void OnWritable();
+  bool MayRead();
+  void ReadOnce();
+  // Runs the commands in `input`; returns how many bytes were consumed.
+  size_t RunCommands(std::string_view input);
+  [[nodiscard]] bool MayRun() const;
+  void RunBuffered();
+  void AfterInput();
+  // Decides what to do next: run commands that waited, read, or wait for the output to leave.
+  void Continue();
+  bool WithinLimits();
+  void Flush();
+  void SendReleased();
+  void Account();
+  void PostRun();
+  void RetryReadLater();
+  void FinishRelease();
+  void Shut();
+
+  SessionHost& host_;
+  Socket socket_;
+  Client* client_ = nullptr;  // null once closed
+  RespParser parser_;
+  InputBuffer input_;
+  int64_t accounted_ = 0;
+  size_t running_consumed_ = 0;  // of running_input_, the command at work included
+  std::string_view running_input_;
+  int released_fd_ = -1;
+  bool running_ = false;
+  bool read_armed_ = false, write_armed_ = false, run_posted_ = false, retry_armed_ = false;
+  bool more_expected_ = false;  // the last recv filled its buffer
+  bool stalled_ = false;        // commands in input_ wait until MayRun()
+};
+
+}  // namespace holdfast::net
