@@ -23,7 +23,7 @@ TEST(ZstdFrameTest, WrongSizesAndDamageAreCorruption) {
   std::string frame;
   std::string raw;
   compressor.Compress(std::string(1000, 'y'), frame);
-  for (const size_t size : {0, 999, 1001}) {
+  for (const size_t size : {size_t{0}, size_t{999}, size_t{1001}}) {
     EXPECT_EQ(decompressor.Decompress(frame, size, raw).error().code, ErrorCode::kCorruption) << size;
   }
   EXPECT_EQ(decompressor.Decompress(frame.substr(0, frame.size() - 1), 1000, raw).error().code, ErrorCode::kCorruption);
