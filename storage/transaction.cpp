@@ -25,12 +25,6 @@ std::string_view AsInKeyRow(RowKey& folded, std::string_view key) {
   return folded.VariablePart(kKeyRowPrefix + 8);
 }
 
-std::string_view AsInCollectionRow(RowKey& folded, CollectionKind kind, std::string_view suffix) {
-  if (!CollectionRowFolds(suffix)) return suffix;
-  MakeCollectionRowKey(folded, 0, kind, suffix);
-  return folded.VariablePart(kCollectionRowPrefix);
-}
-
 uint64_t CollectionSpace(CollectionId id, CollectionKind kind) { return id << 8 | static_cast<uint8_t>(kind); }
 
 uint64_t CacheHash(CollectionKind kind, std::string_view suffix) {
