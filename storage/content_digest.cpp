@@ -153,18 +153,21 @@ Result<ContentDigest> DigestOf(Transaction& transaction) {
   ContentDigest digest;
   for (int db = 0; db < transaction.database_count(); ++db) {
     // Collections are read after the visit that names them: one visit at a time.
-    constexpr size_t kBatch = 1024;
+    constexpr size_t kBatchKeys = 1024;
+    constexpr size_t kBatchBytes = 1 << 20;
     uint64_t from = 0;
     do {
+      size_t bytes = 0;
       std::vector<std::pair<std::string, std::string>> batch;
       ASSIGN_OR_RETURN(from, transaction.VisitKeys(db, from, [&](std::string_view key, const KeyValue& value) {
         batch.emplace_back();
         batch.back().first = key;
         AppendKeyValue(batch.back().second, {}, value);
-        return batch.size() < kBatch;
+        bytes += batch.back().second.size();
+        return batch.size() < kBatchKeys && bytes < kBatchBytes;
       }));
-      for (const auto& [key, bytes] : batch) {
-        ASSIGN_OR_RETURN(KeyValue value, ParseKeyValue(bytes));
+      for (const auto& [key, row] : batch) {
+        ASSIGN_OR_RETURN(KeyValue value, ParseKeyValue(row));
         ASSIGN_OR_RETURN(ContentDigest one, DigestBuilder::Key(db, key, value, rows));
         digest.Combine(one);
       }
