@@ -1,0 +1,281 @@
+#include "wal/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+
+#include "storage/content_digest.h"
+#include "storage/types/keys.h"
+#include "storage/types/strings.h"
+#include "tests/support/temp_directory.h"
+
+namespace holdfast::wal {
+namespace {
+
+using holdfast::testing::TempDirectory;
+
+// An engine on real files, with the executor's part played by the test's thread.
+class EngineTest : public ::testing::Test {
+ protected:
+  EngineTest() : random_(7) {
+    options_.generation_path = JoinPath(directory_.path(), "gen-1");
+    options_.memtable_bytes = 256 << 10;
+    options_.cache_bytes = 64 << 10;
+    options_.segment_bytes = 1 << 20;
+    options_.backlog_bytes = 1 << 20;
+    options_.space_reserve_bytes = 0;
+    options_.fs = &PosixFileSystem();
+    options_.clock = &SystemClock();
+    options_.random = &random_;
+  }
+
+  Result<void> Open() {
+    RETURN_IF_ERROR(PosixFileSystem().CreateDirectory(options_.generation_path));
+    ASSIGN_OR_RETURN(engine_, Engine::Open(options_, {}));
+    engine_->SetWake([this] {
+      std::lock_guard lock(mutex_);
+      woken_ = true;
+      wake_.notify_one();
+    });
+    return {};
+  }
+
+  void Set(const std::string& key, const std::string& value) {
+    Transaction& tx = engine_->store().Begin(TransactionMode::kLive, 0, SystemClock().WallMs());
+    ASSERT_TRUE(strings::Set(tx, key, value, {}).ok());
+    tx.Commit();
+  }
+
+  std::optional<std::string> Get(const std::string& key) {
+    Transaction& tx = engine_->store().Begin(TransactionMode::kLive, 0, SystemClock().WallMs());
+    auto value = strings::Get(tx, key);
+    std::optional<std::string> found;
+    if (value.ok() && value->has_value()) found = (*value)->Whole().value();
+    tx.Commit();
+    return found;
+  }
+
+  void Commit() {
+    while (engine_->log().HasPending()) {
+      engine_->log().Seal();
+      ASSERT_TRUE(engine_->log().WriteBatch().ok());
+      engine_->log().FinishBatch();
+    }
+  }
+
+  // Turns the executor would make, until `done`; background threads wake it.
+  void TurnUntil(const std::function<bool()>& done) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (true) {
+      Commit();
+      engine_->RunCompletions();
+      engine_->Tick(SystemClock().MonotonicUs() / 1000);
+      if (done()) return;
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "background work did not end";
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, std::chrono::milliseconds(50), [this] { return woken_; });
+      woken_ = false;
+    }
+  }
+
+  void Checkpoint() {
+    const uint64_t wanted = engine_->log().AppendedOffset();
+    engine_->RequestCheckpoint();
+    TurnUntil([&] { return engine_->store().CheckpointPosition().offset >= wanted; });
+  }
+
+  std::string Digest() {
+    Transaction& tx = engine_->store().Begin(TransactionMode::kLive, 0, SystemClock().WallMs());
+    const std::string digest = DigestOf(tx).value().Hex();
+    tx.Commit();
+    return digest;
+  }
+
+  TempDirectory directory_;
+  SeededRandom random_;
+  EngineOptions options_;
+  std::unique_ptr<Engine> engine_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool woken_ = false;
+};
+
+TEST_F(EngineTest, CommittedWritesAreThereAfterReopeningWithoutACheckpoint) {
+  ASSERT_TRUE(Open().ok());
+  const std::string lineage = engine_->log().lineage().current_id();
+  for (int i = 0; i < 100; ++i) Set("key" + std::to_string(i), "value" + std::to_string(i));
+  Commit();
+  const uint64_t end = engine_->log().DurableOffset();
+  const std::string digest = Digest();
+  engine_.reset();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(engine_->log().AppendedOffset(), end);
+  EXPECT_EQ(engine_->log().lineage().current_id(), lineage) << "a start that cuts nothing keeps its id";
+  EXPECT_EQ(Digest(), digest);
+}
+
+TEST_F(EngineTest, UncommittedWritesAreGoneAfterReopening) {
+  ASSERT_TRUE(Open().ok());
+  Set("durable", "1");
+  Commit();
+  Set("pending", "1");
+  engine_.reset();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(Get("durable"), "1");
+  EXPECT_EQ(Get("pending"), std::nullopt);
+}
+
+TEST_F(EngineTest, CheckpointsInTheBackgroundBoundTheReplayThread) {
+  ASSERT_TRUE(Open().ok());
+  const std::string value(1000, 'v');
+  for (int i = 0; i < 5000; ++i) {
+    Set("key" + std::to_string(i % 700), value + std::to_string(i));
+    if (i % 50 == 0) TurnUntil([] { return true; });
+  }
+  Checkpoint();
+  EXPECT_GE(engine_->CheckpointsDone(), 2u);
+  const std::string digest = Digest();
+  engine_.reset();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(engine_->recovery().replayed_bytes, 0u);
+  EXPECT_EQ(Digest(), digest);
+}
+
+TEST_F(EngineTest, ALogLongerThanTheMemtableIsCheckpointedWhileItIsReplayed) {
+  ASSERT_TRUE(Open().ok());
+  const std::string value(1000, 'v');
+  for (int i = 0; i < 3000; ++i) Set("key" + std::to_string(i), value);
+  Commit();  // no Tick: no checkpoint
+  const std::string digest = Digest();
+  engine_.reset();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_GT(engine_->store().CheckpointPosition().offset, 0u);
+  EXPECT_LT(engine_->store().Stats().active_bytes, 3 * options_.memtable_bytes);
+  EXPECT_EQ(Digest(), digest);
+}
+
+TEST_F(EngineTest, SnapshotHoldsEverythingUpToTheMomentItWasAskedForThread) {
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 500; ++i) Set("key" + std::to_string(i), "value" + std::to_string(i));
+  const uint64_t asked = engine_->log().AppendedOffset();
+  const std::string digest = Digest();
+  std::optional<Result<SnapshotResult>> result;
+  SnapshotRequest request;
+  request.data_directory = directory_.path();
+  ASSERT_TRUE(engine_->StartSnapshot(request, [&](Result<SnapshotResult> made) { result = std::move(made); }).ok());
+  auto second = engine_->StartSnapshot(request, [](const Result<SnapshotResult>&) {});
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().code, ErrorCode::kBusy);
+  Set("later", "1");
+  TurnUntil([&] { return result.has_value(); });
+  ASSERT_TRUE(result->ok()) << result->error().message;
+  EXPECT_GE((*result)->position.offset, asked);
+  size_t findings = 0;
+  ASSERT_TRUE(VerifySnapshot(PosixFileSystem(), (*result)->path, [&](const SnapshotFinding&) { ++findings; }).ok());
+  EXPECT_EQ(findings, 0u);
+  result.reset();
+
+  // Loaded into another generation it is the same content at the same offset, and the log can go on from there.
+  auto list = ListSnapshots(PosixFileSystem(), directory_.path());
+  ASSERT_TRUE(list.ok());
+  ASSERT_EQ(list->size(), 1u);
+  const std::string path = list->front().path;
+  EngineOptions other = options_;
+  other.generation_path = JoinPath(directory_.path(), "gen-2");
+  ASSERT_TRUE(PosixFileSystem().CreateDirectory(other.generation_path).ok());
+  StoreOptions target;
+  target.directory = other.generation_path;
+  target.fs = &PosixFileSystem();
+  target.random = &random_;
+  const std::atomic<bool> cancelled{false};
+  auto header = LoadSnapshot(PosixFileSystem(), path, target, cancelled, {});
+  ASSERT_TRUE(header.ok()) << header.error().message;
+  LogState state;
+  state.end = header->position;
+  state.lineage = Lineage::Parse(header->lineage_table).value();
+  LogOptions log_options;
+  log_options.directory = JoinPath(other.generation_path, "wal");
+  log_options.fs = &PosixFileSystem();
+  log_options.clock = &SystemClock();
+  log_options.random = &random_;
+  ASSERT_TRUE(Log::Open(log_options, state).ok());
+  engine_.reset();
+  options_ = other;
+  ASSERT_TRUE(Open().ok());
+  EXPECT_GE(engine_->log().AppendedOffset(), asked);
+  EXPECT_EQ(Get("key499"), "value499");
+  Transaction& tx = engine_->store().Begin(TransactionMode::kLive, 0, SystemClock().WallMs());
+  ASSERT_TRUE(keys::Delete(tx, std::vector<std::string_view>{"later"}).ok());
+  tx.Commit();
+  EXPECT_EQ(Digest(), digest);
+}
+
+TEST_F(EngineTest, AReplicaThatAppendsAndAppliesFramesHoldsTheSame) {
+  ASSERT_TRUE(Open().ok());
+  std::unique_ptr<LogCursor> cursor = OpenCursor(engine_->log());
+  ASSERT_TRUE(cursor->Seek(0).ok());
+  for (int i = 0; i < 30; ++i) Set("key" + std::to_string(i), std::string(static_cast<size_t>(i) * 100000, 'x'));
+  Commit();
+  EngineOptions other = options_;
+  other.generation_path = JoinPath(directory_.path(), "replica");
+  ASSERT_TRUE(PosixFileSystem().CreateDirectory(other.generation_path).ok());
+  auto replica = Engine::Open(other, {});
+  ASSERT_TRUE(replica.ok());
+  while (true) {
+    auto frame = cursor->Next();
+    ASSERT_TRUE(frame.ok()) << frame.error().message;
+    if (*frame == nullptr) break;
+    auto applied = (*replica)->AppendAndApply((*frame)->history);
+    ASSERT_TRUE(applied.ok()) << applied.error().message;
+    while ((*replica)->log().HasPending()) {
+      (*replica)->log().Seal();
+      ASSERT_TRUE((*replica)->log().WriteBatch().ok());
+      (*replica)->log().FinishBatch();
+    }
+  }
+  EXPECT_EQ((*replica)->log().DurableOffset(), engine_->log().DurableOffset());
+  EXPECT_EQ((*replica)->log().EndPosition().digest, engine_->log().EndPosition().digest);
+  Transaction& tx = (*replica)->store().Begin(TransactionMode::kLive, 0, SystemClock().WallMs());
+  const std::string digest = DigestOf(tx).value().Hex();
+  tx.Commit();
+  EXPECT_EQ(digest, Digest());
+  cursor.reset();
+}
+
+TEST_F(EngineTest, WritesAreRefusedWhileTheDiskIsBelowItsMarkAndAcceptedAgain) {
+  options_.space_reserve_bytes = UINT64_MAX;
+  class AlmostFull : public FileSystem {
+   public:
+    Result<std::unique_ptr<File>> Open(const std::string& path, OpenOptions options) override {
+      return real.Open(path, options);
+    }
+    Result<void> Rename(const std::string& from, const std::string& to) override { return real.Rename(from, to); }
+    Result<void> Remove(const std::string& path) override { return real.Remove(path); }
+    Result<void> Link(const std::string& from, const std::string& to) override { return real.Link(from, to); }
+    Result<void> CreateDirectory(const std::string& path) override { return real.CreateDirectory(path); }
+    Result<void> RemoveTree(const std::string& path) override { return real.RemoveTree(path); }
+    Result<void> SyncDirectory(const std::string& path) override { return real.SyncDirectory(path); }
+    Result<std::vector<std::string>> List(const std::string& path) override { return real.List(path); }
+    Result<bool> Exists(const std::string& path) override { return real.Exists(path); }
+    Result<SpaceInfo> Space(const std::string&) override {
+      return SpaceInfo{.total_bytes = 1000ull << 20, .free_bytes = free_bytes.load()};
+    }
+    Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override { return real.Lock(path); }
+
+    FileSystem& real = PosixFileSystem();
+    std::atomic<uint64_t> free_bytes{40ull << 20};
+  } fs;
+  options_.fs = &fs;
+  ASSERT_TRUE(Open().ok());
+  TurnUntil([&] { return engine_->WriteRefusal().has_value(); });
+  EXPECT_NE(engine_->WriteRefusal()->find("50.0 MB"), std::string::npos) << *engine_->WriteRefusal();
+  fs.free_bytes = 60ull << 20;
+  TurnUntil([&] { return !engine_->WriteRefusal().has_value(); });
+  engine_.reset();
+}
+
+}  // namespace
+}  // namespace holdfast::wal
