@@ -98,7 +98,9 @@ void SignalThread::Start(std::function<void(int)> on_signal) {
   });
 }
 
-SignalThread::~SignalThread() {
+SignalThread::~SignalThread() { Stop(); }
+
+void SignalThread::Stop() {
   if (!thread_.joinable()) return;
   pthread_kill(thread_.native_handle(), SIGUSR1);
   thread_.join();

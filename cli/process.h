@@ -40,8 +40,8 @@ class PidFile {
 // Raises the limit of open files as far as allowed towards `wanted`; returns what is in force.
 uint64_t RaiseFileLimit(uint64_t wanted);
 
-// Blocks SIGTERM, SIGINT and SIGHUP in this thread and those started later, ignores SIGPIPE. WaitForSignals then runs
-// `on_signal` on a thread of its own for each that arrives, until Stop.
+// Blocks SIGTERM, SIGINT and SIGHUP in this thread and those started later, ignores SIGPIPE. From Start to Stop a
+// thread of its own runs `on_signal` for each that arrives.
 class SignalThread {
  public:
   SignalThread();  // blocks the signals; call before any thread starts
@@ -50,6 +50,7 @@ class SignalThread {
   SignalThread& operator=(const SignalThread&) = delete;
 
   void Start(std::function<void(int signal)> on_signal);
+  void Stop();
 
  private:
   std::thread thread_;

@@ -1,0 +1,264 @@
+#include "cli/server_app.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "cli/file_system_kind.h"
+#include "cli/process.h"
+#include "cli/progress_line.h"
+#include "net/asio_executor.h"
+#include "net/config.h"
+#include "net/listener.h"
+#include "net/replication_driver.h"
+#include "net/server.h"
+#include "storage/base/diag.h"
+#include "storage/snapshot.h"
+#include "wal/data_directory.h"
+#include "wal/engine.h"
+
+namespace holdfast::cli {
+
+namespace {
+
+// Descriptors beside those of clients: log, LMDB, snapshots, replication, listeners.
+constexpr uint64_t kReservedFiles = 128;
+
+struct Failure {
+  int exit_code;
+  std::string message;
+};
+
+int Fail(const Failure& failure) {
+  diag::Warning("{}", failure.message);
+  diag::Flush();
+  return failure.exit_code;
+}
+
+// Damage and formats of a newer version are about the data; all else is about usage or the environment.
+int ExitCodeOf(const Error& error) {
+  const bool data = error.code == ErrorCode::kCorruption || error.code == ErrorCode::kUnsupported;
+  return data ? kExitDamage : kExitUsage;
+}
+
+Result<void> EnterDirectory(net::Config& config) {
+  const std::string wanted = config.settings().dir;
+  if (mkdir(wanted.c_str(), 0755) == 0) diag::Notice("Created the data directory {}", wanted);
+  if (chdir(wanted.c_str()) != 0) {
+    return Error{ErrorCode::kIo, fmt::format("Can't chdir to '{}': {}", wanted, std::strerror(errno))};
+  }
+  char path[PATH_MAX];
+  if (getcwd(path, sizeof(path)) == nullptr) return Error{ErrorCode::kIo, "getcwd failed"};
+  config.mutable_settings().dir = path;
+  return {};
+}
+
+Result<void> CheckFileSystem(const std::string& directory) {
+  ASSIGN_OR_RETURN(const FileSystemFacts facts, InspectFileSystem(directory));
+  switch (facts.kind) {
+    case FileSystemKind::kNetwork:
+      return Error{
+          ErrorCode::kUnsupported,
+          fmt::format("{} is on {}, a network file system: neither LMDB's locks nor a synced log can be relied "
+                      "on there. Use a local disk",
+                      directory, facts.name)};
+    case FileSystemKind::kMemory:
+      diag::Warning("{} is on {}: its content is gone after a reboot, OK means no more than that here", directory,
+                    facts.name);
+      break;
+    case FileSystemKind::kCopyOnWrite:
+      diag::Warning("{} is on {}, a copy-on-write file system: it works, but each sync costs more there", directory,
+                    facts.name);
+      break;
+    case FileSystemKind::kLocal:
+      break;
+  }
+  return {};
+}
+
+wal::EngineOptions EngineOptionsOf(const net::Settings& settings, Random& random) {
+  wal::EngineOptions options;
+  options.databases = settings.databases;
+  options.memtable_bytes = settings.memtable_size;
+  options.cache_bytes = settings.row_cache_size;
+  options.checkpoint_log_bytes = settings.log_checkpoint_bytes;
+  options.map_bytes = settings.map_size;
+  options.segment_bytes = settings.log_segment_size;
+  options.ring_bytes = settings.frame_ring_size;
+  options.backlog_bytes = settings.repl_backlog_size;
+  options.max_unit_bytes = settings.max_unit_bytes;
+  options.space_reserve_bytes = settings.space_reserve;
+  options.tail_rewrite = settings.log_tail_rewrite;
+  options.fs = &PosixFileSystem();
+  options.clock = &SystemClock();
+  options.random = &random;
+  return options;
+}
+
+// Opens the generation in force and replays its log, saying how it went.
+Result<std::unique_ptr<wal::Engine>> OpenEngine(wal::DataDirectory& directory, wal::EngineOptions options) {
+  Clock& clock = SystemClock();
+  const int64_t began_us = clock.MonotonicUs();
+  ProgressLine line("Recovery", clock);
+  options.generation_path = directory.generation_path();
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<wal::Engine> engine,
+      wal::Engine::Open(std::move(options), {[&line](uint64_t done, uint64_t total) { line.Update(done, total); }}));
+  if (directory.fresh()) RETURN_IF_ERROR(directory.Commit(directory.generation_path()));
+  const wal::RecoveryReport& report = engine->recovery();
+  if (report.cut_bytes > 0 || report.dropped_unit_bytes > 0) {
+    diag::Warning(
+        "The log ended in the middle of a write: {} bytes of segment {} from byte {} on were cut ({} bytes of an "
+        "unfinished unit). Nothing in them had been acknowledged",
+        report.cut_bytes, report.cut_segment, report.cut_position, report.dropped_unit_bytes);
+  }
+  diag::Notice("Recovered to offset {} in {:.3f} s: {} bytes of log replayed since the last checkpoint",
+               engine->log().AppendedOffset(), static_cast<double>(clock.MonotonicUs() - began_us) / 1e6,
+               report.replayed_bytes);
+  return engine;
+}
+
+Result<net::Config> LoadConfig(const std::vector<std::string>& arguments) {
+  net::Config config;
+  RETURN_IF_ERROR(config.Load(arguments, PosixFileSystem()));
+  return config;
+}
+
+void Greet(const net::Config& config) {
+  const net::Settings& settings = config.settings();
+  diag::Notice("Holdfast {} starts, pid {}, port {}, data in {}", HOLDFAST_VERSION, getpid(), settings.port,
+               settings.dir);
+  if (config.file_path().empty()) diag::Notice("No configuration file given: defaults and the command line apply");
+  for (const std::string& warning : config.warnings()) diag::Warning("{}", warning);
+  const auto wanted = static_cast<uint64_t>(settings.maxclients) + kReservedFiles;
+  const uint64_t allowed = RaiseFileLimit(wanted);
+  if (allowed < wanted) {
+    diag::Warning("Only {} open files are allowed: fewer than maxclients {} can connect (ulimit -n)", allowed,
+                  settings.maxclients);
+  }
+}
+
+void HandleSignal(int signal, net::AsioExecutor& executor, net::Server& server) {
+  if (signal == SIGHUP) {
+    if (Result<void> reopened = diag::Reopen(); !reopened.ok()) {
+      diag::Warning("The log file could not be opened again: {}", reopened.error().message);
+    } else {
+      diag::Notice("Opened the log file again (SIGHUP)");
+    }
+    return;
+  }
+  executor.Post([&server, signal] {
+    diag::Warning("Received {}, shutting down", signal == SIGINT ? "SIGINT" : "SIGTERM");
+    // Asked a second time, there is no more waiting for replicas.
+    const net::ShutdownOptions options{.now = server.ShuttingDown()};
+    server.RequestShutdown(options, [](const Result<void>& refused) {
+      if (!refused.ok()) diag::Warning("Cannot shut down: {}", refused.error().message);
+    });
+  });
+}
+
+// Everything after the process is what it will be: daemon or not, in its directory, its messages going to its file.
+int Serve(net::Config& config, SignalThread& signals) {
+  SeededRandom random(RandomSeed());
+  const net::Settings& settings = config.settings();
+  if (Result<void> checked = CheckFileSystem(settings.dir); !checked.ok()) {
+    return Fail({kExitUsage, checked.error().message});
+  }
+  auto directory = wal::DataDirectory::Open(PosixFileSystem(), settings.dir, random);
+  if (!directory.ok()) return Fail({ExitCodeOf(directory.error()), directory.error().message});
+  if (Result<size_t> removed = RemoveUnfinishedSnapshots(PosixFileSystem(), settings.dir); !removed.ok()) {
+    diag::Warning("Unfinished snapshots could not be removed: {}", removed.error().message);
+  }
+  auto engine = OpenEngine(**directory, EngineOptionsOf(settings, random));
+  if (!engine.ok()) {
+    return Fail({ExitCodeOf(engine.error()), "The data directory cannot be opened: " + engine.error().message});
+  }
+
+  net::AsioExecutor executor(SystemClock());
+  net::Server::Parts parts;
+  parts.config = &config;
+  parts.executor = &executor;
+  parts.clock = &SystemClock();
+  parts.random = &random;
+  parts.fs = &PosixFileSystem();
+  parts.directory = directory->get();
+  parts.engine = std::move(engine).value();
+  net::Server server(std::move(parts));
+  server.SetReplication(net::CreateReplicationDriver(server, executor));
+  net::Listener listener(server, executor);
+  if (Result<void> opened = listener.Open(); !opened.ok()) return Fail({kExitUsage, opened.error().message});
+  server.OnShutdown([&listener](bool begins) {
+    if (begins) {
+      listener.StopAccepting();
+    } else {
+      listener.Accept();
+    }
+  });
+  std::optional<PidFile> pid_file;
+  if (!settings.pidfile.empty() || settings.daemonize) {
+    auto created = PidFile::Create(settings.pidfile.empty() ? "/var/run/redis.pid" : settings.pidfile);
+    if (created.ok()) {
+      pid_file = std::move(created).value();
+    } else {
+      diag::Warning("{}", created.error().message);
+    }
+  }
+  signals.Start([&executor, &server](int signal) { HandleSignal(signal, executor, server); });
+  server.StartTimers();
+  listener.Accept();
+  diag::Notice("Ready to accept connections");
+  executor.Run(server);
+  signals.Stop();
+  listener.Close();
+  diag::Notice("Holdfast is now ready to exit, bye bye...");
+  diag::Flush();
+  return kExitClean;
+}
+
+}  // namespace
+
+int RunServer(const std::vector<std::string>& arguments) {
+  if (!arguments.empty() && (arguments[0] == "--help" || arguments[0] == "-h")) {
+    fmt::print("{}", net::Config::Usage());
+    return kExitClean;
+  }
+  if (!arguments.empty() && (arguments[0] == "--version" || arguments[0] == "-v")) {
+    fmt::print("Holdfast server v={} (speaks Redis 7.0.15)\n", HOLDFAST_VERSION);
+    return kExitClean;
+  }
+  Result<net::Config> config = LoadConfig(arguments);
+  if (!config.ok()) {
+    fmt::print(stderr, "{}\n", config.error().message);
+    return kExitUsage;
+  }
+  const net::Settings& settings = config->settings();
+  diag::SetLevel(settings.loglevel);
+  if (Result<void> entered = EnterDirectory(*config); !entered.ok()) {
+    fmt::print(stderr, "{}\n", entered.error().message);
+    return kExitUsage;
+  }
+  if (!settings.logfile.empty()) {
+    if (Result<void> opened = diag::OpenFile(settings.logfile); !opened.ok()) {
+      fmt::print(stderr, "Can't open the log file: {}\n", opened.error().message);
+      return kExitUsage;
+    }
+  }
+  if (settings.daemonize) {
+    if (Result<void> detached = Daemonize(); !detached.ok()) return Fail({kExitUsage, detached.error().message});
+  }
+  SignalThread signals;
+  Greet(*config);
+  return Serve(*config, signals);
+}
+
+}  // namespace holdfast::cli
