@@ -113,7 +113,7 @@ void ReplicaLink::PingReply(std::string_view line, ReplicaActions& actions) {
   expected_.push_back(Expected::kCapabilities);
   std::string claim;
   AppendClaim(claim, claim_);
-  AppendCommand(send.bytes, {"REPLCONF", "holdfast-history", claim});
+  AppendCommand(send.bytes, {"REPLCONF", "holdfast-node", options_.run_id, "holdfast-history", claim});
   expected_.push_back(Expected::kHistory);
   actions.emplace_back(std::move(send));
 }
@@ -130,6 +130,9 @@ void ReplicaLink::HandshakeReply(std::string_view line, ReplicaActions& actions)
   }
   if (error && line.starts_with("-NOAUTH")) {
     return End(CloseKind::kRetry, "the master requires a password: set masterauth", actions);
+  }
+  if (expected == Expected::kHistory && line.starts_with("-HOLDFAST ")) {
+    return End(CloseKind::kRefused, fmt::format("the master refuses this server: {}", line.substr(10)), actions);
   }
   if (expected == Expected::kHistory && !line.starts_with("+HOLDFAST")) {
     return End(

@@ -37,9 +37,12 @@ Result<MasterAddress> ParseAddress(std::string_view text, std::string_view line)
 
 }  // namespace
 
+uint64_t HashOf(const MasterAddress& address) { return Checksum64(FormatAddress(address)); }
+
 std::string FormatRole(const RoleRecord& record) {
-  std::string text = fmt::format("{}\nrole {}\nconfigured {}\nconsent {}\n", kFirstLine, FormatAddress(record.master),
-                                 FormatAddress(record.configured), record.operator_consents ? "yes" : "no");
+  std::string text =
+      fmt::format("{}\nrole {}\nconfigured {:016x}\nconsent {}\n", kFirstLine, FormatAddress(record.master),
+                  record.configured, record.operator_consents ? "yes" : "no");
   for (const auto& id : record.ids_made_here) text += fmt::format("made-here {}\n", id);
   text += fmt::format("checksum {:016x}\n", Checksum64(text));
   return text;
@@ -67,7 +70,9 @@ Result<RoleRecord> ParseRole(std::string_view text) {
     } else if (line.starts_with("role ")) {
       ASSIGN_OR_RETURN(record.master, ParseAddress(line.substr(5), line));
     } else if (line.starts_with("configured ")) {
-      ASSIGN_OR_RETURN(record.configured, ParseAddress(line.substr(11), line));
+      std::string_view hex = line.substr(11);
+      auto [end_of_hex, error] = std::from_chars(hex.data(), hex.data() + hex.size(), record.configured, 16);
+      if (error != std::errc() || end_of_hex != hex.data() + hex.size()) return Broken(line);
     } else if (line == "consent yes" || line == "consent no") {
       record.operator_consents = line == "consent yes";
     } else if (line.starts_with("made-here ")) {
@@ -81,7 +86,7 @@ Result<RoleRecord> ParseRole(std::string_view text) {
 }
 
 MasterAddress RoleAtBoot(const std::optional<RoleRecord>& record, const MasterAddress& configured) {
-  if (!record || record->configured != configured) return configured;
+  if (!record || record->configured != HashOf(configured)) return configured;
   return record->master;
 }
 

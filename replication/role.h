@@ -1,4 +1,5 @@
-// Which role a node was given, kept over restarts: text with a checksum, one fact a line. docs/replication.md "Roles".
+// Which role a node was given: the payload of role frames, which the log keeps over restarts. Text with a checksum, one
+// fact a line. docs/replication.md "Roles".
 //
 // At boot a configuration that differs from the one in force when the record was written wins; else the record wins, so
 // that a REPLICAOF given at run time survives a restart.
@@ -18,15 +19,18 @@ namespace holdfast::replication {
 
 using MasterAddress = std::optional<std::pair<std::string, int>>;  // nullopt: be a master
 
-inline constexpr size_t kIdsMadeHereMax = 64;
+inline constexpr size_t kIdsMadeHereMax = 3;
+inline constexpr size_t kHostBytesMax = 253;  // a record fits a role frame
 
 struct RoleRecord {
   MasterAddress master;                    // whom we follow
-  MasterAddress configured;                // what the configuration said when this was written
+  uint64_t configured = 0;                 // HashOf what the configuration said when this was written
   bool operator_consents = false;          // the master was named by REPLICAOF and no full sync has ended since
   std::vector<std::string> ids_made_here;  // history ids under which this node was a master, newest last
   friend bool operator==(const RoleRecord&, const RoleRecord&) = default;
 };
+
+[[nodiscard]] uint64_t HashOf(const MasterAddress& address);
 
 [[nodiscard]] std::string FormatRole(const RoleRecord& record);
 Result<RoleRecord> ParseRole(std::string_view text);

@@ -135,7 +135,8 @@ Result<wal::HistoryFrame> ParseFrameMessage(std::string_view body) {
     return Broken(fmt::format("frame payload of {} bytes, more than {}", frame.payload.size(), wal::kFramePayloadMax));
   }
   if (frame.kind == wal::FrameKind::kData && frame.payload.empty()) return Broken("data frame without payload");
-  if (frame.selected_db < -1) return Broken(fmt::format("frame with database {}", frame.selected_db));
+  if (frame.selected_db < wal::kSelectedDbUnknown)
+    return Broken(fmt::format("frame with database {}", frame.selected_db));
   if (frame.offset > UINT64_MAX - frame.payload.size()) return Broken("frame offset overflows");
   return frame;
 }

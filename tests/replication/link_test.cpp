@@ -131,8 +131,8 @@ class ModelMaster {
       out += "+PONG\r\n";
     } else if (command[0] == "AUTH") {
       out += command.back() == "123123" ? "+OK\r\n" : "-WRONGPASS no\r\n";
-    } else if (command[0] == "REPLCONF" && command[1] == "holdfast-history") {
-      auto claim = ParseClaim(command[2]);
+    } else if (command[0] == "REPLCONF" && command[1] == "holdfast-node") {
+      auto claim = ParseClaim(command[4]);
       ASSERT_TRUE(claim.ok());
       claim_ = *claim;
       out += "+HOLDFAST 1\r\n";

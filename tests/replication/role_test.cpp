@@ -10,7 +10,7 @@ const MasterAddress kA{std::in_place, "a.example", 6379};
 const MasterAddress kB{std::in_place, "fe80::1%eth0", 6380};
 
 TEST(RoleRecord, RoundTripsAndDetectsEveryFlip) {
-  RoleRecord record{kB, kA, true, {std::string(40, '1'), std::string(40, '2')}};
+  RoleRecord record{kB, HashOf(kA), true, {std::string(40, '1'), std::string(40, '2')}};
   std::string text = FormatRole(record);
   auto parsed = ParseRole(text);
   ASSERT_TRUE(parsed.ok()) << parsed.error().message;
@@ -23,6 +23,12 @@ TEST(RoleRecord, RoundTripsAndDetectsEveryFlip) {
   }
 }
 
+TEST(RoleRecord, LongestRecordFitsARoleFrame) {
+  RoleRecord record{MasterAddress(std::in_place, std::string(kHostBytesMax, 'h'), 65535), 1, false, {}};
+  for (char digit = '0'; digit <= '9'; ++digit) AddIdMadeHere(record, std::string(40, digit));
+  EXPECT_LE(FormatRole(record).size(), 512u);
+}
+
 TEST(RoleRecord, KeepsTheNewestIds) {
   RoleRecord record;
   for (int i = 0; i < 100; ++i) AddIdMadeHere(record, std::to_string(i % 90));
@@ -32,7 +38,7 @@ TEST(RoleRecord, KeepsTheNewestIds) {
 
 TEST(RoleAtBoot, ChangedConfigurationWinsElseTheRecord) {
   auto record = [](const MasterAddress& master, const MasterAddress& configured) {
-    return std::optional<RoleRecord>(RoleRecord{master, configured, false, {}});
+    return std::optional<RoleRecord>(RoleRecord{master, HashOf(configured), false, {}});
   };
   EXPECT_EQ(RoleAtBoot(std::nullopt, kA), kA);
   EXPECT_EQ(RoleAtBoot(std::nullopt, kMaster), kMaster);

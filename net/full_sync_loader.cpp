@@ -1,0 +1,105 @@
+#include "net/full_sync_loader.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "replication/history.h"
+#include "storage/base/diag.h"
+
+namespace holdfast::net {
+
+namespace {
+
+constexpr int64_t kProgressPeriodUs = 5'000'000;
+
+StoreOptions StoreOptionsOf(const wal::EngineOptions& options, const std::string& directory) {
+  StoreOptions store;
+  store.directory = directory;
+  store.databases = options.databases;
+  store.memtable_bytes = options.memtable_bytes;
+  store.cache_bytes = options.cache_bytes;
+  store.map_bytes = options.map_bytes;
+  store.fs = options.fs;
+  store.random = options.random;
+  return store;
+}
+
+// The new log begins with what must not be forgotten if the power goes right after the switch: whose history this is
+// and which role this node has.
+Result<void> WriteFirstFrames(wal::Log& log, const SnapshotHeader& header, const std::string& role_record) {
+  ASSIGN_OR_RETURN(wal::Lineage table, wal::Lineage::Parse(header.lineage_table));
+  wal::Lineage lineage = replication::LineageUpTo(table, header.position.offset);
+  if (lineage.empty()) return Error{ErrorCode::kCorruption, "the snapshot names no history"};
+  std::string payload;
+  lineage.AppendTo(payload);
+  const int64_t time_ms = log.EndPosition().time_ms;
+  log.AppendControl(wal::FrameKind::kLineage, payload, time_ms);
+  log.AppendControl(wal::FrameKind::kRole, role_record, time_ms);
+  log.Seal();
+  RETURN_IF_ERROR(log.WriteBatch());
+  log.FinishBatch();
+  return {};
+}
+
+}  // namespace
+
+void FullSyncLoader::Start(LoadRequest request, std::function<void(Result<LoadedGeneration>)> done) {
+  Cancel();
+  cancelled_ = false;
+  thread_ = std::thread([this, request = std::move(request), done = std::move(done)] {
+    Result<LoadedGeneration> loaded = Load(request);
+    if (!cancelled_) done(std::move(loaded));
+  });
+}
+
+void FullSyncLoader::Cancel() {
+  cancelled_ = true;
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<LoadedGeneration> FullSyncLoader::Load(const LoadRequest& request) {
+  FileSystem& fs = *request.options.fs;
+  Clock& clock = *request.options.clock;
+  ASSIGN_OR_RETURN(std::string path, request.directory->NewGeneration());
+  auto load = [&]() -> Result<LoadedGeneration> {
+    const int64_t began_us = clock.MonotonicUs();
+    int64_t shown_us = began_us;
+    auto show = [&](const SnapshotProgress& progress) {
+      const int64_t now_us = clock.MonotonicUs();
+      if (now_us - shown_us < kProgressPeriodUs || progress.keys_total == 0) return;
+      shown_us = now_us;
+      const double seconds = static_cast<double>(now_us - began_us) / 1e6;
+      const double fraction = static_cast<double>(progress.keys_done) / static_cast<double>(progress.keys_total);
+      diag::Notice("MASTER <-> REPLICA sync: {:.0f}% loaded, {:.1f} MB/s, {:.0f} s left", fraction * 100,
+                   static_cast<double>(progress.raw_bytes) / 1e6 / seconds,
+                   fraction > 0 ? seconds / fraction - seconds : 0.0);
+    };
+    ASSIGN_OR_RETURN(SnapshotHeader header,
+                     LoadSnapshot(fs, request.snapshot_path, StoreOptionsOf(request.options, path), cancelled_, show));
+    if (header.position.offset != request.offset) {
+      return Error{ErrorCode::kCorruption, fmt::format("the snapshot holds offset {}, announced was {}",
+                                                       header.position.offset, request.offset)};
+    }
+    LoadedGeneration loaded;
+    loaded.path = path;
+    wal::EngineOptions options = request.options;
+    options.generation_path = path;
+    ASSIGN_OR_RETURN(loaded.engine, wal::Engine::Open(std::move(options), {}));
+    if (loaded.engine->log().AppendedOffset() != request.offset) {
+      return Error{ErrorCode::kCorruption, fmt::format("the new generation stands at offset {} instead of {}",
+                                                       loaded.engine->log().AppendedOffset(), request.offset)};
+    }
+    RETURN_IF_ERROR(WriteFirstFrames(loaded.engine->log(), header, request.role_record));
+    return loaded;
+  };
+  Result<LoadedGeneration> loaded = load();
+  if (!loaded.ok()) {
+    if (auto removed = fs.RemoveTree(path); !removed.ok()) {
+      diag::Warning("What is left of a failed full sync stays until the next start: {}", removed.error().message);
+    }
+  }
+  return loaded;
+}
+
+}  // namespace holdfast::net

@@ -1,0 +1,45 @@
+// Turns a received snapshot file into a generation that may be put in force, on a thread of its own. The data in force
+// is not touched. docs/replication.md "Full sync".
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "storage/snapshot.h"
+#include "wal/data_directory.h"
+#include "wal/engine.h"
+
+namespace holdfast::net {
+
+struct LoadRequest {
+  std::string snapshot_path;
+  uint64_t offset = 0;         // what the file must hold
+  wal::EngineOptions options;  // generation_path is set by the loader
+  std::string role_record;     // payload of the new log's first role frame
+  wal::DataDirectory* directory = nullptr;
+};
+
+struct LoadedGeneration {
+  std::unique_ptr<wal::Engine> engine;
+  std::string path;
+};
+
+class FullSyncLoader {
+ public:
+  ~FullSyncLoader() { Cancel(); }
+  // `done` runs on the loader's thread, unless Cancel() came first.
+  void Start(LoadRequest request, std::function<void(Result<LoadedGeneration>)> done);
+  // Ends a load under way and waits for the thread.
+  void Cancel();
+
+ private:
+  Result<LoadedGeneration> Load(const LoadRequest& request);
+
+  std::atomic<bool> cancelled_{false};
+  std::thread thread_;
+};
+
+}  // namespace holdfast::net

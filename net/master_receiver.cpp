@@ -1,0 +1,340 @@
+#include "net/master_receiver.h"
+
+#include <fmt/format.h>
+
+#include <asio/buffer.hpp>
+#include <asio/connect.hpp>
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/write.hpp>
+#include <future>
+#include <optional>
+#include <utility>
+
+#include "storage/base/diag.h"
+#include "storage/base/hash.h"
+
+namespace holdfast::net {
+
+using replication::CloseKind;
+using replication::ReplicaActions;
+using replication::ReplicaLink;
+using replication::ReplicaState;
+
+namespace {
+
+constexpr size_t kReadChunk = 256 * 1024;
+constexpr auto kTick = std::chrono::milliseconds(100);
+constexpr int64_t kProgressPeriodMs = 5000;
+
+// The newest retained bytes of our stream, for a master whose digest began elsewhere.
+void FillTail(LinkRequest& request) {
+  auto& claim = request.claim;
+  uint64_t retained = claim.end_offset - std::min(claim.end_offset, request.first_offset);
+  uint64_t length = std::min<uint64_t>(retained, replication::kTailBytesMax);
+  if (length == 0) return;
+  auto cursor = wal::OpenCursor(*request.log);
+  if (!cursor->Seek(claim.end_offset - length).ok()) return;
+  std::string tail;
+  while (tail.size() < length) {
+    auto frame = cursor->Next();
+    if (!frame.ok() || *frame == nullptr) return;
+    if ((*frame)->history.kind == wal::FrameKind::kData) tail += (*frame)->history.payload;
+  }
+  tail.resize(length);
+  claim.tail_length = static_cast<uint32_t>(length);
+  claim.tail_checksum = Checksum64(tail);
+}
+
+}  // namespace
+
+struct MasterReceiver::Link {
+  Link(Clock& its_clock, FileSystem& its_fs, LinkEvents its_events, LinkProgress& its_progress)
+      : clock(its_clock), fs(its_fs), events(std::move(its_events)), progress(its_progress) {}
+
+  void Start(LinkRequest its_request);
+  void Drop();
+  void Connected();
+  void Read();
+  void Write();
+  void Tick();
+  void Act(ReplicaActions& actions);
+  void Do(replication::SendBytes& send);
+  void Do(replication::Continued& continued);
+  void Do(replication::SnapshotStarted& started);
+  void Do(replication::SnapshotBytes& bytes);
+  void Do(replication::SnapshotComplete& complete);
+  void Do(replication::FrameReceived& received);
+  void Do(replication::Close& close);
+  void SendFrames();
+  void Fail(CloseKind kind, const std::string& reason);
+  void ShowProgress(bool force);
+  [[nodiscard]] int64_t NowMs() const { return clock.MonotonicUs() / 1000; }
+
+  Clock& clock;
+  FileSystem& fs;
+  LinkEvents events;
+  LinkProgress& progress;
+  asio::io_context context{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
+  asio::steady_timer timer{context};
+  asio::ip::tcp::resolver resolver{context};
+  // One an attempt: an operation of an earlier one may still look at its own.
+  std::shared_ptr<asio::ip::tcp::socket> socket;
+
+  uint64_t attempt = 0;  // handlers of earlier attempts find another number here
+  LinkRequest request;
+  std::optional<ReplicaLink> link;
+  std::string read_buffer = std::string(kReadChunk, '\0');
+  std::string out, sending;
+  bool reading = false, writing = false;
+  FrameBatch batch;
+  uint64_t batch_bytes = 0, in_flight = 0;
+  std::unique_ptr<File> spool;
+  int64_t sync_started_ms = 0, shown_ms = 0;
+};
+
+void MasterReceiver::Link::Start(LinkRequest its_request) {
+  Drop();
+  request = std::move(its_request);
+  FillTail(request);
+  int64_t now_ms = NowMs();
+  progress.state = LinkState::kConnecting;
+  progress.last_io_ms = now_ms;
+  progress.received_offset = request.claim.end_offset;
+  link.emplace(request.options, request.claim, request.situation, now_ms);
+  socket = std::make_shared<asio::ip::tcp::socket>(context);
+  Tick();
+  resolver.async_resolve(
+      request.host, std::to_string(request.port),
+      [this, mine = attempt](asio::error_code error, asio::ip::tcp::resolver::results_type found) {
+        if (mine != attempt) return;
+        if (error) return Fail(CloseKind::kRetry, fmt::format("its name cannot be resolved: {}", error.message()));
+        asio::async_connect(*socket, found, [this, mine, keep = socket](asio::error_code failed, const asio::ip::tcp::endpoint&) {
+          if (mine != attempt) return;
+          if (failed) return Fail(CloseKind::kRetry, fmt::format("connection failed: {}", failed.message()));
+          Connected();
+        });
+      });
+}
+
+void MasterReceiver::Link::Drop() {
+  ++attempt;
+  asio::error_code ignored;
+  resolver.cancel();
+  if (socket) socket->close(ignored);
+  timer.cancel();
+  link.reset();
+  out.clear();
+  sending.clear();
+  reading = writing = false;
+  batch.clear();
+  batch_bytes = 0;
+  in_flight = 0;
+  spool.reset();
+  progress.state = LinkState::kConnect;
+  progress.loading = false;
+  progress.snapshot_size = progress.snapshot_read = 0;
+}
+
+void MasterReceiver::Link::Connected() {
+  asio::error_code ignored;
+  socket->set_option(asio::ip::tcp::no_delay(true), ignored);
+  socket->set_option(asio::socket_base::keep_alive(true), ignored);
+  progress.state = LinkState::kHandshake;
+  ReplicaActions actions;
+  link->Connected(NowMs(), actions);
+  Act(actions);
+  Read();
+}
+
+void MasterReceiver::Link::Read() {
+  // Backpressure: nothing is read while the executor has enough to do or a snapshot is being loaded.
+  if (!link || reading || in_flight >= kReceiverBytesMax || link->state() == ReplicaState::kLoading) return;
+  reading = true;
+  socket->async_read_some(asio::buffer(read_buffer), [this, mine = attempt, keep = socket](asio::error_code error, size_t size) {
+    if (mine != attempt) return;
+    reading = false;
+    if (error) {
+      return Fail(CloseKind::kRetry, error == asio::error::eof ? "the master closed the connection" : error.message());
+    }
+    progress.last_io_ms = NowMs();
+    progress.received_bytes.fetch_add(size, std::memory_order_relaxed);
+    ReplicaActions actions;
+    link->Received(std::string_view(read_buffer).substr(0, size), NowMs(), actions);
+    Act(actions);
+    if (mine == attempt) Read();
+  });
+}
+
+void MasterReceiver::Link::Write() {
+  if (writing || out.empty() || !socket->is_open()) return;
+  sending.clear();
+  sending.swap(out);
+  writing = true;
+  asio::async_write(*socket, asio::buffer(sending), [this, mine = attempt, keep = socket](asio::error_code error, size_t) {
+    if (mine != attempt) return;
+    writing = false;
+    if (error) return Fail(CloseKind::kRetry, error.message());
+    Write();
+  });
+}
+
+void MasterReceiver::Link::Tick() {
+  timer.expires_after(kTick);
+  timer.async_wait([this, mine = attempt](asio::error_code error) {
+    if (error || mine != attempt) return;
+    ReplicaActions actions;
+    link->Tick(NowMs(), actions);
+    Act(actions);
+    if (mine != attempt) return;
+    ShowProgress(false);
+    Tick();
+  });
+}
+
+void MasterReceiver::Link::Act(ReplicaActions& actions) {
+  uint64_t mine = attempt;
+  for (auto& action : actions) {
+    std::visit([this](auto& one) { Do(one); }, action);
+    if (mine != attempt) return;  // it ended
+  }
+  SendFrames();
+  Write();
+  if (link->state() == ReplicaState::kStreaming && progress.state != LinkState::kConnected) {
+    progress.state = LinkState::kConnected;
+  } else if (link->state() == ReplicaState::kSnapshot) {
+    progress.state = LinkState::kSync;
+  }
+  progress.received_offset = link->next_offset();
+}
+
+void MasterReceiver::Link::Do(replication::SendBytes& send) { out += send.bytes; }
+
+void MasterReceiver::Link::Do(replication::Continued& continued) {
+  events.continued(request.epoch, std::move(continued.lineage));
+}
+
+void MasterReceiver::Link::Do(replication::SnapshotStarted& started) {
+  auto file = fs.Open(request.spool_path, {.mode = OpenMode::kCreateOrReplace});
+  if (!file.ok()) return Fail(CloseKind::kRetry, "the snapshot cannot be stored: " + file.error().message);
+  spool = std::move(*file);
+  sync_started_ms = shown_ms = NowMs();
+  progress.snapshot_size = started.size;
+  progress.snapshot_read = 0;
+  diag::Notice("MASTER <-> REPLICA sync: receiving {} bytes from master (snapshot {} at offset {})", started.size,
+               started.name, started.offset);
+}
+
+void MasterReceiver::Link::Do(replication::SnapshotBytes& bytes) {
+  auto written = spool->WriteAt(bytes.position, bytes.bytes);
+  if (!written.ok()) return Fail(CloseKind::kRetry, "the snapshot cannot be stored: " + written.error().message);
+  progress.snapshot_read = bytes.position + bytes.bytes.size();
+}
+
+void MasterReceiver::Link::Do(replication::SnapshotComplete& complete) {
+  if (spool) {
+    auto synced = spool->Sync();
+    if (!synced.ok()) return Fail(CloseKind::kRetry, "the snapshot cannot be stored: " + synced.error().message);
+  }
+  ShowProgress(true);
+  spool.reset();
+  progress.loading = true;
+  events.snapshot_complete(request.epoch, complete.offset);
+}
+
+void MasterReceiver::Link::Do(replication::FrameReceived& received) {
+  batch_bytes += received.frame->bytes.size() + sizeof(wal::SharedFrame);
+  batch.push_back(std::move(received.frame));
+}
+
+void MasterReceiver::Link::Do(replication::Close& close) {
+  SendFrames();  // what came before is good
+  Fail(close.kind, close.reason);
+}
+
+void MasterReceiver::Link::SendFrames() {
+  if (batch.empty()) return;
+  in_flight += batch_bytes;
+  events.frames(request.epoch, std::exchange(batch, {}), std::exchange(batch_bytes, 0));
+}
+
+void MasterReceiver::Link::Fail(CloseKind kind, const std::string& reason) {
+  uint64_t epoch = request.epoch;
+  Drop();
+  events.closed(epoch, kind, reason);
+}
+
+void MasterReceiver::Link::ShowProgress(bool force) {
+  int64_t now_ms = NowMs();
+  if (!spool || (!force && now_ms - shown_ms < kProgressPeriodMs)) return;
+  shown_ms = now_ms;
+  double seconds = std::max<double>(static_cast<double>(now_ms - sync_started_ms) / 1000, 0.001);
+  auto read = static_cast<double>(progress.snapshot_read.load());
+  auto size = static_cast<double>(std::max<uint64_t>(progress.snapshot_size.load(), 1));
+  double rate = read / seconds;
+  diag::Notice("MASTER <-> REPLICA sync: {:.0f}% received, {:.1f} MB/s, {:.0f} s left", read * 100 / size, rate / 1e6,
+               rate > 0 ? (size - read) / rate : 0.0);
+}
+
+MasterReceiver::MasterReceiver(Clock& clock, FileSystem& fs, LinkEvents events)
+    : link_(std::make_unique<Link>(clock, fs, std::move(events), progress_)) {
+  thread_ = std::thread([link = link_.get()] { link->context.run(); });
+}
+
+MasterReceiver::~MasterReceiver() { Stop(); }
+
+void MasterReceiver::Connect(LinkRequest request) {
+  asio::post(link_->context,
+             [link = link_.get(), request = std::move(request)]() mutable { link->Start(std::move(request)); });
+}
+
+void MasterReceiver::Disconnect() {
+  if (!thread_.joinable()) return;
+  std::promise<void> done;
+  asio::post(link_->context, [link = link_.get(), &done] {
+    link->Drop();
+    done.set_value();
+  });
+  done.get_future().wait();
+}
+
+void MasterReceiver::FramesTaken(uint64_t bytes) {
+  asio::post(link_->context, [link = link_.get(), bytes] {
+    link->in_flight -= std::min(bytes, link->in_flight);
+    link->Read();
+  });
+}
+
+void MasterReceiver::Loaded() {
+  asio::post(link_->context, [link = link_.get()] {
+    if (!link->link) return;
+    link->progress.loading = false;
+    uint64_t mine = link->attempt;
+    ReplicaActions actions;
+    link->link->Loaded(link->NowMs(), actions);
+    link->Act(actions);
+    if (mine == link->attempt) link->Read();
+  });
+}
+
+void MasterReceiver::Durable(uint64_t durable_offset, uint64_t applied_offset, const std::string& lineage_id) {
+  asio::post(link_->context, [link = link_.get(), durable_offset, applied_offset, lineage_id] {
+    if (!link->link) return;
+    ReplicaActions actions;
+    link->link->Durable(durable_offset, applied_offset, lineage_id, actions);
+    link->Act(actions);
+  });
+}
+
+void MasterReceiver::Stop() {
+  if (!thread_.joinable()) return;
+  Disconnect();
+  link_->context.stop();
+  thread_.join();
+}
+
+}  // namespace holdfast::net

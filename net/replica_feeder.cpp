@@ -1,0 +1,405 @@
+#include "net/replica_feeder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <asio/buffer.hpp>
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/write.hpp>
+#include <future>
+#include <set>
+
+#include "storage/base/diag.h"
+
+namespace holdfast::net {
+
+using replication::Decision;
+using replication::MasterState;
+using replication::Verdict;
+
+namespace {
+
+constexpr auto kTick = std::chrono::milliseconds(100);
+
+// Reads stream bytes [from, to) from the log; nullopt if they are not all there.
+std::optional<std::string> ReadStream(wal::LogCursor& cursor, uint64_t from, uint64_t to) {
+  if (!cursor.Seek(from).ok()) return std::nullopt;
+  std::string bytes;
+  while (from + bytes.size() < to) {
+    auto frame = cursor.Next();
+    if (!frame.ok() || *frame == nullptr) return std::nullopt;
+    if ((*frame)->history.kind == wal::FrameKind::kData) bytes += (*frame)->history.payload;
+  }
+  bytes.resize(to - from);
+  return bytes;
+}
+
+replication::DigestEvidence GatherEvidence(const FeedRequest& request) {
+  const auto& claim = *request.claim;
+  replication::DigestEvidence evidence;
+  evidence.digest_base = request.own.digest_base;
+  if (claim.end_offset == request.own_digest_offset) evidence.digest = request.own_digest;
+  auto cursor = wal::OpenCursor(*request.log);
+  if (!evidence.digest && claim.digest_base == evidence.digest_base && claim.end_offset > request.own.first_offset &&
+      cursor->Seek(claim.end_offset - 1).ok()) {
+    // The frame that holds the last byte carries the digest at its own end.
+    for (;;) {
+      auto frame = cursor->Next();
+      if (!frame.ok() || *frame == nullptr) break;
+      if ((*frame)->history.kind != wal::FrameKind::kData) continue;
+      if ((*frame)->history.EndOffset() == claim.end_offset) evidence.digest = (*frame)->history.digest;
+      break;
+    }
+  }
+  if (!evidence.digest && claim.tail_length > 0) {
+    auto tail = ReadStream(*cursor, claim.end_offset - claim.tail_length, claim.end_offset);
+    if (tail) evidence.tail_checksum = Checksum64(*tail);
+  }
+  return evidence;
+}
+
+}  // namespace
+
+struct ReplicaFeeder::Loop {
+  Loop(ReplicaFeeder& owner, Clock& its_clock, FileSystem& its_fs, FeedEvents its_events)
+      : feeder(owner), clock(its_clock), fs(its_fs), events(std::move(its_events)), timer(context) {}
+
+  [[nodiscard]] int64_t NowMs() const { return clock.MonotonicUs() / 1000; }
+  void Tick();
+  void PumpAll();
+
+  ReplicaFeeder& feeder;
+  Clock& clock;
+  FileSystem& fs;
+  FeedEvents events;
+  asio::io_context context{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
+  asio::steady_timer timer;
+  std::set<std::shared_ptr<Feed>> feeds;
+};
+
+// One replica. Lives on the loop's thread.
+class ReplicaFeeder::Feed : public std::enable_shared_from_this<Feed> {
+ public:
+  Feed(Loop& loop, FeedRequest request, std::shared_ptr<FeedStatus> status)
+      : loop_(loop),
+        request_(std::move(request)),
+        status_(std::move(status)),
+        socket_(loop.context),
+        link_({loop.feeder.timeout_ms_.load(), 1000}, loop.NowMs()) {}
+
+  void Start();
+  void Pump();
+  void Tick();
+  void SnapshotReady(const SharedSnapshot& snapshot);
+  void SnapshotFailed(const std::string& reason);
+  void Close(const std::string& reason);
+  // Ends the link after what is prepared, and the reason, have been sent if that goes without waiting.
+  void CloseWithNotice(const std::string& reason);
+
+ private:
+  void Continue();
+  void Refuse(const std::string& line, const std::string& reason);
+  void Read();
+  void Received(std::string_view bytes);
+  Result<void> Fill();
+  Result<void> FillSnapshot();
+  Result<void> FillFrames();
+  void ReleaseLog();
+
+  Loop& loop_;
+  FeedRequest request_;
+  std::shared_ptr<FeedStatus> status_;
+  asio::posix::stream_descriptor socket_;
+  replication::MasterLink link_;
+  std::unique_ptr<wal::LogCursor> cursor_;
+  std::shared_ptr<wal::Log::Pin> pin_;
+  std::unique_ptr<File> snapshot_file_;
+  bool waiting_for_snapshot_ = false;
+  bool writing_ = false;
+  bool closing_ = false;  // close once everything is written
+  bool closed_ = false;
+  std::string close_reason_;
+  std::string out_, sending_;
+  std::string read_buffer_ = std::string(16 * 1024, '\0');
+};
+
+void ReplicaFeeder::Feed::Start() {
+  asio::error_code error;
+  socket_.assign(request_.fd, error);
+  if (error) return Close("its socket cannot be used: " + error.message());
+  pin_ = std::move(request_.pin);
+  Decision decision = replication::DecideByLineage(request_.own, request_.claim ? &*request_.claim : nullptr);
+  if (decision.verdict == Verdict::kContinue)
+    decision = replication::DecideByDigest(*request_.claim, GatherEvidence(request_));
+  if (decision.verdict == Verdict::kContinue) {
+    cursor_ = wal::OpenCursor(*request_.log);
+    auto sought = cursor_->Seek(request_.claim->end_offset);
+    if (!sought.ok()) {
+      cursor_.reset();
+      decision = {Verdict::kFullSync, sought.error().message};
+    }
+  }
+  if (decision.verdict == Verdict::kFullSync && !request_.full_sync_refusal.empty()) {
+    Refuse("NOMASTERLINK " + request_.full_sync_refusal, request_.full_sync_refusal + " (" + decision.reason + ")");
+  } else if (decision.verdict == Verdict::kRefuse) {
+    Refuse("NOMASTERLINK " + decision.reason, decision.reason);
+  } else if (decision.verdict == Verdict::kContinue) {
+    Continue();
+  } else {
+    loop_.events.decided(status_, FeedOutcome::kFullSync, decision.reason);
+    pin_.reset();
+    waiting_for_snapshot_ = true;
+    loop_.events.snapshot_wanted();
+  }
+  if (closed_) return;
+  Read();
+  if (!request_.unread.empty()) Received(request_.unread);
+  Pump();
+}
+
+void ReplicaFeeder::Feed::Continue() {
+  link_.Continue(request_.own.lineage, request_.claim->end_offset, loop_.feeder.durable_.load(), out_);
+  loop_.events.decided(status_, FeedOutcome::kContinued, fmt::format("from offset {}", request_.claim->end_offset));
+}
+
+void ReplicaFeeder::Feed::Refuse(const std::string& line, const std::string& reason) {
+  link_.Refuse(line, out_);
+  loop_.events.decided(status_, FeedOutcome::kRefused, reason);
+  closing_ = true;
+  close_reason_ = reason;
+}
+
+void ReplicaFeeder::Feed::SnapshotReady(const SharedSnapshot& snapshot) {
+  if (!waiting_for_snapshot_ || closed_) return;
+  waiting_for_snapshot_ = false;
+  auto file = loop_.fs.Open(snapshot.path, {});
+  if (!file.ok()) return Close("the snapshot cannot be opened: " + file.error().message);
+  auto size = (*file)->Size();
+  if (!size.ok()) return Close("the snapshot cannot be read: " + size.error().message);
+  snapshot_file_ = std::move(*file);
+  pin_ = snapshot.log->PinFrom(snapshot.offset);  // a pin of its own: the shared one may go
+  request_.log = snapshot.log;
+  size_t slash = snapshot.path.rfind('/');
+  link_.BeginFullSync(snapshot.lineage, loop_.feeder.durable_.load(),
+                      {snapshot.offset, *size, snapshot.path.substr(slash == std::string::npos ? 0 : slash + 1)}, out_);
+  status_->state = FeedState::kSendingSnapshot;
+  Pump();
+}
+
+void ReplicaFeeder::Feed::SnapshotFailed(const std::string& reason) {
+  if (!waiting_for_snapshot_ || closed_) return;
+  waiting_for_snapshot_ = false;
+  link_.Refuse("NOMASTERLINK No snapshot could be made: " + reason, out_);
+  closing_ = true;
+  close_reason_ = "no snapshot could be made: " + reason;
+  Pump();
+}
+
+void ReplicaFeeder::Feed::Read() {
+  socket_.async_read_some(asio::buffer(read_buffer_), [self = shared_from_this()](asio::error_code error, size_t size) {
+    if (self->closed_) return;
+    if (error) return self->Close(error == asio::error::eof ? "the replica closed the connection" : error.message());
+    self->Received(std::string_view(self->read_buffer_).substr(0, size));
+    if (!self->closed_) self->Read();
+  });
+}
+
+void ReplicaFeeder::Feed::Received(std::string_view bytes) {
+  auto result = link_.Received(bytes, loop_.NowMs());
+  if (!result.ok()) return Close(result.error().message);
+  bool was_online = status_->state == FeedState::kOnline;
+  status_->last_ack_ms = link_.last_ack_ms();
+  status_->applied_offset = link_.applied_offset();
+  if (link_.online()) status_->state = FeedState::kOnline;
+  if (link_.online() && (!was_online || status_->acked_offset != link_.acked_offset())) {
+    status_->acked_offset = link_.acked_offset();
+    if (pin_) pin_->MoveTo(link_.acked_offset());
+    loop_.events.acks_changed();
+  }
+}
+
+void ReplicaFeeder::Feed::Pump() {
+  if (writing_ || closed_) return;
+  if (!closing_) {
+    auto filled = Fill();
+    if (!filled.ok()) return CloseWithNotice(filled.error().message);
+  }
+  if (out_.empty()) {
+    if (closing_) Close(close_reason_);
+    return;
+  }
+  sending_.clear();
+  sending_.swap(out_);
+  writing_ = true;
+  asio::async_write(socket_, asio::buffer(sending_), [self = shared_from_this()](asio::error_code error, size_t size) {
+    self->writing_ = false;
+    if (self->closed_) return;
+    if (error) return self->Close(error.message());
+    self->loop_.feeder.sent_bytes_.fetch_add(size, std::memory_order_relaxed);
+    self->link_.Sent(self->loop_.NowMs());
+    self->Pump();
+  });
+}
+
+Result<void> ReplicaFeeder::Feed::Fill() {
+  if (link_.state() == MasterState::kSnapshot) RETURN_IF_ERROR(FillSnapshot());
+  if (link_.state() == MasterState::kStreaming) RETURN_IF_ERROR(FillFrames());
+  return {};
+}
+
+Result<void> ReplicaFeeder::Feed::FillSnapshot() {
+  std::string chunk(replication::kSnapshotChunkMax, '\0');
+  if (out_.size() >= kFeedChunk) return {};
+  uint64_t left = link_.snapshot_size() - link_.snapshot_position();
+  size_t wanted = static_cast<size_t>(std::min<uint64_t>(chunk.size(), left));
+  ASSIGN_OR_RETURN(size_t size, snapshot_file_->ReadAt(link_.snapshot_position(), chunk.data(), wanted));
+  if (size == 0) return Error{ErrorCode::kIo, "the snapshot file became shorter"};
+  link_.SnapshotChunk(std::string_view(chunk).substr(0, size), out_);
+  if (link_.state() == MasterState::kStreaming) snapshot_file_.reset();
+  return {};
+}
+
+Result<void> ReplicaFeeder::Feed::FillFrames() {
+  if (!cursor_) {
+    cursor_ = wal::OpenCursor(*request_.log);
+    RETURN_IF_ERROR(cursor_->Seek(link_.next_offset()));
+  }
+  while (out_.size() < kFeedChunk) {
+    ASSIGN_OR_RETURN(auto frame, cursor_->Next());
+    if (!frame) return {};
+    RETURN_IF_ERROR(link_.Frame(frame->history, out_));
+  }
+  return {};
+}
+
+void ReplicaFeeder::Feed::Tick() {
+  if (closed_) return;
+  uint64_t durable = loop_.feeder.durable_.load();
+  auto result = link_.Tick(loop_.NowMs(), loop_.clock.WallMs(), durable, out_);
+  if (!result.ok()) return Close(result.error().message);
+  if (pin_ && link_.state() == MasterState::kStreaming && durable > link_.next_offset() &&
+      durable - link_.next_offset() > kReplicaPinBytesMax) {
+    diag::Warning("Replica {}:{} is {} bytes behind: the log is no longer kept for it beyond the backlog",
+                  status_->address, status_->port, durable - link_.next_offset());
+    pin_.reset();
+  }
+  Pump();
+}
+
+void ReplicaFeeder::Feed::ReleaseLog() {
+  cursor_.reset();
+  pin_.reset();
+  request_.pin.reset();
+  snapshot_file_.reset();
+}
+
+void ReplicaFeeder::Feed::Close(const std::string& reason) {
+  if (closed_) return;
+  closed_ = true;
+  ReleaseLog();
+  asio::error_code ignored;
+  if (socket_.is_open()) {
+    socket_.close(ignored);
+  }
+  status_->state = FeedState::kClosed;
+  loop_.events.closed(status_, reason);
+  loop_.feeds.erase(shared_from_this());
+}
+
+void ReplicaFeeder::Feed::CloseWithNotice(const std::string& reason) {
+  if (closed_) return;
+  if (!writing_ && socket_.is_open()) {
+    link_.Notice(reason, out_);
+    asio::error_code ignored;
+    socket_.non_blocking(true, ignored);
+    socket_.write_some(asio::buffer(out_), ignored);
+  }
+  Close(reason);
+}
+
+void ReplicaFeeder::Loop::Tick() {
+  auto copy = feeds;  // a tick may end a feed
+  for (const auto& feed : copy) feed->Tick();
+  timer.expires_after(kTick);
+  timer.async_wait([this](asio::error_code error) {
+    if (!error) Tick();
+  });
+}
+
+void ReplicaFeeder::Loop::PumpAll() {
+  auto copy = feeds;
+  for (const auto& feed : copy) feed->Pump();
+}
+
+ReplicaFeeder::ReplicaFeeder(Clock& clock, FileSystem& fs, FeedEvents events)
+    : loop_(std::make_unique<Loop>(*this, clock, fs, std::move(events))) {
+  thread_ = std::thread([loop = loop_.get()] {
+    loop->Tick();
+    loop->context.run();
+  });
+}
+
+ReplicaFeeder::~ReplicaFeeder() { Stop(); }
+
+std::shared_ptr<FeedStatus> ReplicaFeeder::Add(FeedRequest request) {
+  auto status = std::make_shared<FeedStatus>();
+  status->address = request.address;
+  status->port = request.port;
+  status->last_ack_ms = loop_->NowMs();
+  auto feed = std::make_shared<Feed>(*loop_, std::move(request), status);
+  asio::post(loop_->context, [loop = loop_.get(), feed] {
+    loop->feeds.insert(feed);
+    feed->Start();
+  });
+  return status;
+}
+
+void ReplicaFeeder::SetTimeout(int64_t timeout_ms) { timeout_ms_ = timeout_ms; }
+
+void ReplicaFeeder::Durable(uint64_t durable_offset) {
+  durable_ = durable_offset;
+  if (wake_posted_.exchange(true)) return;
+  asio::post(loop_->context, [this] {
+    wake_posted_ = false;
+    loop_->PumpAll();
+  });
+}
+
+void ReplicaFeeder::SnapshotReady(SharedSnapshot snapshot) {
+  asio::post(loop_->context, [loop = loop_.get(), snapshot = std::move(snapshot)] {
+    auto copy = loop->feeds;
+    for (const auto& feed : copy) feed->SnapshotReady(snapshot);
+  });
+}
+
+void ReplicaFeeder::SnapshotFailed(const std::string& reason) {
+  asio::post(loop_->context, [loop = loop_.get(), reason] {
+    auto copy = loop->feeds;
+    for (const auto& feed : copy) feed->SnapshotFailed(reason);
+  });
+}
+
+void ReplicaFeeder::CloseAll(const std::string& reason) {
+  if (!thread_.joinable()) return;
+  std::promise<void> done;
+  asio::post(loop_->context, [this, reason, &done] {
+    auto copy = loop_->feeds;
+    for (const auto& feed : copy) feed->CloseWithNotice(reason);
+    done.set_value();
+  });
+  done.get_future().wait();
+}
+
+void ReplicaFeeder::Stop() {
+  if (!thread_.joinable()) return;
+  CloseAll("the server is shutting down");
+  loop_->context.stop();
+  thread_.join();
+}
+
+}  // namespace holdfast::net

@@ -1,0 +1,102 @@
+// The master's side of replica links: one thread with an event loop of its own serves them all from the log, off the
+// executor. Per replica it holds one cursor, at most two buffers of about kFeedChunk bytes and the small state of a
+// link; a slow replica is simply read less from the log, and costs nothing else.
+//
+// The executor hands over sockets (Add), durable offsets and snapshots; the thread answers through Events, which run on
+// the thread and must only post. docs/replication.md "Feeds".
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "replication/history.h"
+#include "replication/master_link.h"
+#include "storage/base/clock.h"
+#include "storage/base/file.h"
+#include "wal/log.h"
+
+namespace holdfast::net {
+
+inline constexpr size_t kFeedChunk = 256 * 1024;
+// A replica further behind than this loses its claim on the log (it may still find what it needs in the backlog).
+inline constexpr uint64_t kReplicaPinBytesMax = 16ull << 30;
+
+enum class FeedState : int { kPreparing, kSendingSnapshot, kOnline, kClosed };
+
+// What both threads know of one attached replica.
+struct FeedStatus {
+  std::string address;
+  int port = 0;
+  std::atomic<FeedState> state{FeedState::kPreparing};
+  std::atomic<uint64_t> acked_offset{0};
+  std::atomic<uint64_t> applied_offset{0};
+  std::atomic<int64_t> last_ack_ms{0};  // monotonic
+};
+
+// A replica's PSYNC, with everything the decision needs; gathered on the executor.
+struct FeedRequest {
+  int fd = -1;
+  std::string unread;  // bytes read behind the PSYNC
+  std::string address;
+  int port = 0;
+  std::optional<replication::HistoryClaim> claim;  // nullopt: asks for everything
+  replication::OwnHistory own;
+  uint64_t own_digest = 0;  // at own_digest_offset
+  uint64_t own_digest_offset = 0;
+  std::string full_sync_refusal;       // not empty: why there can be none now
+  std::shared_ptr<wal::Log::Pin> pin;  // from the claim's end
+  wal::Log* log = nullptr;
+};
+
+// A file that any number of replicas are copied from.
+struct SharedSnapshot {
+  std::string path;
+  uint64_t offset = 0;
+  std::shared_ptr<wal::Log::Pin> pin;
+  wal::Lineage lineage;  // the sender's, at the moment of handing over
+  wal::Log* log = nullptr;
+};
+
+enum class FeedOutcome { kContinued, kFullSync, kRefused };
+
+struct FeedEvents {
+  std::function<void(std::shared_ptr<FeedStatus>, FeedOutcome, std::string reason)> decided;
+  std::function<void()> snapshot_wanted;
+  std::function<void()> acks_changed;
+  std::function<void(std::shared_ptr<FeedStatus>, std::string reason)> closed;
+};
+
+class ReplicaFeeder {
+ public:
+  ReplicaFeeder(Clock& clock, FileSystem& fs, FeedEvents events);
+  ~ReplicaFeeder();  // Stop()
+
+  // All: executor.
+  std::shared_ptr<FeedStatus> Add(FeedRequest request);
+  void SetTimeout(int64_t timeout_ms);
+  void Durable(uint64_t durable_offset);
+  // For every replica that waits for one.
+  void SnapshotReady(SharedSnapshot snapshot);
+  void SnapshotFailed(const std::string& reason);
+  // Ends all links. Returns when nothing of the log is in use any more.
+  void CloseAll(const std::string& reason);
+  void Stop();
+  [[nodiscard]] uint64_t SentBytes() const { return sent_bytes_.load(std::memory_order_relaxed); }
+
+ private:
+  class Feed;
+  struct Loop;  // the event loop and what lives on it
+
+  std::unique_ptr<Loop> loop_;
+  std::atomic<uint64_t> durable_{0};
+  std::atomic<uint64_t> sent_bytes_{0};
+  std::atomic<bool> wake_posted_{false};
+  std::atomic<int64_t> timeout_ms_{60'000};
+  std::thread thread_;
+};
+
+}  // namespace holdfast::net

@@ -1,0 +1,349 @@
+// The driver: roles, attached replicas, and the server's hooks.
+#include "net/replication_driver.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "storage/base/diag.h"
+#include "storage/types/numbers.h"
+
+namespace holdfast::net {
+
+using replication::HistoryClaim;
+
+namespace {
+
+constexpr std::string_view kPing = "*1\r\n$4\r\nPING\r\n";
+constexpr int64_t kSharedSnapshotIdleMs = 60'000;
+constexpr uint32_t kCapabilityEof = 1, kCapabilityPsync2 = 2, kCapabilityHoldfast1 = 4;
+
+}  // namespace
+
+std::unique_ptr<ReplicationService> CreateReplicationDriver(Server& server, Executor& executor) {
+  return std::make_unique<ReplicationDriver>(server, executor);
+}
+
+ReplicationDriver::ReplicationDriver(Server& server, Executor& executor) : server_(server), executor_(executor) {
+  server_.engine().SetApplyObserver(this);
+  link_down_since_ms_ = server_.MonotonicMs();
+  ReadRole();
+  diag::SetRole(IsReplica() ? 'S' : 'M');
+  if (IsReplica()) {
+    Post([this] {
+      if (!stopped_) Connect();
+    });
+  }
+}
+
+ReplicationDriver::~ReplicationDriver() { Shutdown(); }
+
+// ---- role -----------------------------------------------------------------------------------------------------------
+
+void ReplicationDriver::ReadRole() {
+  Settings& settings = server_.config().mutable_settings();
+  const replication::MasterAddress configured = settings.replicaof;
+  std::optional<replication::RoleRecord> record;
+  wal::Log& log = server_.log();
+  if (!log.role().empty()) {
+    auto parsed = replication::ParseRole(log.role());
+    if (parsed.ok()) {
+      record = std::move(*parsed);
+    } else {
+      diag::Warning("The role kept in the log cannot be used, the configuration decides: {}", parsed.error().message);
+    }
+  }
+  const replication::MasterAddress master = replication::RoleAtBoot(record, configured);
+  if (record && record->master != master) {
+    diag::Notice("The configured role was changed since the last start and is taken up");
+  } else if (master != configured) {
+    diag::Notice("Taking up the role given at run time: {}",
+                 master ? fmt::format("replica of {}:{}", master->first, master->second) : "master");
+  }
+  const bool fresh = !record.has_value();
+  replication::RoleRecord wanted = record.value_or(replication::RoleRecord{});
+  wanted.master = master;
+  wanted.configured = replication::HashOf(configured);
+  if (fresh) {
+    // Nothing says where this data comes from: it counts as our own.
+    for (const auto& entry : log.lineage().entries()) replication::AddIdMadeHere(wanted, entry.id);
+  }
+  settings.replicaof = master;
+  role_ = wanted;
+  if (!record || *record != role_) WriteRoleFrame();
+}
+
+void ReplicationDriver::WriteRoleFrame() {
+  wal::Log& log = server_.log();
+  // Not the clock: a later frame of a master must not seem to go back in time.
+  log.AppendControl(wal::FrameKind::kRole, replication::FormatRole(role_), log.EndPosition().time_ms);
+  server_.SyncSoon();
+}
+
+Result<void> ReplicationDriver::Follow(const std::string& host, int port) {
+  if (host.empty() || host.size() > replication::kHostBytesMax || host.find_first_of(" \r\n\t") != std::string::npos) {
+    return Error{ErrorCode::kInvalidArgument, "Invalid master host"};
+  }
+  if (port <= 0 || port > 65535) return Error{ErrorCode::kInvalidArgument, "Invalid master port"};
+  const bool was_master = !IsReplica();
+  StopLink();
+  role_.master = std::make_pair(host, port);
+  role_.operator_consents = true;
+  server_.config().mutable_settings().replicaof = role_.master;
+  WriteRoleFrame();
+  if (was_master) {
+    server_.blocking().UnblockAll(
+        "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)");
+    link_down_since_ms_ = server_.MonotonicMs();
+  }
+  diag::SetRole('S');
+  diag::Notice("REPLICAOF {}:{} enabled", host, port);
+  backoff_.Reset();
+  Connect();
+  return {};
+}
+
+Result<void> ReplicationDriver::Promote() {
+  if (!IsReplica()) return {};
+  StopLink();
+  wal::Log& log = server_.log();
+  role_.master.reset();
+  role_.operator_consents = false;
+  const std::string id = server_.random().Hex(wal::kLineageIdSize);
+  const std::string old_id = log.lineage().current_id();
+  replication::AddIdMadeHere(role_, id);
+  server_.config().mutable_settings().replicaof.reset();
+  // In the log before anything that is written under it: if this frame is lost, so is all that follows.
+  log.StartLineage(id, server_.NowMs());
+  WriteRoleFrame();
+  if (feeder_) feeder_->CloseAll("this server was promoted: its history goes on under a new id");
+  diag::SetRole('M');
+  diag::Notice("MASTER MODE enabled: history {} goes on as {} from offset {}", old_id, id, log.AppendedOffset());
+  return {};
+}
+
+// ---- attached replicas ----------------------------------------------------------------------------------------------
+
+ReplicaFeeder& ReplicationDriver::Feeder() {
+  if (feeder_) return *feeder_;
+  FeedEvents events;
+  events.decided = [this](std::shared_ptr<FeedStatus> status, FeedOutcome outcome, std::string reason) {
+    Post([this, status, outcome, reason] { Decided(status, outcome, reason); });
+  };
+  events.snapshot_wanted = [this] {
+    Post([this] {
+      if (!stopped_) WantSnapshot();
+    });
+  };
+  events.acks_changed = [this] { Post([this] { server_.blocking().Recheck(); }); };
+  events.closed = [this](std::shared_ptr<FeedStatus> status, std::string reason) {
+    Post([this, status, reason] { FeedClosed(status, reason); });
+  };
+  feeder_ = std::make_unique<ReplicaFeeder>(server_.clock(), server_.fs(), std::move(events));
+  return *feeder_;
+}
+
+void ReplicationDriver::HandleReplconf(Client& client, std::span<const std::string_view> args, Reply& reply) {
+  if (args.size() % 2 == 0) return reply.Error("ERR syntax error");
+  bool history = false;
+  for (size_t i = 1; i + 1 < args.size(); i += 2) {
+    const std::string_view name = args[i], value = args[i + 1];
+    if (EqualsIgnoreCase(name, "listening-port")) {
+      const auto port = ParseInteger(value);
+      if (!port || *port < 0 || *port > 65535) return reply.Error("ERR value is not an integer or out of range");
+      client.replica_listening_port = static_cast<int>(*port);
+    } else if (EqualsIgnoreCase(name, "ip-address")) {
+      if (value.size() > replication::kHostBytesMax) {
+        return reply.Error(
+            fmt::format("ERR REPLCONF ip-address provided by replica instance is too long: {} bytes", value.size()));
+      }
+      client.replica_announced_ip = value;
+    } else if (EqualsIgnoreCase(name, "capa")) {
+      if (EqualsIgnoreCase(value, "eof")) client.replica_capabilities |= kCapabilityEof;
+      if (EqualsIgnoreCase(value, "psync2")) client.replica_capabilities |= kCapabilityPsync2;
+      if (EqualsIgnoreCase(value, "holdfast1")) client.replica_capabilities |= kCapabilityHoldfast1;
+    } else if (EqualsIgnoreCase(name, "ack") || EqualsIgnoreCase(name, "fack")) {
+      return;  // of an attached replica only, whose link is not served here; never answered
+    } else if (EqualsIgnoreCase(name, "getack") || EqualsIgnoreCase(name, "rdb-only") ||
+               EqualsIgnoreCase(name, "rdb-filter-only") || EqualsIgnoreCase(name, "version")) {
+      continue;
+    } else if (EqualsIgnoreCase(name, "holdfast-node")) {
+      if (value == server_.run_id()) return reply.Error("HOLDFAST a server cannot follow itself");
+    } else if (EqualsIgnoreCase(name, "holdfast-history")) {
+      auto claim = replication::ParseClaim(value);
+      if (!claim.ok()) return reply.Error("HOLDFAST " + claim.error().message);
+      client.replica_options = {{"holdfast-history", std::string(value)}};
+      history = true;
+    } else {
+      return reply.Error(fmt::format("ERR Unrecognized REPLCONF option: {}", name));
+    }
+  }
+  if (history) return reply.Status("HOLDFAST 1");
+  reply.Ok();
+}
+
+Result<std::optional<HistoryClaim>> ReplicationDriver::ClaimOf(Client& client, std::span<const std::string_view> args) {
+  if (args.size() < 3 || args[1] == "?") return std::optional<HistoryClaim>();
+  const auto offset = ParseInteger(args[2]);
+  if (!offset || *offset < 1) return Error{ErrorCode::kInvalidArgument, "PSYNC with an impossible offset"};
+  if (client.replica_options.empty()) {
+    return Error{ErrorCode::kInvalidArgument, "PSYNC without REPLCONF holdfast-history"};
+  }
+  ASSIGN_OR_RETURN(HistoryClaim claim, replication::ParseClaim(client.replica_options.back().second));
+  if (!EqualsIgnoreCase(claim.lineage.current_id(), args[1]) ||
+      claim.end_offset + 1 != static_cast<uint64_t>(*offset)) {
+    return Error{ErrorCode::kInvalidArgument, "PSYNC does not ask for what REPLCONF holdfast-history names"};
+  }
+  return std::optional<HistoryClaim>(std::move(claim));
+}
+
+void ReplicationDriver::HandlePsync(Client& client, std::span<const std::string_view> args, Reply& reply) {
+  if ((client.replica_capabilities & kCapabilityHoldfast1) == 0) {
+    diag::Warning("Replica {} asks for synchronization in Redis' protocol, which is not served yet: refused",
+                  client.peer_address);
+    return reply.Error(
+        "NOMASTERLINK This Holdfast server replicates to Holdfast servers only, not to Redis or Valkey ones");
+  }
+  if (stopped_ || server_.ShuttingDown()) return reply.Error("NOMASTERLINK This server is shutting down");
+  auto claim = ClaimOf(client, args);
+  if (!claim.ok()) return reply.Error("ERR " + claim.error().message);
+  Attach(client, std::move(*claim));
+}
+
+void ReplicationDriver::Attach(Client& client, std::optional<HistoryClaim> claim) {
+  wal::Log& log = server_.log();
+  FeedRequest request;
+  request.address = client.replica_announced_ip;
+  if (request.address.empty()) request.address = client.peer_address.substr(0, client.peer_address.rfind(':'));
+  request.port = client.replica_listening_port;
+  const StreamPosition end = log.EndPosition();
+  request.own.lineage = log.lineage();
+  request.own.end_offset = log.DurableOffset();
+  request.own.digest_base = end.offset - end.digest.total_length();
+  request.own_digest = end.digest.Value();
+  request.own_digest_offset = end.offset;
+  request.log = &log;
+  if (claim) request.pin = log.PinFrom(claim->end_offset);
+  request.own.first_offset = log.FirstOffset();  // read after the pin is set: from here on it holds
+  if (IsReplica() && !LinkUp()) request.full_sync_refusal = "Can't SYNC while not connected with my master";
+  request.claim = std::move(claim);
+  diag::Notice("Replica {}:{} asks for synchronization{}", request.address, request.port,
+               request.claim ? fmt::format(" from offset {}", request.claim->end_offset) : "");
+  Feeder().SetTimeout(server_.config().settings().repl_timeout * 1000);
+  Feeder().Durable(log.DurableOffset());
+  client.kind = ClientKind::kReplica;
+  const int fd = client.transport->ReleaseSocket(&request.unread);
+  if (fd < 0) return;
+  request.fd = fd;
+  replicas_.push_back(Feeder().Add(std::move(request)));
+}
+
+void ReplicationDriver::Decided(const std::shared_ptr<FeedStatus>& status, FeedOutcome outcome,
+                                const std::string& reason) {
+  Stats& stats = server_.monitoring().stats;
+  switch (outcome) {
+    case FeedOutcome::kContinued:
+      ++stats.sync_partial_ok;
+      diag::Notice("Partial resynchronization request from {}:{} accepted, {}", status->address, status->port, reason);
+      break;
+    case FeedOutcome::kFullSync:
+      ++stats.sync_full;
+      diag::Notice("Full synchronization of replica {}:{}: {}", status->address, status->port, reason);
+      break;
+    case FeedOutcome::kRefused:
+      ++stats.sync_partial_err;
+      diag::Warning("REFUSED replica {}:{}: {}", status->address, status->port, reason);
+      break;
+  }
+}
+
+void ReplicationDriver::FeedClosed(const std::shared_ptr<FeedStatus>& status, const std::string& reason) {
+  diag::Notice("Connection with replica {}:{} ended: {}", status->address, status->port, reason);
+  std::erase(replicas_, status);
+  if (!stopped_) server_.blocking().Recheck();
+}
+
+bool ReplicationDriver::LinkUp() const { return IsReplica() && linked_; }
+
+bool ReplicationDriver::LoadingSnapshot() const { return loading_; }
+
+int ReplicationDriver::GoodReplicas(int64_t max_lag_seconds) const {
+  const int64_t now_ms = server_.MonotonicMs();
+  return static_cast<int>(std::count_if(replicas_.begin(), replicas_.end(), [&](const auto& status) {
+    return status->state == FeedState::kOnline &&
+           (max_lag_seconds == 0 || (now_ms - status->last_ack_ms) / 1000 <= max_lag_seconds);
+  }));
+}
+
+int ReplicationDriver::AttachedReplicas() const {
+  return static_cast<int>(std::count_if(replicas_.begin(), replicas_.end(),
+                                        [](const auto& status) { return status->state == FeedState::kOnline; }));
+}
+
+int ReplicationDriver::ReplicasAcked(uint64_t offset) const {
+  return static_cast<int>(std::count_if(replicas_.begin(), replicas_.end(), [&](const auto& status) {
+    return status->state == FeedState::kOnline && status->acked_offset >= offset;
+  }));
+}
+
+// ---- the server's hooks ---------------------------------------------------------------------------------------------
+
+void ReplicationDriver::OnDurable(uint64_t durable_offset) {
+  if (feeder_ && !replicas_.empty()) feeder_->Durable(durable_offset);
+  if (receiver_ && linked_) {
+    receiver_->Durable(durable_offset, server_.log().AppendedOffset(), server_.log().lineage().current_id());
+  }
+}
+
+void ReplicationDriver::OnTick(int64_t monotonic_ms) {
+  if (stopped_) return;
+  if (snapshot_wanted_ && !snapshot_running_) WantSnapshot();
+  if (snapshot_ && monotonic_ms - snapshot_used_ms_ > kSharedSnapshotIdleMs) snapshot_.reset();
+  if (feeder_) feeder_->SetTimeout(server_.config().settings().repl_timeout * 1000);
+  if (feeder_) server_.monitoring().stats.repl_output_bytes = feeder_->SentBytes();
+  if (receiver_) server_.monitoring().stats.repl_input_bytes = receiver_->progress().received_bytes;
+  PingWhenIdle(monotonic_ms);
+}
+
+// The one master of a history shows that it lives; the nodes below pass it on and add nothing.
+void ReplicationDriver::PingWhenIdle(int64_t monotonic_ms) {
+  const uint64_t end = server_.log().AppendedOffset();
+  if (end != idle_offset_ || idle_since_ms_ == 0) {
+    idle_offset_ = end;
+    idle_since_ms_ = monotonic_ms;
+  }
+  if (IsReplica() || server_.ShuttingDown() || AttachedReplicas() == 0) return;
+  if (monotonic_ms - idle_since_ms_ < server_.config().settings().repl_ping_replica_period * 1000) return;
+  if (server_.engine().WriteRefusal()) return;
+  server_.log().AppendUnit(kPing, server_.log().SelectedDb(), server_.NowMs());
+}
+
+void ReplicationDriver::OnEngineReplaced() { server_.engine().SetApplyObserver(this); }
+
+void ReplicationDriver::Shutdown() {
+  if (stopped_) return;
+  stopped_ = true;
+  ++epoch_;
+  ++load_;
+  if (receiver_) receiver_->Stop();
+  loader_.Cancel();
+  if (feeder_) feeder_->Stop();
+  snapshot_.reset();
+  server_.engine().SetApplyObserver(nullptr);
+}
+
+void ReplicationDriver::UnitApplied(uint64_t, const std::vector<Transaction::Touched>& keys) {
+  if (server_.watches().empty()) return;
+  for (const auto& key : keys) server_.watches().Touched(key);
+}
+
+void ReplicationDriver::Published(std::string_view channel, std::string_view message) {
+  server_.pubsub().Publish(channel, message, 0);
+}
+
+void ReplicationDriver::AckRequested(uint64_t) {}  // each sync acks
+
+}  // namespace holdfast::net

@@ -1,0 +1,127 @@
+// Replication of a running server: joins the step functions of replication/ with sockets, log, snapshots and commands.
+// docs/replication.md.
+//
+// Executor only. Two threads work for it: the feeder serves attached replicas, the receiver holds the link to a master;
+// a third one loads a full sync's snapshot. What they report is posted to the executor with the epoch it belongs to;
+// reports of an earlier epoch (another master, a promotion) are ignored.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "net/full_sync_loader.h"
+#include "net/master_receiver.h"
+#include "net/replica_feeder.h"
+#include "net/replication_service.h"
+#include "net/server.h"
+#include "replication/role.h"
+#include "storage/effects/applier.h"
+
+namespace holdfast::net {
+
+// Takes up the role that the configuration and the log say; a replica begins to connect once the executor runs.
+std::unique_ptr<ReplicationService> CreateReplicationDriver(Server& server, Executor& executor);
+
+class ReplicationDriver : public ReplicationService, private ApplyObserver {
+ public:
+  ReplicationDriver(Server& server, Executor& executor);
+  ~ReplicationDriver() override;
+
+  [[nodiscard]] bool IsReplica() const override { return role_.master.has_value(); }
+  [[nodiscard]] bool LinkUp() const override;
+  [[nodiscard]] bool LoadingSnapshot() const override;
+  [[nodiscard]] int GoodReplicas(int64_t max_lag_seconds) const override;
+  [[nodiscard]] int AttachedReplicas() const override;
+  [[nodiscard]] int ReplicasAcked(uint64_t offset) const override;
+  [[nodiscard]] std::vector<ReplicaView> Replicas() const override;
+
+  Result<void> Follow(const std::string& host, int port) override;
+  Result<void> Promote() override;
+  void HandleReplconf(Client& client, std::span<const std::string_view> args, Reply& reply) override;
+  void HandlePsync(Client& client, std::span<const std::string_view> args, Reply& reply) override;
+  void WriteRole(Reply& reply) const override;
+  void AppendInfo(std::string& to) const override;
+  void RequestAcks() override {}  // replicas ack after each of their syncs
+  void OnDurable(uint64_t durable_offset) override;
+  void OnTick(int64_t monotonic_ms) override;
+  void OnEngineReplaced() override;
+  void Shutdown() override;
+
+ private:
+  // ApplyObserver: what the master's stream changes here.
+  void UnitApplied(uint64_t end_offset, const std::vector<Transaction::Touched>& keys) override;
+  void Published(std::string_view channel, std::string_view message) override;
+  void AckRequested(uint64_t end_offset) override;
+
+  void AppendReplicaInfo(std::string& to, int64_t now_ms) const;  // replication_info.cpp
+
+  // ---- role ----
+  void ReadRole();
+  void WriteRoleFrame();
+
+  // ---- as a master (replication_driver.cpp) ----
+  Result<std::optional<replication::HistoryClaim>> ClaimOf(Client& client, std::span<const std::string_view> args);
+  void Attach(Client& client, std::optional<replication::HistoryClaim> claim);
+  void Decided(const std::shared_ptr<FeedStatus>& status, FeedOutcome outcome, const std::string& reason);
+  void FeedClosed(const std::shared_ptr<FeedStatus>& status, const std::string& reason);
+  void PingWhenIdle(int64_t monotonic_ms);
+  ReplicaFeeder& Feeder();
+
+  // ---- snapshots for full syncs (replication_snapshots.cpp) ----
+  void WantSnapshot();
+  void SnapshotMade(Result<wal::SnapshotResult> result);
+  [[nodiscard]] bool SharedSnapshotFits() const;
+  void HandOutSnapshot();
+
+  // ---- as a replica (replication_follow.cpp) ----
+  void StopLink();
+  void Connect();
+  void ConnectIn(int64_t delay_ms);
+  void LinkLost(replication::CloseKind kind, const std::string& reason);
+  void Continued(const wal::Lineage& lineage);
+  void TakeFrames(const FrameBatch& frames);
+  Result<void> TakeFrame(const wal::SharedFrame& frame);
+  void SnapshotComplete(uint64_t offset);
+  void GenerationLoaded(Result<LoadedGeneration> loaded, bool link_alive);
+  MasterReceiver& Receiver();
+
+  // Posts to the executor; dropped once this object is gone.
+  template <typename Task>
+  void Post(Task task) {
+    executor_.Post([alive = std::weak_ptr<int>(alive_), task = std::move(task)]() mutable {
+      if (!alive.expired()) task();
+    });
+  }
+
+  Server& server_;
+  Executor& executor_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+  bool stopped_ = false;
+
+  replication::RoleRecord role_;
+
+  std::unique_ptr<ReplicaFeeder> feeder_;
+  std::vector<std::shared_ptr<FeedStatus>> replicas_;
+  uint64_t idle_offset_ = 0;  // appended end when it last moved, and when that was
+  int64_t idle_since_ms_ = 0;
+
+  std::optional<SharedSnapshot> snapshot_;  // the file full syncs share
+  int64_t snapshot_used_ms_ = 0;
+  bool snapshot_wanted_ = false, snapshot_running_ = false;
+
+  uint64_t epoch_ = 0;  // of the link
+  uint64_t load_ = 0;   // of the snapshot being loaded; survives the loss of the link that brought it
+  bool loading_ = false;
+  std::unique_ptr<MasterReceiver> receiver_;
+  FullSyncLoader loader_;
+  std::vector<std::unique_ptr<SeededRandom>> engine_randoms_;  // of engines opened by the loader
+  replication::Backoff backoff_;
+  bool linked_ = false;       // streaming
+  std::string last_failure_;  // logged once while it repeats
+  std::string halted_;        // why the link is not tried again
+  int64_t link_down_since_ms_ = 0;
+};
+
+}  // namespace holdfast::net

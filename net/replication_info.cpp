@@ -1,0 +1,156 @@
+// What INFO and ROLE say of replication, in Redis' fields and order.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "net/replication_driver.h"
+
+namespace holdfast::net {
+
+namespace {
+
+std::string_view StateName(FeedState state) {
+  switch (state) {
+    case FeedState::kPreparing:
+      return "wait_bgsave";
+    case FeedState::kSendingSnapshot:
+      return "send_bulk";
+    case FeedState::kOnline:
+      return "online";
+    case FeedState::kClosed:
+      break;
+  }
+  return "closed";
+}
+
+std::string_view LinkName(LinkState state) {
+  switch (state) {
+    case LinkState::kNone:
+    case LinkState::kConnect:
+      return "connect";
+    case LinkState::kConnecting:
+      return "connecting";
+    case LinkState::kHandshake:
+      return "handshake";
+    case LinkState::kSync:
+      return "sync";
+    case LinkState::kConnected:
+      return "connected";
+  }
+  return "none";
+}
+
+template <typename... Args>
+void Line(std::string& to, fmt::format_string<Args...> format, Args&&... args) {
+  fmt::format_to(std::back_inserter(to), format, std::forward<Args>(args)...);
+  to += "\r\n";
+}
+
+}  // namespace
+
+std::vector<ReplicaView> ReplicationDriver::Replicas() const {
+  std::vector<ReplicaView> views;
+  const int64_t now_ms = server_.MonotonicMs();
+  for (const auto& status : replicas_) {
+    const FeedState state = status->state;
+    if (state == FeedState::kClosed) continue;
+    ReplicaView view;
+    view.address = status->address;
+    view.port = status->port;
+    view.state = StateName(state);
+    view.acked_offset = status->acked_offset;
+    view.lag_seconds = std::max<int64_t>(0, (now_ms - status->last_ack_ms) / 1000);
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
+void ReplicationDriver::WriteRole(Reply& reply) const {
+  const auto offset = static_cast<int64_t>(server_.log().AppendedOffset());
+  if (!IsReplica()) {
+    reply.Array(3);
+    reply.Bulk("master");
+    reply.Integer(offset);
+    std::vector<ReplicaView> online = Replicas();
+    std::erase_if(online, [](const ReplicaView& view) { return view.state != "online"; });
+    reply.Array(online.size());
+    for (const ReplicaView& view : online) {
+      reply.Array(3);
+      reply.Bulk(view.address);
+      reply.Bulk(std::to_string(view.port));
+      reply.Bulk(std::to_string(view.acked_offset));
+    }
+    return;
+  }
+  reply.Array(5);
+  reply.Bulk("slave");
+  reply.Bulk(role_.master->first);
+  reply.Integer(role_.master->second);
+  reply.Bulk(LinkName(receiver_ ? receiver_->progress().state.load() : LinkState::kConnect));
+  reply.Integer(offset);
+}
+
+void ReplicationDriver::AppendInfo(std::string& to) const {
+  const Settings& settings = server_.config().settings();
+  wal::Log& log = server_.log();
+  const int64_t now_ms = server_.MonotonicMs();
+  Line(to, "role:{}", IsReplica() ? "slave" : "master");
+  if (IsReplica()) AppendReplicaInfo(to, now_ms);
+  const std::vector<ReplicaView> views = Replicas();
+  Line(to, "connected_slaves:{}", views.size());
+  if (settings.min_replicas_to_write > 0 && settings.min_replicas_max_lag > 0) {
+    Line(to, "min_slaves_good_slaves:{}", GoodReplicas(settings.min_replicas_max_lag));
+  }
+  for (size_t i = 0; i < views.size(); ++i) {
+    const ReplicaView& view = views[i];
+    Line(to, "slave{}:ip={},port={},state={},offset={},lag={}", i, view.address, view.port, view.state,
+         view.acked_offset, view.lag_seconds);
+  }
+  Line(to, "master_failover_state:no-failover");
+  Line(to, "master_replid:{}", log.lineage().current_id());
+  Line(to, "master_replid2:{}", log.lineage().second_id());
+  Line(to, "master_repl_offset:{}", log.AppendedOffset());
+  Line(to, "second_repl_offset:{}", log.lineage().second_offset());
+  const uint64_t first = log.FirstOffset();
+  Line(to, "repl_backlog_active:1");
+  Line(to, "repl_backlog_size:{}", settings.repl_backlog_size);
+  Line(to, "repl_backlog_first_byte_offset:{}", first + 1);
+  Line(to, "repl_backlog_histlen:{}", log.DurableOffset() - std::min(first, log.DurableOffset()));
+}
+
+void ReplicationDriver::AppendReplicaInfo(std::string& to, int64_t now_ms) const {
+  const Settings& settings = server_.config().settings();
+  static const LinkProgress kNone;
+  const LinkProgress& progress = receiver_ ? receiver_->progress() : kNone;
+  const bool syncing = loading_ || progress.state == LinkState::kSync;
+  const int64_t last_io_s =
+      linked_ || syncing ? std::max<int64_t>(0, (now_ms - progress.last_io_ms) / 1000) : int64_t{-1};
+  Line(to, "master_host:{}", role_.master->first);
+  Line(to, "master_port:{}", role_.master->second);
+  Line(to, "master_link_status:{}", linked_ ? "up" : "down");
+  Line(to, "master_last_io_seconds_ago:{}", last_io_s);
+  Line(to, "master_sync_in_progress:{}", syncing ? 1 : 0);
+  Line(to, "slave_read_repl_offset:{}", linked_ ? progress.received_offset.load() : server_.log().AppendedOffset());
+  Line(to, "slave_repl_offset:{}", server_.log().AppendedOffset());
+  if (syncing) {
+    const uint64_t total = progress.snapshot_size, read = progress.snapshot_read;
+    Line(to, "master_sync_total_bytes:{}", total);
+    Line(to, "master_sync_read_bytes:{}", read);
+    Line(to, "master_sync_left_bytes:{}", total - std::min(total, read));
+    Line(to, "master_sync_perc:{:.2f}", total > 0 ? static_cast<double>(read) * 100 / static_cast<double>(total) : 0.0);
+    Line(to, "master_sync_last_io_seconds_ago:{}", last_io_s);
+  }
+  if (!linked_) {
+    Line(to, "master_link_down_since_seconds:{}", std::max<int64_t>(0, (now_ms - link_down_since_ms_) / 1000));
+    const std::string& reason = halted_.empty() ? last_failure_ : halted_;
+    std::string shown = reason.substr(0, 300);
+    std::replace_if(
+        shown.begin(), shown.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
+    if (!shown.empty()) Line(to, "master_link_down_reason:{}", shown);
+  }
+  Line(to, "slave_priority:{}", settings.replica_priority);
+  Line(to, "slave_read_only:{}", settings.replica_read_only ? 1 : 0);
+  Line(to, "replica_announced:{}", settings.replica_announced ? 1 : 0);
+}
+
+}  // namespace holdfast::net
