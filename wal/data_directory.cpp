@@ -185,17 +185,11 @@ Result<void> Directory::ResolveCurrent() {
     RETURN_IF_ERROR(MakeGeneration(generation_path_));
     return RemoveOldGenerations();
   }
-  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(fs_, CurrentPath(), kSmallFileMax));
-  const std::optional<std::string_view> text = Checked(bytes);
-  const std::string_view name = text ? text->substr(0, text->find('\n')) : std::string_view();
-  if (!GenerationNumber(name)) {
-    return Error{ErrorCode::kCorruption, CurrentPath() + " is damaged; restore it from a backup. Nothing was changed"};
-  }
-  generation_path_ = JoinPath(path_, name);
+  ASSIGN_OR_RETURN(generation_path_, ReadCurrentGeneration(fs_, path_));
   ASSIGN_OR_RETURN(const bool there, fs_.Exists(generation_path_));
   if (!there) {
-    return Error{ErrorCode::kCorruption,
-                 CurrentPath() + " names " + std::string(name) + ", which is missing. Nothing was changed"};
+    return Error{ErrorCode::kCorruption, CurrentPath() + " names " + std::string(BaseName(generation_path_)) +
+                                             ", which is missing. Nothing was changed"};
   }
   if (!committed_) {
     committed_ = true;
@@ -250,6 +244,17 @@ Result<std::unique_ptr<DataDirectory>> DataDirectory::Open(FileSystem& fs, std::
   auto directory = std::make_unique<Directory>(fs, std::move(path), random);
   RETURN_IF_ERROR(directory->Start());
   return std::unique_ptr<DataDirectory>(std::move(directory));
+}
+
+Result<std::string> ReadCurrentGeneration(FileSystem& fs, const std::string& data_directory) {
+  const std::string path = JoinPath(data_directory, "CURRENT");
+  ASSIGN_OR_RETURN(const std::string bytes, ReadFile(fs, path, kSmallFileMax));
+  const std::optional<std::string_view> text = Checked(bytes);
+  const std::string_view name = text ? text->substr(0, text->find('\n')) : std::string_view();
+  if (!GenerationNumber(name)) {
+    return Error{ErrorCode::kCorruption, path + " is damaged; restore it from a backup. Nothing was changed"};
+  }
+  return JoinPath(data_directory, name);
 }
 
 }  // namespace holdfast::wal

@@ -42,4 +42,8 @@ class DataDirectory {
   virtual Result<void> RemoveOldGenerations() = 0;
 };
 
+// Path of the generation that CURRENT of `data_directory` names, for tools that must not lock or change anything.
+// kNotFound without CURRENT; kCorruption if it is damaged.
+Result<std::string> ReadCurrentGeneration(FileSystem& fs, const std::string& data_directory);
+
 }  // namespace holdfast::wal

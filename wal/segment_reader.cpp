@@ -28,7 +28,9 @@ Result<std::string_view> SegmentReader::Bytes(uint64_t position, size_t size) {
   const uint64_t buffer_end = buffer_start_ + buffer_.size();
   if (position < buffer_start_ || position + size > buffer_end || buffer_.size() == 0) {
     const uint64_t start = RoundDown(position);
-    const uint64_t wanted = RoundUp(position + std::max<uint64_t>(size, window_)) - start;
+    // Not far beyond the file: the buffer is zeroed before it is read into.
+    const uint64_t window_end = std::min(position + window_, std::max(file_size_, position + size));
+    const uint64_t wanted = RoundUp(std::max(position + size, window_end)) - start;
     buffer_.Clear();
     buffer_.Resize(static_cast<size_t>(wanted));
     Result<size_t> got = file_->ReadAt(start, buffer_.data(), buffer_.size());
