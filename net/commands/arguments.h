@@ -1,5 +1,5 @@
-// Reads a command's arguments in order and remembers the first thing that is wrong: a handler reads all of them and asks
-// once at the end. After an error everything read is empty or zero.
+// Reads a command's arguments in order and remembers the first thing that is wrong: a handler reads all of them and
+// asks once at the end. After an error everything read is empty or zero.
 #pragma once
 
 #include <cstdint>
@@ -48,8 +48,7 @@ class Arguments {
     return value.value_or(0);
   }
 
-  int64_t NextInteger(int64_t low, int64_t high, std::string_view range_error,
-                      std::string_view error = kNotAnInteger) {
+  int64_t NextInteger(int64_t low, int64_t high, std::string_view range_error, std::string_view error = kNotAnInteger) {
     const int64_t value = NextInteger(error);
     if (error_.empty() && (value < low || value > high)) Fail(range_error);
     return error_.empty() ? value : 0;

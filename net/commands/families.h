@@ -7,16 +7,16 @@
 
 namespace holdfast::net {
 
-CommandSpec ClientContainer();   // client_command.cpp
-CommandSpec ConfigContainer();   // config_command.cpp
-CommandSpec CommandContainer();  // command_command.cpp
-CommandSpec InfoCommand();       // info.cpp
-CommandSpec DebugCommand();      // debug.cpp
-CommandSpec MemoryContainer();   // memory_command.cpp
-CommandSpec SlowlogContainer();  // slowlog.cpp
-CommandSpec LatencyContainer();  // slowlog.cpp
-CommandSpec AclContainer();      // acl.cpp
-CommandSpec ObjectContainer();   // object.cpp
+CommandSpec ClientContainer();                   // client_command.cpp
+CommandSpec ConfigContainer();                   // config_command.cpp
+CommandSpec CommandContainer();                  // command_command.cpp
+CommandSpec InfoCommand();                       // info.cpp
+CommandSpec DebugCommand();                      // debug.cpp
+CommandSpec MemoryContainer();                   // memory_command.cpp
+CommandSpec SlowlogContainer();                  // slowlog.cpp
+CommandSpec LatencyContainer();                  // slowlog.cpp
+CommandSpec AclContainer();                      // acl.cpp
+CommandSpec ObjectContainer();                   // object.cpp
 std::vector<CommandSpec> PersistenceCommands();  // persistence.cpp: SAVE BGSAVE BGREWRITEAOF LASTSAVE SHUTDOWN
 std::vector<CommandSpec> KeyspaceCommands();     // keyspace.cpp: SCAN KEYS RANDOMKEY DBSIZE FLUSHDB FLUSHALL SWAPDB
 

@@ -1,0 +1,214 @@
+// DEBUG: what tests and operators look at. Guarded by enable-debug-command.
+#include <fmt/format.h>
+#include <time.h>
+
+#include <cmath>
+#include <string>
+
+#include "net/command.h"
+#include "net/commands/arguments.h"
+#include "net/commands/families.h"
+#include "net/commands/rows.h"
+#include "net/commands/sha1.h"
+#include "net/server.h"
+#include "storage/types/numbers.h"
+#include "storage/types/strings.h"
+
+namespace holdfast::net {
+namespace {
+
+constexpr double kSleepMax = 24 * 3600;  // seconds
+
+bool IsLocal(const Client& client) {
+  return client.is_unix_socket || client.peer_address.starts_with("127.") || client.peer_address.starts_with("::1:") ||
+         client.peer_address.starts_with("[::1]");
+}
+
+// ---- digests, as Redis makes them, so that data sets can be compared across both servers ----------------------------
+
+std::string_view AsBytes(const Sha1Digest& digest) {
+  return {reinterpret_cast<const char*>(digest.data()), digest.size()};
+}
+
+void Xor(Sha1Digest& digest, std::string_view bytes) {
+  const Sha1Digest other = Sha1(bytes);
+  for (size_t i = 0; i < digest.size(); ++i) digest[i] ^= other[i];
+}
+
+// Order matters.
+void Mix(Sha1Digest& digest, std::string_view bytes) {
+  Xor(digest, bytes);
+  digest = Sha1(AsBytes(digest));
+}
+
+void MixNumber(Sha1Digest& digest, uint32_t number) {
+  std::string bytes;
+  for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>((number >> shift) & 0xff);
+  Mix(digest, bytes);
+}
+
+Result<void> AddValue(Sha1Digest& digest, Transaction& tx, const KeyValue& key_value) {
+  MixNumber(digest, static_cast<uint32_t>(key_value.type));
+  ASSIGN_OR_RETURN(const StringValue value, StringValue::From(tx, key_value));
+  ASSIGN_OR_RETURN(const std::string whole, value.Whole());
+  Mix(digest, whole);
+  if (key_value.HasExpiry()) Xor(digest, "!!expire!!");
+  return {};
+}
+
+std::string Hex(const Sha1Digest& digest) {
+  std::string text;
+  for (const unsigned char byte : digest) text += fmt::format("{:02x}", byte);
+  return text;
+}
+
+Result<std::string> DatasetDigest(Transaction& tx) {
+  Sha1Digest all{};
+  for (int db = 0; db < tx.database_count(); ++db) {
+    if (tx.KeyCount(db) == 0) continue;
+    MixNumber(all, static_cast<uint32_t>(db));
+    Result<void> failed;
+    const auto visited = tx.VisitKeys(db, 0, [&](std::string_view key, const KeyValue& value) {
+      Sha1Digest one{};
+      Mix(one, key);
+      failed = AddValue(one, tx, value);
+      for (size_t i = 0; i < all.size(); ++i) all[i] ^= one[i];
+      return failed.ok();
+    });
+    RETURN_IF_ERROR(std::move(failed));
+    if (!visited.ok()) return visited.error();
+  }
+  return Hex(all);
+}
+
+void Digest(CommandContext& context) {
+  context.tx->SawEverything();
+  const auto digest = DatasetDigest(*context.tx);
+  if (!digest.ok()) return context.reply.Error(digest.error());
+  context.reply.Status(*digest);
+}
+
+void DigestValue(CommandContext& context) {
+  std::vector<std::string> digests;
+  for (const std::string_view key : context.args.subspan(2)) {
+    Sha1Digest digest{};
+    const auto found = context.tx->Find(key);
+    if (!found.ok()) return context.reply.Error(found.error());
+    if (found->has_value()) {
+      if (auto added = AddValue(digest, *context.tx, **found); !added.ok()) return context.reply.Error(added.error());
+    }
+    digests.push_back(Hex(digest));
+  }
+  context.reply.Array(digests.size());
+  for (const std::string& digest : digests) context.reply.Status(digest);
+}
+
+// ---- the rest ------------------------------------------------------------------------------------------------------
+
+// Holds everything up, as in Redis: that is what it is for.
+void Sleep(CommandContext& context) {
+  const double seconds = std::min(ParseDouble(context.arg(2)).value_or(0), kSleepMax);
+  if (seconds > 0) {
+    timespec left{};
+    left.tv_sec = static_cast<time_t>(seconds);
+    left.tv_nsec = static_cast<long>((seconds - std::floor(seconds)) * 1e9);
+    while (::nanosleep(&left, &left) != 0) {
+    }
+  }
+  context.reply.Ok();
+}
+
+void Object(CommandContext& context) {
+  const auto found = context.tx->Find(context.arg(2));
+  if (!found.ok()) return context.reply.Error(found.error());
+  if (!found->has_value()) return context.reply.Error("ERR no such key");
+  const auto value = StringValue::From(*context.tx, **found);
+  if (!value.ok()) return context.reply.Error(value.error());
+  const auto encoding = strings::Encoding(*value);
+  if (!encoding.ok()) return context.reply.Error(encoding.error());
+  context.reply.Status(fmt::format("Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:0 lru_seconds_idle:0",
+                                   *encoding, value->Length() + 1));
+}
+
+void SetActiveExpire(CommandContext& context) {
+  context.server.config().mutable_settings().active_expire = ParseInteger(context.arg(2)).value_or(0) != 0;
+  context.reply.Ok();
+}
+
+// DEBUG CHECKPOINT, DEBUG RELOAD: everything written until now goes to LMDB, and is read from there afterwards.
+void Checkpoint(CommandContext& context) {
+  if (context.in_exec) return context.reply.Error("ERR DEBUG CHECKPOINT is not allowed in a transaction");
+  Server& server = context.server;
+  const uint64_t wanted = server.log().AppendedOffset();
+  const auto ready = [&server, wanted] { return server.store().CheckpointPosition().offset >= wanted; };
+  if (ready()) return context.reply.Ok();
+  server.engine().RequestCheckpoint();
+  server.SyncSoon();
+  server.blocking().Block(context.client,
+                          {.kind = Client::Blocked::kWait,
+                           .ready =
+                               [&server, ready] {
+                                 // One that was already running ends below the offset asked for: another one follows.
+                                 if (!ready() && !server.engine().CheckpointRunning()) {
+                                   server.engine().RequestCheckpoint();
+                                 }
+                                 return ready();
+                               },
+                           .answer = [](Client& client) { Reply(client.output.bytes, client.resp).Ok(); }});
+}
+
+void Help(CommandContext& context) {
+  ReplyHelp(context, "DEBUG",
+            {"CHECKPOINT", "    Writes everything to the store and waits for it.", "DIGEST",
+             "    Digests all databases, as Redis does.", "DIGEST-VALUE <key> [<key> ...]",
+             "    Digests what keys hold, as Redis does.", "OBJECT <key>", "    Tells how a value is held.", "RELOAD",
+             "    The same as CHECKPOINT: what is read afterwards comes from disk.", "SET-ACTIVE-EXPIRE <0|1>",
+             "    Stops and starts the deletion of expired keys in the background.", "SLEEP <seconds>",
+             "    Stops the server for some time."});
+}
+
+bool Allowed(CommandContext& context) {
+  const std::string& setting = context.server.config().settings().enable_debug_command;
+  if (setting == "yes" || (setting == "local" && IsLocal(context.client))) return true;
+  context.reply.Error(
+      "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a "
+      "local connection, otherwise you need to set this option in the configuration file, and then restart the "
+      "server.");
+  return false;
+}
+
+void Debug(CommandContext& context) {
+  if (!Allowed(context)) return;
+  struct Row {
+    std::string_view name;
+    size_t low, high;  // arguments
+    Handler handler;
+  };
+  static constexpr Row kRows[] = {
+      {"checkpoint", 2, 2, Checkpoint},
+      {"digest", 2, 2, Digest},
+      {"digest-value", 2, SIZE_MAX, DigestValue},
+      {"help", 2, 2, Help},
+      {"object", 3, 4, Object},
+      {"reload", 2, SIZE_MAX, Checkpoint},
+      {"set-active-expire", 3, 3, SetActiveExpire},
+      {"sleep", 3, 3, Sleep},
+  };
+  for (const Row& row : kRows) {
+    if (!EqualsIgnoreCase(context.arg(1), row.name)) continue;
+    if (context.argc() < row.low || context.argc() > row.high) break;
+    return row.handler(context);
+  }
+  context.reply.Error(fmt::format("ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
+                                  context.arg(1).substr(0, 128)));
+}
+
+}  // namespace
+
+CommandSpec DebugCommand() {
+  return MakeCommand("debug", -2, kAdmin | kNoScript | kLoading | kStale, 0, kNoKeys, Debug,
+                     {"Tools for tests and for looking inside.", "1.0.0", "server", "depends on the subcommand",
+                      "subcommand [arg ...]"});
+}
+
+}  // namespace holdfast::net
