@@ -7,6 +7,7 @@
 #include "cli/tool_json.h"
 #include "storage/base/result.h"
 #include "storage/snapshot.h"
+#include "wal/data_directory.h"
 #include "wal/recovery.h"
 
 #include <fmt/format.h>
@@ -17,7 +18,11 @@ namespace {
 
 int Trouble(const std::string& name, const Error& error, bool json, const ToolStreams& streams) {
   if (json) {
-    streams.out << JsonObject().Text("name", name).Text("result", "unreadable").Text("error", error.message).Finish()
+    streams.out << JsonObject()
+                       .Text("name", name)
+                       .Text("result", error.code == ErrorCode::kCorruption ? "damaged" : "unreadable")
+                       .Text("error", error.message)
+                       .Finish()
                 << "\n";
   }
   streams.err << "holdfast: " << error.message << "\n";
@@ -35,7 +40,11 @@ Result<std::vector<std::string>> FindLogs(FileSystem& fs, const std::string& dir
   if (Contains(names, [](const std::string& name) { return name == "wal"; })) {
     return std::vector{JoinPath(directory, "wal")};
   }
-  // A data directory. Besides the generation in force there may be one of an unfinished full sync: both are checked.
+  if (Contains(names, [](const std::string& name) { return name == "CURRENT"; })) {
+    ASSIGN_OR_RETURN(const std::string generation, wal::ReadCurrentGeneration(fs, directory));
+    return std::vector{JoinPath(generation, "wal")};
+  }
+  // A data directory whose CURRENT is missing: every generation is looked at.
   std::vector<std::string> logs;
   for (const std::string& name : names) {
     if (!name.starts_with("gen-")) continue;
@@ -150,7 +159,10 @@ std::string SnapshotJson(const std::string& path, const SnapshotResult& result) 
 
 int RunLogVerify(FileSystem& fs, const std::string& directory, bool json, const ToolStreams& streams) {
   const auto logs = FindLogs(fs, directory);
-  if (!logs.ok()) return Trouble(directory, logs.error(), json, streams);
+  if (!logs.ok()) {
+    const int status = Trouble(directory, logs.error(), json, streams);
+    return logs.error().code == ErrorCode::kCorruption ? kToolDamage : status;
+  }
   int status = kToolClean;
   for (const std::string& log : *logs) {
     LogResult result{.directory = log, .report = {}, .findings = {}};

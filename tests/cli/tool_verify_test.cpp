@@ -8,6 +8,7 @@
 #include "cli/tool_command_line.h"
 #include "cli/tool_json.h"
 #include "tests/support/fault_file_system.h"
+#include "wal/data_directory.h"
 #include "wal/log.h"
 
 namespace holdfast::cli {
@@ -102,6 +103,26 @@ TEST(ToolVerifyTest, LogIsFoundFromAnyOfItsDirectories) {
     EXPECT_NE(outcome.out.find("data/gen-1/wal: clean"), std::string::npos) << outcome.out;
     EXPECT_NE(outcome.out.find("10 units"), std::string::npos) << outcome.out;
   }
+}
+
+TEST(ToolVerifyTest, OnlyTheGenerationInForceIsChecked) {
+  FaultFileSystem fs;
+  SeededRandom random(1);
+  {
+    auto data = wal::DataDirectory::Open(fs, "data", random);
+    ASSERT_TRUE(data.ok()) << data.error().message;
+    ASSERT_TRUE((*data)->Commit((*data)->generation_path()).ok());
+  }
+  WriteLog(fs);
+  ASSERT_TRUE(fs.CreateDirectory("data/gen-2").ok());
+  ASSERT_TRUE(fs.CreateDirectory("data/gen-2/wal").ok());
+  const Outcome good = RunHoldfast(fs, {"log", "verify", "data"});
+  EXPECT_EQ(good.status, 0) << good.out << good.err;
+  EXPECT_EQ(good.out.find("gen-2"), std::string::npos) << good.out;
+  fs.SetContent("data/CURRENT", "gen-1\nnonsense\n");
+  const Outcome bad = RunHoldfast(fs, {"log", "verify", "data"});
+  EXPECT_EQ(bad.status, 1);
+  EXPECT_NE(bad.err.find("data/CURRENT is damaged"), std::string::npos) << bad.err;
 }
 
 TEST(ToolVerifyTest, DamagedLogExitsWithOneAndSaysWhere) {
