@@ -1,102 +1,138 @@
-// The memtable: inserts, overwrites and look-ups of key rows by hash, and the ordered walk of a freeze.
-#include "storage/memtable.h"
-
+// The store's hot path: SET-like and GET-like units over the active memtable, and the memtable's parts.
 #include <benchmark/benchmark.h>
 
-#include <cstdint>
-#include <cstdio>
-#include <cstring>
-#include <memory>
+#include <atomic>
 #include <string>
 #include <vector>
 
 #include "storage/base/check.h"
 #include "storage/base/clock.h"
-#include "storage/base/hash.h"
+#include "storage/memtable.h"
+#include "storage/store.h"
+#include "tests/support/temp_directory.h"
 
 namespace holdfast {
 namespace {
 
-constexpr KeyspaceId kKeyspace = 1;
-constexpr size_t kValueSize = 100;
-
-std::string KeyOf(uint64_t number) {
-  char text[32];
-  return {text, static_cast<size_t>(
-                    std::snprintf(text, sizeof(text), "key:%012llu", static_cast<unsigned long long>(number)))};
-}
-
-void Fill(Memtable& memtable, const std::vector<std::string>& keys) {
-  RowTable* table = memtable.KeyTable(kKeyspace);
-  for (const std::string& key : keys) {
-    std::memset(memtable.Put(*table, RowHash(key), key, kValueSize, 1), 'x', kValueSize);
+class NullSink : public EffectSink {
+ public:
+  uint64_t AppendedOffset() const override { return offset_; }
+  int SelectedDb() const override { return selected_; }
+  uint64_t AppendUnit(std::string_view bytes, int db_after, int64_t) override {
+    selected_ = db_after;
+    return offset_ += bytes.size();
   }
-}
+
+ private:
+  uint64_t offset_ = 0;
+  int selected_ = -1;
+};
 
 std::vector<std::string> Keys(int64_t count) {
   std::vector<std::string> keys;
-  for (int64_t i = 0; i < count; ++i) keys.push_back(KeyOf(static_cast<uint64_t>(i)));
+  SeededRandom random(1);
+  for (int64_t i = 0; i < count; ++i) keys.push_back("key:" + std::to_string(random.Below(1ull << 40)));
   return keys;
 }
 
-void Insert(benchmark::State& state) {
-  const std::vector<std::string> keys = Keys(state.range(0));
-  for (auto _ : state) {
-    auto memtable = std::make_unique<Memtable>();
-    Fill(*memtable, keys);
-    state.PauseTiming();
-    memtable.reset();
-    state.ResumeTiming();
+struct BenchStore {
+  explicit BenchStore(uint64_t cache_bytes = 256ull << 20) {
+    StoreOptions options;
+    options.directory = directory.path();
+    options.cache_bytes = cache_bytes;
+    options.fs = &PosixFileSystem();
+    options.random = &random;
+    auto opened = Store::Open(options);
+    CHECK(opened.ok());
+    store = std::move(*opened);
+    store->AttachSink(&sink);
   }
-  state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * state.range(0));
-}
-BENCHMARK(Insert)->Arg(10'000)->Arg(500'000)->Unit(benchmark::kMillisecond);
 
-void Overwrite(benchmark::State& state) {
-  const std::vector<std::string> keys = Keys(state.range(0));
-  Memtable memtable;
-  Fill(memtable, keys);
-  RowTable* table = memtable.FindKeyTable(kKeyspace);
-  SeededRandom random(1);
-  for (auto _ : state) {
-    const std::string& key = keys[random.Below(keys.size())];
-    std::memset(memtable.Put(*table, RowHash(key), key, kValueSize, 2), 'y', kValueSize);
+  void Set(const std::string& key, std::string_view body, int64_t expire_at_ms = kNoExpiry) {
+    Transaction& txn = store->Begin(TransactionMode::kLive, 0, 1000);
+    auto old = txn.FindForWrite(key);
+    CHECK(old.ok());
+    KeyValue value;
+    value.body = body;
+    value.expire_at_ms = expire_at_ms;
+    txn.Put(0, key, value, *old);
+    txn.Emit({"SET", key, body});
+    txn.Commit();
   }
-  state.SetItemsProcessed(static_cast<int64_t>(state.iterations()));
-}
-BENCHMARK(Overwrite)->Arg(10'000)->Arg(500'000);
 
-void Find(benchmark::State& state) {
-  const std::vector<std::string> keys = Keys(state.range(0));
-  Memtable memtable;
-  Fill(memtable, keys);
-  const RowTable* table = memtable.FindKeyTable(kKeyspace);
-  SeededRandom random(1);
-  for (auto _ : state) {
-    const std::string& key = keys[random.Below(keys.size())];
-    const RowTable::Slot* slot = table->Find(RowHash(key), key);
-    CHECK(slot != nullptr);
-    benchmark::DoNotOptimize(slot->row->value().data());
+  void Checkpoint() {
+    StreamPosition position;
+    position.offset = sink.AppendedOffset();
+    auto job = store->FreezeActive(position);
+    std::atomic<bool> cancelled = false;
+    auto run = job->Run({}, cancelled);
+    CHECK_MSG(run.ok(), run.error().message);
+    CHECK(store->FinishCheckpoint().ok());
   }
-  state.SetItemsProcessed(static_cast<int64_t>(state.iterations()));
-}
-BENCHMARK(Find)->Arg(10'000)->Arg(500'000);
 
-void WalkInOrder(benchmark::State& state) {
-  Memtable memtable;
-  Fill(memtable, Keys(state.range(0)));
-  for (auto _ : state) {
-    uint64_t rows = 0;
-    Result<void> walked = memtable.VisitInOrder([&](std::string_view, const Row&) {
-      ++rows;
-      return Result<void>();
-    });
-    CHECK(walked.ok());
-    benchmark::DoNotOptimize(rows);
-  }
-  state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * state.range(0));
+  testing::TempDirectory directory;
+  SeededRandom random{1};
+  NullSink sink;
+  std::unique_ptr<Store> store;
+};
+
+const std::string kBody(100, 'x');
+
+void SetUnit(benchmark::State& state) {
+  BenchStore bench;
+  const std::vector<std::string> keys = Keys(state.range(0));
+  size_t i = 0;
+  for (auto _ : state) bench.Set(keys[i++ % keys.size()], kBody);
+  state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(WalkInOrder)->Arg(500'000)->Unit(benchmark::kMillisecond);
+BENCHMARK(SetUnit)->Arg(10'000)->Arg(500'000);
+
+void SetUnitWithExpiry(benchmark::State& state) {
+  BenchStore bench;
+  const std::vector<std::string> keys = Keys(state.range(0));
+  size_t i = 0;
+  for (auto _ : state) {
+    bench.Set(keys[i % keys.size()], kBody, static_cast<int64_t>(100'000 + i));
+    ++i;
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(SetUnitWithExpiry)->Arg(100'000);
+
+// Argument 0: in the active memtable; 1: in the clean row cache; 2: from LMDB each time.
+void GetUnit(benchmark::State& state) {
+  BenchStore bench(state.range(0) == 2 ? 0 : 256ull << 20);
+  const std::vector<std::string> keys = Keys(100'000);
+  for (const std::string& key : keys) bench.Set(key, kBody);
+  if (state.range(0) > 0) bench.Checkpoint();
+  size_t i = 0;
+  for (auto _ : state) {
+    Transaction& txn = bench.store->Begin(TransactionMode::kLive, 0, 1000);
+    auto found = txn.Find(keys[i++ % keys.size()]);
+    benchmark::DoNotOptimize(found);
+    txn.Commit();
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(GetUnit)->Arg(0)->Arg(1)->Arg(2);
+
+// The longest single insertion while a table grows to 2^20 rows: growing must not stall the executor.
+void TableGrowth(benchmark::State& state) {
+  for (auto _ : state) {
+    Memtable memtable;
+    RowTable* table = memtable.KeyTable(1);
+    SeededRandom random(3);
+    int64_t longest_us = 0;
+    for (int i = 0; i < (1 << 20); ++i) {
+      const uint64_t hash = random.Next();
+      const int64_t start = SystemClock().MonotonicUs();
+      memtable.Put(*table, hash, "key", 16, 1);
+      longest_us = std::max(longest_us, SystemClock().MonotonicUs() - start);
+    }
+    state.counters["longest_us"] = static_cast<double>(longest_us);
+  }
+}
+BENCHMARK(TableGrowth)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace holdfast
