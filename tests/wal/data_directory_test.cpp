@@ -1,0 +1,127 @@
+#include "wal/data_directory.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "tests/support/fault_file_system.h"
+#include "tests/support/temp_directory.h"
+
+namespace holdfast::wal {
+namespace {
+
+using holdfast::testing::FaultFileSystem;
+using holdfast::testing::TempDirectory;
+
+TEST(DataDirectoryTest, FirstStartIsFreshUntilCommitted) {
+  TempDirectory temp;
+  SeededRandom random(1);
+  const std::string path = temp.File("data");
+  std::string node_id;
+  for (int start = 0; start < 3; start++) {
+    auto directory = DataDirectory::Open(PosixFileSystem(), path, random);
+    ASSERT_TRUE(directory.ok()) << directory.error().message;
+    EXPECT_EQ((*directory)->fresh(), start < 2);
+    EXPECT_EQ((*directory)->generation_path(), path + "/gen-1");
+    EXPECT_EQ((*directory)->identity().node_id.size(), 40u);
+    EXPECT_FALSE((*directory)->identity().copied);
+    if (start == 0) node_id = (*directory)->identity().node_id;
+    EXPECT_EQ((*directory)->identity().node_id, node_id);
+    if (start != 1) continue;
+    ASSERT_TRUE((*directory)->Commit((*directory)->generation_path()).ok());
+  }
+}
+
+TEST(DataDirectoryTest, SecondOpenerIsRefused) {
+  TempDirectory temp;
+  SeededRandom random(1);
+  auto first = DataDirectory::Open(PosixFileSystem(), temp.path(), random);
+  ASSERT_TRUE(first.ok());
+  const auto second = DataDirectory::Open(PosixFileSystem(), temp.path(), random);
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().code, ErrorCode::kBusy);
+  EXPECT_NE(second.error().message.find("in use by another process"), std::string::npos);
+  first->reset();
+  EXPECT_TRUE(DataDirectory::Open(PosixFileSystem(), temp.path(), random).ok());
+}
+
+TEST(DataDirectoryTest, CopyGetsAnotherIdOnce) {
+  TempDirectory temp;
+  SeededRandom random(1);
+  std::string node_id;
+  {
+    auto directory = DataDirectory::Open(PosixFileSystem(), temp.File("a"), random);
+    ASSERT_TRUE(directory.ok());
+    ASSERT_TRUE((*directory)->Commit((*directory)->generation_path()).ok());
+    node_id = (*directory)->identity().node_id;
+  }
+  std::filesystem::copy(temp.File("a"), temp.File("b"), std::filesystem::copy_options::recursive);
+  for (int start = 0; start < 2; start++) {
+    auto copy = DataDirectory::Open(PosixFileSystem(), temp.File("b"), random);
+    ASSERT_TRUE(copy.ok()) << copy.error().message;
+    EXPECT_EQ((*copy)->identity().copied, start == 0);
+    EXPECT_NE((*copy)->identity().node_id, node_id);
+    EXPECT_FALSE((*copy)->fresh());
+  }
+}
+
+TEST(DataDirectoryTest, DamagedOrMissingCurrentIsRefused) {
+  for (int damage = 0; damage < 4; damage++) {
+    FaultFileSystem fs;
+    SeededRandom random(1);
+    {
+      auto directory = DataDirectory::Open(fs, "data", random);
+      ASSERT_TRUE(directory.ok()) << directory.error().message;
+      ASSERT_TRUE((*directory)->Commit((*directory)->generation_path()).ok());
+    }
+    std::string bytes = fs.Content("data/CURRENT");
+    if (damage == 0) fs.SetContent("data/CURRENT", "gen-2" + bytes.substr(5));
+    if (damage == 1) fs.SetContent("data/CURRENT", bytes.substr(0, bytes.size() - 2));
+    Result<void> removed;
+    if (damage == 2) removed = fs.Remove("data/CURRENT");
+    if (damage == 3) removed = fs.RemoveTree("data/gen-1");
+    ASSERT_TRUE(removed.ok());
+    const auto refused = DataDirectory::Open(fs, "data", random);
+    ASSERT_FALSE(refused.ok()) << damage;
+    EXPECT_EQ(refused.error().code, ErrorCode::kCorruption);
+    EXPECT_NE(refused.error().message.find("CURRENT"), std::string::npos);
+    EXPECT_EQ(fs.Exists("data/gen-1").value(), damage != 3);
+  }
+}
+
+// Power cuts at every call of a switch to another generation: afterwards one of the two is in force, whole.
+TEST(DataDirectoryTest, SwitchIsAtomic) {
+  for (uint64_t call = 1;; call++) {
+    SCOPED_TRACE(call);
+    FaultFileSystem fs;
+    SeededRandom random(call);
+    bool done = false;
+    {
+      auto directory = DataDirectory::Open(fs, "data", random);
+      ASSERT_TRUE(directory.ok());
+      ASSERT_TRUE(WriteFileAtomically(fs, "data/gen-1/content", "old").ok());
+      ASSERT_TRUE((*directory)->Commit("data/gen-1").ok());
+      fs.CutPowerAtCall(call);
+      const auto next = (*directory)->NewGeneration();
+      if (next.ok()) {
+        EXPECT_EQ(*next, "data/gen-2");
+        if (WriteFileAtomically(fs, "data/gen-2/content", "new").ok() && (*directory)->Commit(*next).ok()) {
+          done = true;
+          (void)(*directory)->RemoveOldGenerations();
+        }
+      }
+    }
+    const bool fired = fs.power_is_off();
+    fs.Crash(random);
+    auto again = DataDirectory::Open(fs, "data", random);
+    ASSERT_TRUE(again.ok()) << again.error().message;
+    const std::string content = fs.Content((*again)->generation_path() + "/content");
+    EXPECT_EQ(content, (*again)->generation_path() == "data/gen-1" ? "old" : "new");
+    EXPECT_TRUE(!done || content == "new");
+    EXPECT_EQ(fs.Exists("data/gen-1").value() && fs.Exists("data/gen-2").value(), false);
+    if (!fired) return;
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::wal
