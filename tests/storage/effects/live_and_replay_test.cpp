@@ -165,7 +165,7 @@ class Walk {
 };
 
 TEST(LiveAndReplay, SameContentAtEveryStep) {
-  for (uint64_t seed : {1, 2, 3}) ASSERT_NO_FATAL_FAILURE(Walk(seed).Run(400));
+  for (uint64_t seed : {1u, 2u, 3u}) ASSERT_NO_FATAL_FAILURE(Walk(seed).Run(400));
 }
 
 TEST(LiveAndReplay, SameContentAtEveryStepSlow) {
