@@ -12,6 +12,10 @@ constexpr int64_t kStepUs = 10'000;
 }  // namespace
 
 void Server::RequestShutdown(ShutdownOptions options, std::function<void(Result<void>)> refused) {
+  if (shutdown_ && options.now) {  // asked again, with less patience
+    shutdown_->deadline_ms = 0;
+    return;
+  }
   if (shutdown_) {
     if (refused) refused(Error{ErrorCode::kBusy, "a shutdown is already under way"});
     return;
@@ -93,7 +97,6 @@ void Server::ShutdownStep() {
                   replication().ReplicasAcked(log().DurableOffset()), attached, log().DurableOffset());
   }
   replication().Shutdown();
-  diag::Warning("Holdfast is now ready to exit, bye bye...");
   executor().Stop();
 }
 
