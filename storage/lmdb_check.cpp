@@ -16,7 +16,6 @@ constexpr uint32_t kMagic = 0xBEEFC0DE;
 constexpr uint32_t kDataVersion = 1;
 constexpr uint16_t kBranch = 0x01;
 constexpr uint16_t kLeaf = 0x02;
-constexpr uint16_t kOverflow = 0x04;
 constexpr uint16_t kMeta = 0x08;
 constexpr uint16_t kNodeBigData = 0x01;
 constexpr uint16_t kNodeSubTree = 0x02;

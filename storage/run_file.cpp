@@ -18,7 +18,6 @@ constexpr uint32_t kRunVersion = 1;
 constexpr size_t kPrefixSize = 8 + 4 + 4;  // magic, version, header size
 constexpr size_t kHeaderMax = 16u << 20;
 constexpr size_t kBlockHeader = 4 + 4 + 8;  // payload size, rows, checksum
-constexpr size_t kRowHeader = 2 + 1 + 4;    // key size, flags, value size
 constexpr size_t kFooterSize = 8 + 8 + 8;   // rows, checksum of checksums, end magic
 constexpr size_t kBlockTarget = 64 * 1024;
 constexpr size_t kWriteSize = 1u << 20;
