@@ -30,8 +30,15 @@ bool WouldBlock(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
 
 }  // namespace
 
-std::shared_ptr<Session> Session::Start(SessionHost& host, int fd, int family, std::string peer, std::string local) {
-  Socket socket(host.context, asio::generic::stream_protocol(family, 0), fd);
+void Session::Start(SessionHost& host, int fd, int family, std::string peer, std::string local) {
+  Socket socket(host.context);
+  asio::error_code error;
+  socket.assign(asio::generic::stream_protocol(family, 0), fd, error);
+  if (error) {
+    diag::Warning("Connection from {} closed: it could not be watched: {}", peer, error.message());
+    ::close(fd);
+    return;
+  }
   auto session = std::make_shared<Session>(host, std::move(socket));
   Server& server = host.server;
   Client& client = server.clients().Add(session.get());
@@ -43,7 +50,6 @@ std::shared_ptr<Session> Session::Start(SessionHost& host, int fd, int family, s
   client.authenticated = server.config().settings().requirepass.empty();
   session->client_ = &client;
   session->ArmRead();
-  return session;
 }
 
 Session::Session(SessionHost& host, Socket socket) : host_(host), socket_(std::move(socket)) {}

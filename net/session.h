@@ -42,8 +42,8 @@ class Session final : public ClientTransport, public std::enable_shared_from_thi
   static constexpr size_t kOutputSoftMax = 1 << 20;
 
   using Socket = asio::generic::stream_protocol::socket;
-  // Takes the non-blocking connected socket `fd`.
-  static std::shared_ptr<Session> Start(SessionHost& host, int fd, int family, std::string peer, std::string local);
+  // Takes the non-blocking connected socket `fd`. The session lives by its handlers.
+  static void Start(SessionHost& host, int fd, int family, std::string peer, std::string local);
   Session(SessionHost& host, Socket socket);
   ~Session() override;
 
