@@ -118,15 +118,14 @@ Result<int> ListenOn(const addrinfo& info, const std::string& shown, int backlog
 bool IsLoopbackAddress(std::string_view peer) { return peer.starts_with("127.") || peer.starts_with("[::1]:"); }
 
 Listener::Listener(Server& server, AsioExecutor& executor)
-    : server_(server),
-      executor_(executor),
-      host_{.server = server, .context = executor.context(), .session_ended = {}} {
+    : server_(server), executor_(executor), host_{.server = server, .context = executor.context(), .sessions = {}} {
   server_.OnShutdown([this](bool begins) { begins ? StopAccepting() : Accept(); });
 }
 
 Listener::~Listener() {
   server_.OnShutdown({});
   Close();
+  host_.CloseAll();
 }
 
 Result<void> Listener::Open() {

@@ -49,6 +49,7 @@ void Session::Start(SessionHost& host, int fd, int family, std::string peer, std
   client.created_ms = client.last_interaction_ms = server.MonotonicMs();
   client.authenticated = server.config().settings().requirepass.empty();
   session->client_ = &client;
+  host.sessions.emplace(session.get(), session);
   session->ArmRead();
 }
 
@@ -293,14 +294,24 @@ void Session::Close(bool now) {
 
 void Session::Shut() {
   if (client_ == nullptr) return;
+  Leave();
+  asio::error_code ignored;
+  socket_.close(ignored);
+}
+
+void Session::Leave() {
   if (host_.over_budget_reader == client_->id) host_.over_budget_reader = 0;
   host_.server.AccountBuffers(-accounted_);
   accounted_ = 0;
   host_.server.Forget(*client_);
   host_.server.clients().Remove(std::exchange(client_, nullptr)->id);
-  asio::error_code ignored;
-  socket_.close(ignored);
-  if (host_.session_ended) host_.session_ended();
+  // Functions of this session may be on the stack: it lives at least until the next handler.
+  asio::post(host_.context, [self = shared_from_this()] {});
+  host_.sessions.erase(this);
+}
+
+void SessionHost::CloseAll() {
+  while (!sessions.empty()) sessions.begin()->second->Close(true);
 }
 
 int Session::ReleaseSocket(std::string* unread) {
@@ -332,11 +343,7 @@ void Session::FinishRelease() {
     diag::Warning("Replication link with {} closed: earlier replies to it could not be sent", client_->peer_address);
     ::shutdown(released_fd_, SHUT_RDWR);
   }
-  host_.server.AccountBuffers(-accounted_);
-  accounted_ = 0;
-  host_.server.Forget(*client_);
-  host_.server.clients().Remove(std::exchange(client_, nullptr)->id);
-  if (host_.session_ended) host_.session_ended();
+  Leave();
 }
 
 }  // namespace holdfast::net

@@ -8,15 +8,15 @@
 // Memory is bounded: while more than kOutputSoftMax bytes of replies wait (for their gate or for the client), none of
 // the client's commands are run and nothing is read.
 //
-// Owner of the executor only. Kept alive by its handlers; gone when closed and none is pending.
+// Owner of the executor only. Belongs to the host until it is closed, then to its last handlers.
 #pragma once
 
 #include <asio/generic/stream_protocol.hpp>
 #include <asio/io_context.hpp>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "net/client.h"
@@ -26,6 +26,7 @@
 namespace holdfast::net {
 
 class Server;
+class Session;
 
 // What all sessions of a server share.
 struct SessionHost {
@@ -34,7 +35,9 @@ struct SessionHost {
   std::vector<char> scratch = std::vector<char>(64 * 1024);
   bool scratch_busy = false;
   uint64_t over_budget_reader = 0;  // the one client that may read a large request although the budget is used up
-  std::function<void()> session_ended;
+  std::unordered_map<Session*, std::shared_ptr<Session>> sessions;  // with a client
+
+  void CloseAll();
 };
 
 class Session final : public ClientTransport, public std::enable_shared_from_this<Session> {
@@ -42,7 +45,7 @@ class Session final : public ClientTransport, public std::enable_shared_from_thi
   static constexpr size_t kOutputSoftMax = 1 << 20;
 
   using Socket = asio::generic::stream_protocol::socket;
-  // Takes the non-blocking connected socket `fd`. The session lives by its handlers.
+  // Takes the non-blocking connected socket `fd`.
   static void Start(SessionHost& host, int fd, int family, std::string peer, std::string local);
   Session(SessionHost& host, Socket socket);
   ~Session() override;
@@ -74,6 +77,7 @@ class Session final : public ClientTransport, public std::enable_shared_from_thi
   void RetryReadLater();
   void FinishRelease();
   void Shut();
+  void Leave();  // the registry, the host, the memory account
 
   SessionHost& host_;
   Socket socket_;
