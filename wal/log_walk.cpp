@@ -1,6 +1,7 @@
 #include "wal/log_walk.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "storage/base/coding.h"
 
@@ -88,11 +89,12 @@ Result<BehindBreak> LookBehindBreak(SegmentReader& reader, uint64_t bad) {
     ASSIGN_OR_RETURN(const std::string_view bytes, reader.Bytes(start, kScanPiece + kFrameHeaderSize));
     const size_t piece = std::min(bytes.size(), kScanPiece);
     if (piece == 0) break;
-    const size_t last_set = bytes.substr(0, piece).find_last_not_of('\0');
-    if (last_set == std::string_view::npos) {
+    // Most of a segment's rest is zeros: skip those at memory speed.
+    if (bytes[0] == '\0' && std::memcmp(bytes.data(), bytes.data() + 1, piece - 1) == 0) {
       start += piece;
       continue;
     }
+    const size_t last_set = bytes.substr(0, piece).find_last_not_of('\0');
     if (zero_filled) found.torn_end = std::max(found.torn_end, start + last_set + 1);
     for (size_t at = 0; at <= last_set; at += kFrameAlignment) {
       LocalFields local;

@@ -11,6 +11,7 @@ namespace {
 // A segment made while writers wait is kept small, so that they do not wait for much zero-filling.
 constexpr uint64_t kInlineSegmentMax = 4 << 20;
 constexpr uint64_t kIndexInterval = 1 << 20;
+constexpr size_t kKeptScratchMax = 8 << 20;
 
 constexpr uint64_t RoundDown(uint64_t position) { return position / kDirectAlignment * kDirectAlignment; }
 constexpr uint64_t RoundUp(uint64_t position) { return RoundDown(position + kDirectAlignment - 1); }
@@ -177,6 +178,7 @@ Result<void> SegmentWriter::WriteRun(Batch& batch, size_t from, size_t to) {
   frames_end_ = end;
   position_ = options_.tail_rewrite ? end : RoundUp(end);
   RememberTail(*out, block);
+  if (scratch_.capacity() > kKeptScratchMax) scratch_ = AlignedBuffer();
   return {};
 }
 
