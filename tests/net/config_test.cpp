@@ -34,7 +34,7 @@ class ConfigTest : public ::testing::Test {
     return found.size() == 1 ? found[0].second : "(" + std::to_string(found.size()) + " found)";
   }
 
-  TempDirectory directory_;
+  holdfast::testing::TempDirectory directory_;
   Config config_;
 };
 
