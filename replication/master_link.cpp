@@ -148,17 +148,17 @@ Result<void> MasterLink::OnCommand(const std::vector<std::string>& command, int6
   }
   for (size_t i = 1; i + 1 < command.size(); i += 2) {  // unknown pairs are for later versions
     uint64_t value = 0;
-    if (SameWord(command[i], "ack")) {
+    if (SameWord(command[i], "copying")) {
+      last_ack_ms_ = now_ms;
+    } else if (SameWord(command[i], "ack")) {
       if (!ParseNumber(command[i + 1], value)) return Broken("the replica acknowledged something that is no offset");
       if (value > next_offset_) {
         return Broken(fmt::format("the replica acknowledged offset {}, sent were {}", value, next_offset_));
       }
       last_ack_ms_ = now_ms;
-      if (state_ == MasterState::kStreaming && value >= start_offset_) {
-        // Offsets below where the stream began belong to what the replica had before its copy.
-        if (value > 0 || start_offset_ == 0) stream_acked_ = true;
-        if (value > acked_offset_) acked_offset_ = value;
-      }
+      if (state_ != MasterState::kStreaming || value < start_offset_) continue;
+      stream_acked_ = true;
+      if (value > acked_offset_) acked_offset_ = value;
     } else if (SameWord(command[i], "applied")) {
       if (ParseNumber(command[i + 1], value) && value <= next_offset_) applied_offset_ = value;
     } else if (SameWord(command[i], "lineage") && command[i + 1].size() == wal::kLineageIdSize) {

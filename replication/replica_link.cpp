@@ -347,12 +347,14 @@ void ReplicaLink::Tick(int64_t now_ms, ReplicaActions& actions) {
 }
 
 void ReplicaLink::SendAck(ReplicaActions& actions) {
-  // Until the copy is in force we have acknowledged nothing of this history.
-  uint64_t durable = state_ == ReplicaState::kStreaming ? durable_ : 0;
-  uint64_t applied = state_ == ReplicaState::kStreaming ? applied_ : 0;
   SendBytes send;
-  AppendCommand(send.bytes, {"REPLCONF", "ACK", std::to_string(durable), "APPLIED", std::to_string(applied), "LINEAGE",
-                             lineage_id_});
+  if (state_ == ReplicaState::kStreaming) {
+    AppendCommand(send.bytes, {"REPLCONF", "ACK", std::to_string(durable_), "APPLIED", std::to_string(applied_),
+                               "LINEAGE", lineage_id_});
+  } else {
+    // Until the copy is in force we have nothing of this history: alive, no more.
+    AppendCommand(send.bytes, {"REPLCONF", "COPYING", "1"});
+  }
   actions.emplace_back(std::move(send));
 }
 

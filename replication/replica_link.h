@@ -23,7 +23,7 @@ namespace holdfast::replication {
 struct ReplicaLinkOptions {
   std::string user, password;  // password empty: no AUTH
   int listening_port = 0;
-  std::string run_id;  // so that a server notices when it is told to follow itself
+  std::string run_id;        // so that a server notices when it is told to follow itself
   std::string announced_ip;  // empty: the master takes the address it sees
   int64_t timeout_ms = 60'000;
   int64_t ack_period_ms = 1000;

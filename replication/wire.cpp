@@ -56,7 +56,8 @@ void AppendFrameMessage(std::string& to, const wal::HistoryFrame& frame) {
   body.push_back(static_cast<char>(frame.kind));
   body.push_back(static_cast<char>(frame.part));
   AppendLittle<int16_t>(body, frame.selected_db);
-  AppendLittle<uint32_t>(body, 0);
+  AppendLittle<int16_t>(body, frame.selected_db_after);
+  AppendLittle<uint16_t>(body, 0);
   AppendLittle<uint64_t>(body, frame.offset);
   AppendLittle<int64_t>(body, frame.time_ms);
   AppendLittle<uint64_t>(body, frame.digest);
@@ -116,7 +117,8 @@ Result<wal::HistoryFrame> ParseFrameMessage(std::string_view body) {
   auto part = reader.Little<uint8_t>();
   wal::HistoryFrame frame;
   frame.selected_db = reader.Little<int16_t>();
-  auto zero = reader.Little<uint32_t>();
+  frame.selected_db_after = reader.Little<int16_t>();
+  auto zero = reader.Little<uint16_t>();
   frame.offset = reader.Little<uint64_t>();
   frame.time_ms = reader.Little<int64_t>();
   frame.digest = reader.Little<uint64_t>();
@@ -135,7 +137,7 @@ Result<wal::HistoryFrame> ParseFrameMessage(std::string_view body) {
     return Broken(fmt::format("frame payload of {} bytes, more than {}", frame.payload.size(), wal::kFramePayloadMax));
   }
   if (frame.kind == wal::FrameKind::kData && frame.payload.empty()) return Broken("data frame without payload");
-  if (frame.selected_db < wal::kSelectedDbUnknown)
+  if (frame.selected_db < wal::kSelectedDbUnknown || frame.selected_db_after < -1)
     return Broken(fmt::format("frame with database {}", frame.selected_db));
   if (frame.offset > UINT64_MAX - frame.payload.size()) return Broken("frame offset overflows");
   return frame;

@@ -491,6 +491,49 @@ TEST(Wire, UnknownTypesAreSkippedOnlyIfMarkedSo) {
   EXPECT_FALSE(parser.Next().ok());
 }
 
+TEST(Wire, FramesRoundTripWithAllHistoryFields) {
+  wal::HistoryFrame frame;
+  frame.kind = wal::FrameKind::kData;
+  frame.part = wal::UnitPart::kLast;
+  frame.selected_db = 3;
+  frame.selected_db_after = 7;
+  frame.offset = 0x1122334455;
+  frame.time_ms = 1700000000000;
+  frame.digest = 0xfedcba9876543210;
+  frame.payload = "payload";
+  std::string bytes;
+  AppendFrameMessage(bytes, frame);
+  MessageParser parser;
+  parser.Append(bytes);
+  auto message = parser.Next();
+  ASSERT_TRUE(message.ok() && message->has_value());
+  auto parsed = ParseFrameMessage((*message)->body);
+  ASSERT_TRUE(parsed.ok()) << parsed.error().message;
+  EXPECT_EQ(parsed->kind, frame.kind);
+  EXPECT_EQ(parsed->part, frame.part);
+  EXPECT_EQ(parsed->selected_db, 3);
+  EXPECT_EQ(parsed->selected_db_after, 7);
+  EXPECT_EQ(parsed->offset, frame.offset);
+  EXPECT_EQ(parsed->time_ms, frame.time_ms);
+  EXPECT_EQ(parsed->digest, frame.digest);
+  EXPECT_EQ(parsed->payload, "payload");
+}
+
+TEST(Link, AReplicaThatCopiesIsNotOnline) {
+  ModelLog log = Fresh();
+  MasterLink master({}, 0);
+  std::string out, bytes;
+  master.BeginFullSync(log.lineage, 0, {0, 0, "empty.hfs"}, out);
+  AppendCommand(bytes, {"REPLCONF", "COPYING", "1"});
+  ASSERT_TRUE(master.Received(bytes, 500).ok());
+  EXPECT_FALSE(master.online());
+  EXPECT_EQ(master.last_ack_ms(), 500);
+  bytes.clear();
+  AppendCommand(bytes, {"REPLCONF", "ACK", "0"});
+  ASSERT_TRUE(master.Received(bytes, 600).ok());
+  EXPECT_TRUE(master.online());
+}
+
 TEST(Wire, FramesThatStayAtHomeAreRefused) {
   for (int kind : {0, 3, 6, 7, 255}) {
     std::string body(kFrameBodyPrefix, '\0');

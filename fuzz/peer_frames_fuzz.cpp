@@ -1,0 +1,104 @@
+// Bytes from peers: what a master may send a replica, a replica a master, and the records both parse. The first byte
+// chooses the receiver, the second where the rest is cut in two.
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "replication/history.h"
+#include "replication/master_link.h"
+#include "replication/replica_link.h"
+#include "replication/role.h"
+#include "storage/base/check.h"
+
+namespace holdfast::replication {
+namespace {
+
+HistoryClaim Claim(uint64_t end_offset) {
+  HistoryClaim claim;
+  claim.lineage.Reset(std::string(wal::kLineageIdSize, 'a'), 0, 1);
+  claim.end_offset = end_offset;
+  return claim;
+}
+
+// What a caller may rely on, whatever the bytes were.
+void CheckActions(const ReplicaActions& actions, uint64_t& offset, uint64_t& snapshot) {
+  for (const auto& action : actions) {
+    if (const auto* frame = std::get_if<FrameReceived>(&action)) {
+      CHECK(frame->frame->history.offset == offset);
+      CHECK(frame->frame->bytes.size() <= wal::kFramePayloadMax);
+      offset = frame->frame->history.EndOffset();
+    } else if (const auto* bytes = std::get_if<SnapshotBytes>(&action)) {
+      CHECK(bytes->position == snapshot);
+      snapshot += bytes->bytes.size();
+    } else if (const auto* complete = std::get_if<SnapshotComplete>(&action)) {
+      offset = complete->offset;
+    }
+  }
+}
+
+void FuzzReplica(std::string_view handshake, std::string_view bytes, size_t cut, uint64_t end_offset) {
+  ReplicaLink link({}, Claim(end_offset), {Claim(end_offset).lineage, end_offset, {}, false}, 0);
+  ReplicaActions actions;
+  uint64_t offset = end_offset, snapshot = 0;
+  link.Connected(0, actions);
+  link.Received(handshake, 0, actions);
+  for (std::string_view part : {bytes.substr(0, cut), bytes.substr(cut)}) {
+    link.Received(part, 0, actions);
+    CheckActions(actions, offset, snapshot);
+    actions.clear();
+    if (link.state() == ReplicaState::kLoading) link.Loaded(0, actions);
+  }
+  CheckActions(actions, offset, snapshot);
+}
+
+void FuzzMaster(std::string_view bytes, size_t cut) {
+  MasterLink link({}, 0);
+  std::string out;
+  link.Continue(Claim(100).lineage, 100, 100, out);
+  for (std::string_view part : {bytes.substr(0, cut), bytes.substr(cut)}) {
+    if (!link.Received(part, 0).ok()) return;
+    CHECK(link.acked_offset() <= 100);
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::replication
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace holdfast::replication;  // NOLINT: a fuzz target
+  constexpr std::string_view kHandshake = "+PONG\r\n+OK\r\n+OK\r\n+HOLDFAST 1\r\n";
+  if (size < 2) return 0;
+  std::string_view bytes(reinterpret_cast<const char*>(data) + 2, size - 2);
+  size_t cut = bytes.size() * data[1] / 255;
+  switch (data[0] % 6) {
+    case 0:
+      FuzzReplica("", bytes, cut, 100);
+      break;
+    case 1:
+      FuzzReplica(std::string(kHandshake) + "+CONTINUE " + std::string(40, 'a') + "\r\n", bytes, cut, 100);
+      break;
+    case 2:
+      FuzzReplica(std::string(kHandshake) + "+FULLRESYNC " + std::string(40, 'a') + " 100\r\n", bytes, cut, 0);
+      break;
+    case 3:
+      FuzzMaster(bytes, cut);
+      break;
+    case 4: {
+      auto claim = ParseClaim(bytes);
+      if (claim.ok()) {
+        std::string again;
+        AppendClaim(again, *claim);
+        CHECK(again == bytes);
+        (void)DecideByLineage({Claim(0).lineage, 0, 100, 0}, &*claim);
+      }
+      break;
+    }
+    default: {
+      auto role = ParseRole(bytes);
+      if (role.ok()) CHECK(ParseRole(FormatRole(*role)).ok());
+      break;
+    }
+  }
+  return 0;
+}
