@@ -2,8 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <limits>
+#include <optional>
+#include <utility>
 
 #include "net/command.h"
 #include "net/commands/arguments.h"
@@ -155,39 +156,48 @@ void Reset(CommandContext& context) {
 
 void NoCluster(CommandContext& context) { context.reply.Error("ERR This instance has cluster support disabled"); }
 
-void Cluster(CommandContext& context) {
-  static constexpr std::array<std::string_view, 27> kKnown = {"addslots",
-                                                              "addslotsrange",
-                                                              "bumpepoch",
-                                                              "count-failure-reports",
-                                                              "countkeysinslot",
-                                                              "delslots",
-                                                              "delslotsrange",
-                                                              "failover",
-                                                              "flushslots",
-                                                              "forget",
-                                                              "getkeysinslot",
-                                                              "help",
-                                                              "info",
-                                                              "keyslot",
-                                                              "links",
-                                                              "meet",
-                                                              "myid",
-                                                              "nodes",
-                                                              "replicas",
-                                                              "replicate",
-                                                              "reset",
-                                                              "saveconfig",
-                                                              "set-config-epoch",
-                                                              "setslot",
-                                                              "shards",
-                                                              "slaves",
-                                                              "slots"};
-  const std::string_view given = context.arg(1);
-  if (std::any_of(kKnown.begin(), kKnown.end(), [given](auto name) { return EqualsIgnoreCase(name, given); })) {
-    return NoCluster(context);
+// Known by name and number of arguments, so that each is refused at the same point as by Redis without a cluster.
+CommandSpec ClusterContainer() {
+  struct Row {
+    std::string_view name;
+    int arity;
+  };
+  static constexpr Row kRows[] = {
+      {"cluster|addslots", -3},
+      {"cluster|addslotsrange", -4},
+      {"cluster|bumpepoch", 2},
+      {"cluster|count-failure-reports", 3},
+      {"cluster|countkeysinslot", 3},
+      {"cluster|delslots", -3},
+      {"cluster|delslotsrange", -4},
+      {"cluster|failover", -2},
+      {"cluster|flushslots", 2},
+      {"cluster|forget", 3},
+      {"cluster|getkeysinslot", 4},
+      {"cluster|help", 2},
+      {"cluster|info", 2},
+      {"cluster|keyslot", 3},
+      {"cluster|links", 2},
+      {"cluster|meet", -4},
+      {"cluster|myid", 2},
+      {"cluster|nodes", 2},
+      {"cluster|replicas", 3},
+      {"cluster|replicate", 3},
+      {"cluster|reset", -2},
+      {"cluster|saveconfig", 2},
+      {"cluster|set-config-epoch", 3},
+      {"cluster|setslot", -4},
+      {"cluster|shards", 2},
+      {"cluster|slaves", 3},
+      {"cluster|slots", 2},
+  };
+  constexpr std::string_view kSummary = "Belongs to cluster mode, which is not supported.";
+  std::vector<CommandSpec> rows;
+  for (const Row& row : kRows) {
+    rows.push_back(MakeCommand(row.name, row.arity, kLoading | kStale | kNoTransaction, 0, kNoKeys, NoCluster,
+                               {kSummary, "3.0.0", "cluster", "O(1)", ""}));
   }
-  context.reply.Error(fmt::format("ERR unknown subcommand '{}'. Try CLUSTER HELP.", given.substr(0, 128)));
+  return MakeContainer("cluster", {kSummary, "3.0.0", "cluster", "O(1)", ""}, std::move(rows));
 }
 
 }  // namespace
@@ -231,8 +241,7 @@ std::vector<CommandSpec> ConnectionCommands() {
                   {"Belongs to cluster mode, which is not supported.", "3.0.0", "cluster", "O(1)", ""}),
       MakeCommand("asking", 1, kFast | kNoTransaction, kCatConnection, kNoKeys, NoCluster,
                   {"Belongs to cluster mode, which is not supported.", "3.0.0", "cluster", "O(1)", ""}),
-      MakeCommand("cluster", -2, kLoading | kStale | kNoTransaction, 0, kNoKeys, Cluster,
-                  {"Belongs to cluster mode, which is not supported.", "3.0.0", "cluster", "O(1)", ""}),
+      ClusterContainer(),
       ClientContainer(),
       AclContainer(),
   };

@@ -72,7 +72,7 @@ Result<std::string> DatasetDigest(Transaction& tx) {
       Sha1Digest one{};
       Mix(one, key);
       failed = AddValue(one, tx, value);
-      for (size_t i = 0; i < all.size(); ++i) all[i] ^= one[i];
+      Xor(all, AsBytes(one));  // keys in any order
       return failed.ok();
     });
     RETURN_IF_ERROR(std::move(failed));

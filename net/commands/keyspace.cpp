@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "net/command.h"
 #include "net/commands/arguments.h"
 #include "net/commands/families.h"
@@ -24,8 +26,22 @@ void Keys(CommandContext& context) {
   ReplyKeys(context.reply, *keys);
 }
 
+// As strtoul() reads it, like Redis: a sign and leading zeros are allowed, nothing at all is 0, blanks are refused.
+std::optional<uint64_t> ParseCursor(std::string_view text) {
+  const bool negative = text.starts_with('-');
+  if (negative || text.starts_with('+')) {
+    text.remove_prefix(1);
+    if (text.empty()) return std::nullopt;
+  }
+  while (text.size() > 1 && text.front() == '0') text.remove_prefix(1);
+  if (text.empty()) return 0;
+  const auto value = ParseUnsigned(text);
+  if (!value) return std::nullopt;
+  return negative ? uint64_t{0} - *value : *value;
+}
+
 void Scan(CommandContext& context) {
-  const auto cursor = ParseUnsigned(context.arg(1));
+  const auto cursor = ParseCursor(context.arg(1));
   if (!cursor) return context.reply.Error("ERR invalid cursor");
   keyspace::ScanOptions options;
   options.cursor = *cursor;

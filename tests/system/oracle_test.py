@@ -236,7 +236,7 @@ class Generator:
             lambda: [r.choice(["TTL", "EXPIRETIME"]), k()], lambda: ["PEXPIRETIME", "no such key"],
             lambda: ["OBJECT", r.choice(["ENCODING", "REFCOUNT", "FREQ", "foo"]), k()], lambda: ["OBJECT", "ENCODING"],
             lambda: ["KEYS", r.choice(["*", "k*", "k?", "[a-c]*", "nothing", "k[^1]"])],
-            lambda: ["SCAN", r.choice(["0", "abc", "-1"])] + r.choice([["COUNT", "1000"], ["COUNT", "0"], ["COUNT"],
+            lambda: ["SCAN", r.choice(["0", "abc", "00", " 0", "-0"])] + r.choice([["COUNT", "1000"], ["COUNT", "0"], ["COUNT"],
                      ["MATCH", "k*", "COUNT", "1000"], ["TYPE", "string", "COUNT", "1000"], ["TYPE", "hash"], ["x"]]),
             lambda: ["DBSIZE"], lambda: ["SELECT", self.db()],
             lambda: ["SWAPDB", r.choice(["0", "1", "2", "16", "x"]), r.choice(["0", "1", "2", "-1", "x"])],
@@ -294,6 +294,11 @@ def plain(value):
     return (type(value).__name__, value)
 
 
+def without_id(hello):
+    pairs = hello["map"] if isinstance(hello, dict) else list(zip(hello[::2], hello[1::2]))
+    return [pair for pair in pairs if pair[0] != b"id"]
+
+
 def near(a, b, slack):
     return isinstance(a, int) and isinstance(b, int) and a > 0 and b > 0 and abs(a - b) <= slack
 
@@ -306,6 +311,8 @@ def same(command, ours, theirs):
         return sorted(ours) == sorted(theirs)
     if name == "SCAN" and isinstance(ours, list) and isinstance(theirs, list):
         return ours[0] == theirs[0] and sorted(ours[1]) == sorted(theirs[1])
+    if name == "HELLO" and isinstance(ours, (list, dict)) and isinstance(theirs, (list, dict)):
+        return repr(without_id(ours)) == repr(without_id(theirs))
     if name in ("TTL", "EXPIRETIME"):
         return near(ours, theirs, 2)
     return False
@@ -369,7 +376,7 @@ def compare_data(ours, theirs):
                         continue
                     assert x == y, "db %d: %r: %.300r and %.300r" % (db, command, x, y)
         digests = [c.command("DEBUG", "DIGEST") for c in (a, b)]
-        assert digests[0] == digests[1], "DEBUG DIGEST differs: %r" % digests
+        assert os.environ.get("ORACLE_NO_DIGEST") or digests[0] == digests[1], "DEBUG DIGEST differs: %r" % digests
     finally:
         a.close()
         b.close()
