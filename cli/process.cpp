@@ -31,16 +31,39 @@ sigset_t HandledSignals() {
 
 }  // namespace
 
-Result<void> Daemonize() {
+Result<Daemon> Daemon::Detach() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return SystemError("pipe");
   const pid_t child = fork();
   if (child < 0) return SystemError("fork");
-  if (child > 0) _exit(kExitClean);
+  if (child > 0) {
+    close(ends[1]);
+    unsigned char code = kExitUsage;  // if the child dies before it reports
+    while (read(ends[0], &code, 1) < 0 && errno == EINTR) {
+    }
+    _exit(code);
+  }
+  close(ends[0]);
+  Daemon daemon;
+  daemon.pipe_ = ends[1];
   if (setsid() < 0) return SystemError("setsid");
   const int null = open("/dev/null", O_RDWR);
   if (null < 0) return SystemError("open /dev/null");
   for (int fd = 0; fd <= 2; ++fd) dup2(null, fd);
   if (null > 2) close(null);
-  return {};
+  return daemon;
+}
+
+Daemon::~Daemon() {
+  if (pipe_ >= 0) close(pipe_);
+}
+
+void Daemon::Report(int exit_code) {
+  if (pipe_ < 0) return;
+  const auto code = static_cast<unsigned char>(exit_code);
+  while (write(pipe_, &code, 1) < 0 && errno == EINTR) {
+  }
+  close(std::exchange(pipe_, -1));
 }
 
 Result<PidFile> PidFile::Create(std::string path) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "storage/base/result.h"
 
@@ -20,9 +21,27 @@ enum ExitCode : int {
   kExitLogFailure = 3,  // the log could not be written: fail-stop
 };
 
-// Detaches from the terminal like redis-server's daemonize yes: the parent returns only by exiting with status 0, in
-// the child standard input, output and error are /dev/null. Call before any thread starts.
-Result<void> Daemonize();
+// Detaches from the terminal like redis-server's daemonize yes: in the child standard input, output and error are
+// /dev/null. Unlike there, the parent waits until the child is ready or has failed, and exits with what the child
+// reports: a script that goes on after it finds a server that answers, or sees that there is none.
+class Daemon {
+ public:
+  // Returns in the child only. Call before any thread starts.
+  static Result<Daemon> Detach();
+  Daemon() = default;  // not a daemon: Report does nothing
+  Daemon(Daemon&& other) noexcept : pipe_(std::exchange(other.pipe_, -1)) {}
+  Daemon& operator=(Daemon&& other) noexcept {
+    std::swap(pipe_, other.pipe_);
+    return *this;
+  }
+  ~Daemon();
+
+  // Lets the parent exit with `exit_code`; once. A child that dies without reporting lets it exit with kExitUsage.
+  void Report(int exit_code);
+
+ private:
+  int pipe_ = -1;
+};
 
 // Writes the process id to `path`; removes it again when destroyed.
 class PidFile {

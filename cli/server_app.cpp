@@ -168,7 +168,7 @@ void HandleSignal(int signal, net::AsioExecutor& executor, net::Server& server) 
 }
 
 // Everything after the process is what it will be: daemon or not, in its directory, its messages going to its file.
-int Serve(net::Config& config, SignalThread& signals) {
+int Serve(net::Config& config, SignalThread& signals, Daemon& daemon) {
   SeededRandom random(RandomSeed());
   const net::Settings& settings = config.settings();
   if (Result<void> checked = CheckFileSystem(settings.dir); !checked.ok()) {
@@ -217,6 +217,7 @@ int Serve(net::Config& config, SignalThread& signals) {
   server.StartTimers();
   listener.Accept();
   diag::Notice("Ready to accept connections");
+  daemon.Report(kExitClean);
   executor.Run(server);
   signals.Stop();
   listener.Close();
@@ -253,12 +254,17 @@ int RunServer(const std::vector<std::string>& arguments) {
       return kExitUsage;
     }
   }
+  Daemon daemon;
   if (settings.daemonize) {
-    if (Result<void> detached = Daemonize(); !detached.ok()) return Fail({kExitUsage, detached.error().message});
+    Result<Daemon> detached = Daemon::Detach();
+    if (!detached.ok()) return Fail({kExitUsage, detached.error().message});
+    daemon = std::move(detached).value();
   }
   SignalThread signals;
   Greet(*config);
-  return Serve(*config, signals);
+  const int exit_code = Serve(*config, signals, daemon);
+  daemon.Report(exit_code);  // does nothing if the server has been ready
+  return exit_code;
 }
 
 }  // namespace holdfast::cli
