@@ -64,6 +64,12 @@ void BitCount(CommandContext& context) {
   const auto found = context.tx->Find(context.arg(1));
   if (!found.ok()) return context.reply.Error(found.error());
   if (!found->has_value() || context.argc() == 2) return context.reply.Integer(static_cast<int64_t>(*whole));
+  if (context.argc() >= 4 && context.argc() <= 5) {
+    // Redis answers 0 for such a range before it looks at the unit.
+    const auto start = ParseInteger(context.arg(2));
+    const auto end = ParseInteger(context.arg(3));
+    if (start && end && *start < 0 && *end < 0 && *start > *end) return context.reply.Integer(0);
+  }
   Arguments arguments(context.args, 2);
   const bits::BitRange range = ParseRange(arguments, /*needs_end=*/true);
   if (arguments.Refused(context.reply)) return;
@@ -122,6 +128,7 @@ bool ParseOverflow(Arguments& arguments, bits::FieldOverflow* overflow) {
 std::vector<bits::FieldOperation> ParseOperations(CommandContext& context, Arguments& arguments, bool read_only) {
   std::vector<bits::FieldOperation> operations;
   bits::FieldOverflow overflow = bits::FieldOverflow::kWrap;
+  bool writes = false;
   while (arguments.HasNext()) {
     bits::FieldOperation operation;
     if (arguments.NextIs("GET", 2)) {
@@ -152,10 +159,11 @@ std::vector<bits::FieldOperation> ParseOperations(CommandContext& context, Argum
     operation.overflow = overflow;
     if (operation.action != bits::FieldAction::kGet) {
       operation.value = arguments.NextInteger();
-      if (read_only) arguments.Fail("ERR BITFIELD_RO only supports the GET subcommand");
+      writes = true;
     }
     operations.push_back(operation);
   }
+  if (read_only && writes) arguments.Fail("ERR BITFIELD_RO only supports the GET subcommand");
   return operations;
 }
 
