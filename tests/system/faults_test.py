@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+"""Faults of the disk under a running server: full, failing, slow.
+
+  full     writes are refused with a reason before the disk is full, DEL and reads go on, a kill loses nothing, and writes
+           are accepted again by themselves once there is space
+  failing  a failed write of the log ends the server with exit code 3; nothing is acknowledged after it; a restart is whole
+  slow     while a sync hangs, PING and reads of durable data are answered at once, and the write is not
+
+Failing and slow disks are made with strace's fault injection, a full one with a small tmpfs; both need rights that not
+every place gives, and are skipped where they are missing.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from holdfast_testing import Client, Disconnected, ReplyError, Workspace, check, wait_for
+
+SKIPPED = 77
+
+
+def can_mount(path):
+    os.makedirs(path, exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", path], capture_output=True,
+                      check=False).returncode != 0:
+        return False
+    subprocess.run(["umount", path], check=True)
+    return True
+
+
+def full_disk(workspace):
+    path = os.path.join(workspace.path, "small")
+    if not can_mount(path):
+        print("skipped: full disk (cannot mount a tmpfs here)")
+        return False
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "none", path], check=True)
+    try:
+        server = workspace.server("small", "--log-segment-size", "4mb", "--memtable-size", "4mb",
+                                  "--repl-backlog-size", "4mb", "--space-reserve", "24mb")
+        server.log_path = os.path.join(workspace.path, "small.log")
+        server.start()
+        written = {}
+        with server.client() as client:
+            filler = os.path.join(path, "filler")
+            refusal = None
+            number = 0
+            deadline = time.monotonic() + 60
+            with open(filler, "wb", buffering=0) as file:
+                while refusal is None:
+                    check(time.monotonic() < deadline, "the disk is full and writes are still accepted")
+                    if shutil.disk_usage(path).free > 10 << 20:
+                        file.write(b"x" * (1 << 20))
+                    reply = client.ask("SET", f"key{number % 50}", b"v" * 10000 + b"%d" % number)
+                    if isinstance(reply, ReplyError):
+                        refusal = str(reply)
+                    else:
+                        written[f"key{number % 50}"] = number
+                        number += 1
+            check(refusal.startswith("MISCONF"), f"refused, but with: {refusal}")
+            check("reserve" in refusal or "space" in refusal, f"the refusal does not say why: {refusal}")
+            check(client.call("GET", "key0") is not None, "reads go on")
+            check(client.call("DEL", "key0") == 1, "DEL goes on")
+            del written["key0"]
+            check(client.call("CONFIG", "GET", "dir") is not None, "CONFIG goes on")
+            server.kill()
+        server.start()
+        with server.client() as client:
+            for key, value in written.items():
+                check(client.call("GET", key).endswith(b"v%d" % value), f"{key} lost its last acknowledged value")
+            check(client.call("EXISTS", "key0") == 0, "the acknowledged DEL is lost")
+            wait_for(lambda: "MISCONF" in str(client.ask("SET", "probe", "1")), what="refusal after the restart")
+            os.unlink(filler)
+            wait_for(lambda: client.ask("SET", "probe", "2") == "OK", what="writes being accepted by themselves")
+            check(client.call("GET", "probe") == b"2", "the write after it is there")
+        check(server.terminate() == 0, "clean stop")
+    finally:
+        server.stop()
+        subprocess.run(["umount", "-l", path], check=True)
+    return True
+
+
+def descriptors(server, pattern):
+    """The server's descriptors whose file matches."""
+    directory = f"/proc/{server.process.pid}/fd"
+    found = []
+    for name in os.listdir(directory):
+        try:
+            target = os.readlink(os.path.join(directory, name))
+        except OSError:
+            continue
+        if re.search(pattern, target):
+            found.append(int(name))
+    return found
+
+
+class Injection:
+    """strace attached to a running server, tampering with writes to its log."""
+
+    def __init__(self, server, what):
+        path = sorted(name for name in os.listdir(os.path.join(server.directory, "gen-1/wal"))
+                      if name.endswith(".log") and re.match(r"\d{20}-", name))[-1]
+        self.process = subprocess.Popen(
+            ["strace", "-f", "-q", "-p", str(server.process.pid), "-o", "/dev/null",
+             "-P", os.path.join(server.directory, "gen-1/wal", path),
+             "-e", "trace=pwrite64,fdatasync", "-e", f"inject=pwrite64,fdatasync:{what}"], stderr=subprocess.PIPE)
+        wait_for(lambda: self.traced(server) or self.process.poll() is not None, what="strace being attached")
+        self.works = self.process.poll() is None
+
+    @staticmethod
+    def traced(server):
+        tasks = f"/proc/{server.process.pid}/task"
+        for task in os.listdir(tasks):
+            with open(os.path.join(tasks, task, "status"), encoding="ascii") as status:
+                if "TracerPid:\t0\n" in status.read():
+                    return False
+        return True
+
+    def detach(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+
+
+def failing_disk(workspace):
+    if shutil.which("strace") is None:
+        print("skipped: failing disk (no strace)")
+        return False
+    server = workspace.server("failing").start()
+    acked = 0
+    with server.client() as client:
+        for number in range(100):
+            client.call("SET", "counter", number)
+            acked = number
+        injection = Injection(server, "error=EIO")
+        if not injection.works:
+            print("skipped: failing disk (strace may not attach here)")
+            return False
+        sent = acked
+        try:
+            while True:
+                client.send("SET", "counter", sent + 1)
+                sent += 1
+                reply = client.read()
+                check(reply == "OK", f"a write on a failing disk was answered {reply}")
+                acked = sent
+                check(sent < 10000, "writes go on being acknowledged although the disk fails")
+        except Disconnected:
+            pass
+    status = server.process.wait(30)
+    injection.process.wait(30)
+    check(status == 3, f"exit code {status} instead of 3:\n{server.log_tail()}")
+    check("log could not be written" in server.log_text(), "the message does not name the log")
+    server.start()
+    with server.client() as client:
+        now = int(client.call("GET", "counter"))
+        check(acked <= now <= sent, f"after the restart the counter is {now}; acknowledged {acked}, sent {sent}")
+    return True
+
+
+def slow_disk(workspace):
+    if shutil.which("strace") is None:
+        print("skipped: slow disk (no strace)")
+        return False
+    server = workspace.server("slow").start()
+    with server.client() as writer, server.client() as other:
+        writer.call("SET", "durable", "1")
+        hang_ms = 1500
+        injection = Injection(server, f"delay_enter={hang_ms * 1000}")
+        if not injection.works:
+            print("skipped: slow disk (strace may not attach here)")
+            return False
+        try:
+            done = threading.Event()
+            began = time.monotonic()
+            writer.send("SET", "slow", "1")
+            took = {}
+
+            def read():
+                took["write"] = (writer.read(), time.monotonic() - began)
+                done.set()
+            reader = threading.Thread(target=read)
+            reader.start()
+            slowest = 0.0
+            asked = 0
+            while not done.is_set() and time.monotonic() - began < hang_ms / 1000 * 0.8:
+                before = time.monotonic()
+                check(other.call("PING") == "PONG", "PING")
+                check(other.call("GET", "durable") == b"1", "a durable value is readable")
+                slowest = max(slowest, time.monotonic() - before)
+                asked += 1
+            reader.join()
+            check(took["write"][0] == "OK", f"the slow write was answered {took['write'][0]}")
+            check(took["write"][1] >= hang_ms / 1000 * 0.9, "the write was acknowledged before its sync had ended")
+            check(asked > 10, f"only {asked} PINGs in a hang of {hang_ms} ms")
+            check(slowest < hang_ms / 1000 / 3, f"a PING took {slowest * 1000:.0f} ms during a sync that hangs")
+            print(f"slow disk: {asked} PINGs during a hang of {hang_ms} ms, the slowest {slowest * 1000:.1f} ms")
+        finally:
+            injection.detach()
+        check(writer.call("SET", "after", "1") == "OK", "writes go on afterwards")
+    return True
+
+
+def main():
+    ran = 0
+    for test in (full_disk, failing_disk, slow_disk):
+        with Workspace() as workspace:
+            ran += bool(test(workspace))
+    print(f"{ran} of 3 faults tested")
+    return 0 if ran else SKIPPED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
