@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -145,7 +146,7 @@ void ReplicaLink::HandshakeReply(std::string_view line, ReplicaActions& actions)
   if (!expected_.empty()) return;  // errors to the other lines are not critical
   state_ = ReplicaState::kPsync;
   SendBytes send;
-  if (claim_.end_offset == 0) {
+  if (NoHistory()) {
     AppendCommand(send.bytes, {"PSYNC", "?", "-1"});
   } else {
     AppendCommand(send.bytes, {"PSYNC", claim_.lineage.current_id(), std::to_string(claim_.end_offset + 1)});
@@ -153,12 +154,18 @@ void ReplicaLink::HandshakeReply(std::string_view line, ReplicaActions& actions)
   actions.emplace_back(std::move(send));
 }
 
+// An empty node with nothing but the id it made for itself. Offset 0 of a master's history is a history.
+bool ReplicaLink::NoHistory() const {
+  const auto& own = situation_.ids_made_here;
+  return claim_.end_offset == 0 && std::find(own.begin(), own.end(), claim_.lineage.current_id()) != own.end();
+}
+
 void ReplicaLink::PsyncReply(std::string_view line, ReplicaActions& actions) {
   if (line.starts_with("+CONTINUE ")) {
     if (!IsHistoryId(line.substr(10))) {
       return End(CloseKind::kRetry, fmt::format("unexpected answer '{}' to PSYNC", line), actions);
     }
-    if (claim_.end_offset == 0) {
+    if (NoHistory()) {
       return End(CloseKind::kRetry, "the master continues a history that was not asked for", actions);
     }
     state_ = ReplicaState::kStreaming;

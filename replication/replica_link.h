@@ -69,7 +69,7 @@ enum class ReplicaState { kConnecting, kPing, kHandshake, kPsync, kSnapshot, kLo
 
 class ReplicaLink {
  public:
-  // `claim` is our past at the moment of connecting; end_offset 0 asks for everything.
+  // `claim` is our past at the moment of connecting; a node without history asks for everything.
   ReplicaLink(ReplicaLinkOptions options, HistoryClaim claim, OwnSituation situation, int64_t now_ms);
 
   void Connected(int64_t now_ms, ReplicaActions& actions);
@@ -95,6 +95,7 @@ class ReplicaLink {
   void Line(std::string_view line, int64_t now_ms, ReplicaActions& actions);
   void PingReply(std::string_view line, ReplicaActions& actions);
   void HandshakeReply(std::string_view line, ReplicaActions& actions);
+  [[nodiscard]] bool NoHistory() const;
   void PsyncReply(std::string_view line, ReplicaActions& actions);
   void Messages(ReplicaActions& actions);
   Result<void> OnMessage(const Message& message, ReplicaActions& actions);

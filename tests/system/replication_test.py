@@ -25,6 +25,7 @@ class Node:
         self.pidfile = os.path.join(self.directory, "holdfast.pid")
         self.config = os.path.join(self.directory, "holdfast.conf")
         self.password = None
+        self.last_pid = None
         lines = ["bind 127.0.0.1", f"port {self.port}", "daemonize yes", f"pidfile {self.pidfile}", "loglevel notice",
                  f'logfile "{self.log_path}"', f"dir {self.directory}", "repl-ping-replica-period 1"]
         if master:
@@ -72,7 +73,8 @@ class Node:
             return None
 
     def alive(self):
-        pid = self.pid()
+        # The pidfile goes a moment before the process does.
+        self.last_pid = pid = self.pid() or self.last_pid
         if pid is None:
             return False
         try:
@@ -184,6 +186,7 @@ def test_passwords_and_min_slaves():
         check(master.cli("SET", "a", "1") == "OK", "a write with two good replicas")
         has(one, "a", "1")
         has(two, "a", "1")
+        check(two.alive(), "the replica runs")
         two.cli("SHUTDOWN")
         wait_for(lambda: not two.alive(), 30, "SHUTDOWN ends the replica")
         check(not os.path.exists(two.pidfile), "a clean end removes the pidfile")
@@ -228,6 +231,7 @@ def test_replica_killed_and_restarted():
     with Workspace() as workspace, Nodes() as nodes:
         master, one, _ = three_nodes(nodes, workspace)
         online(master, 2)
+        in_step(master, one)
         one.kill()
         master.cli("SET", "while", "away")
         one.start()
