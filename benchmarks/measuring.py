@@ -48,6 +48,13 @@ def memory_bytes(pid):
     return fields["Anonymous"] + fields.get("Swap", 0), fields["Rss"]
 
 
+def sanitized(binary):
+    """Built with a sanitizer: its memory and time say nothing about the product's."""
+    with open(binary, "rb") as file:
+        content = file.read()
+    return b"__asan_init" in content or b"__tsan_init" in content
+
+
 class PeakMemory:
     """Samples private memory in the background: `with PeakMemory(pid) as peak: ...; peak.bytes`."""
 
