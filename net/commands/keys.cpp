@@ -140,7 +140,8 @@ void TimeToLive(CommandContext& context) {
   if (**when == kNoExpiry) return context.reply.Integer(-1);
   int64_t value = **when;
   if (base == ExpiryBase::kRelative) value = std::max<int64_t>(value - context.tx->now_ms(), 0);
-  context.reply.Integer(unit == ExpiryUnit::kSeconds ? (value + 500) / 1000 : value);
+  context.reply.Integer(unit == ExpiryUnit::kSeconds ? static_cast<int64_t>((static_cast<uint64_t>(value) + 500) / 1000)
+                                                     : value);
 }
 
 // ---- rows ----------------------------------------------------------------------------------------------------------
