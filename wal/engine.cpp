@@ -158,7 +158,7 @@ Result<void> Engine::AppendAndApply(const HistoryFrame& frame) {
   RETURN_IF_ERROR(log_->AppendFrame(frame));
   if (frame.kind != FrameKind::kData) return {};
   if (frame.part == UnitPart::kWhole) {
-    return applier_->Apply({frame.offset, frame.selected_db, frame.time_ms, frame.payload});
+    return Apply({frame.offset, frame.selected_db, frame.time_ms, frame.payload});
   }
   if (frame.part == UnitPart::kFirst) {
     unfinished_.clear();
@@ -168,7 +168,17 @@ Result<void> Engine::AppendAndApply(const HistoryFrame& frame) {
   unfinished_.append(frame.payload);  // bounded: the log refuses units beyond max-unit-bytes
   if (frame.part != UnitPart::kLast) return {};
   const std::string unit = std::exchange(unfinished_, {});
-  return applier_->Apply({unfinished_first_.offset, unfinished_first_.selected_db, unfinished_first_.time_ms, unit});
+  return Apply({unfinished_first_.offset, unfinished_first_.selected_db, unfinished_first_.time_ms, unit});
+}
+
+// A unit that failed may be applied in part: no checkpoint may make that durable, and nobody may build on it.
+Result<void> Engine::Apply(const EffectUnits& units) {
+  Result<void> applied = applier_->Apply(units);
+  if (!applied.ok() && !apply_failure_.has_value()) {
+    apply_failure_ = applied.error();
+    UpdateRefusal();
+  }
+  return applied;
 }
 
 void Engine::AbandonUnit() {
@@ -187,14 +197,14 @@ void Engine::Tick(int64_t monotonic_ms) {
 
 void Engine::TickCheckpoint() {
   if (checkpoint_job_ == nullptr) {
+    if (apply_failure_.has_value()) return;
     if (log_->InsideUnit()) return;  // a checkpoint stands at a unit end
     const uint64_t since = log_->AppendedOffset() - store_->CheckpointPosition().offset;
-    if (since == 0) {
-      checkpoint_requested_ = false;
-      return;
-    }
-    if (!checkpoint_requested_ && !store_->FreezeWanted() && since < options_.checkpoint_log_bytes) return;
+    const bool due =
+        since > 0 && (checkpoint_requested_ || store_->FreezeWanted() || since >= options_.checkpoint_log_bytes);
     checkpoint_requested_ = false;
+    if (!due && !collect_dead_rows_) return;
+    collect_dead_rows_ = false;
     checkpoint_job_ = store_->FreezeActive(log_->EndPosition());
   }
   const bool due = !checkpoint_started_ && now_monotonic_ms_ >= checkpoint_retry_at_ms_;
@@ -238,7 +248,8 @@ void Engine::CheckpointFinished(Result<void> result) {
   } else {
     if (checkpoint_failure_.has_value()) diag::Notice("Checkpoints work again");
     checkpoint_failure_.reset();
-    checkpoint_job_.reset();
+    // The last reference frees the frozen memtable, row by row: not on the executor.
+    threads_->checkpoint.Run([job = std::exchange(checkpoint_job_, nullptr)] {});
     ++checkpoints_done_;
     next_files_job_ms_ = now_monotonic_ms_;  // segments below it may go now
   }
@@ -246,6 +257,11 @@ void Engine::CheckpointFinished(Result<void> result) {
 }
 
 void Engine::UpdateRefusal() {
+  if (apply_failure_.has_value()) {
+    write_refusal_ =
+        "The master's stream could not be applied, this node's data is not to be built on: " + apply_failure_->message;
+    return;
+  }
   if (space_refusal_.has_value()) {
     write_refusal_ = space_refusal_;
     return;
@@ -383,6 +399,8 @@ void Engine::CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes) {
     if (!refusal.has_value() && space_refusal_.has_value()) diag::Notice("There is space again: writes are accepted");
     space_refusal_ = std::move(refusal);
     UpdateRefusal();
+    // Rows of deleted collections and databases go with checkpoints, also when nobody writes.
+    collect_dead_rows_ = store_->Stats().dead_collections > 0;
   });
 }
 

@@ -144,6 +144,7 @@ class Engine {
   Result<void> ReplayUnits(uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units);
   Result<void> CheckpointDuringReplay();
 
+  Result<void> Apply(const EffectUnits& units);
   void TickCheckpoint();
   void StartCheckpoint();
   void CheckpointFinished(Result<void> result);
@@ -169,6 +170,7 @@ class Engine {
 
   bool checkpoint_requested_ = false;
   bool checkpoint_started_ = false;
+  bool collect_dead_rows_ = false;
   std::shared_ptr<CheckpointJob> checkpoint_job_;
   int64_t checkpoint_retry_at_ms_ = 0;
   uint64_t checkpoints_done_ = 0;
@@ -180,6 +182,7 @@ class Engine {
   std::atomic<bool> snapshot_cancelled_{false};
   std::atomic<uint64_t> snapshot_keys_done_{0}, snapshot_keys_total_{0}, snapshot_raw_{0}, snapshot_stored_{0};
 
+  std::optional<Error> apply_failure_;
   std::optional<std::string> space_refusal_;
   std::optional<std::string> write_refusal_;
   bool files_job_running_ = false;

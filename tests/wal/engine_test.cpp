@@ -9,6 +9,7 @@
 
 #include "storage/content_digest.h"
 #include "storage/types/keys.h"
+#include "storage/types/keyspace.h"
 #include "storage/types/strings.h"
 #include "tests/support/temp_directory.h"
 
@@ -144,6 +145,17 @@ TEST_F(EngineTest, CheckpointsInTheBackgroundBoundTheReplayThread) {
   EXPECT_EQ(Digest(), digest);
 }
 
+TEST_F(EngineTest, RowsOfAFlushedDatabaseAreCollectedWithoutFurtherWrites) {
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 2000; ++i) Set("key" + std::to_string(i), "value");
+  Checkpoint();
+  Transaction& tx = engine_->store().Begin(TransactionMode::kLive, 0, SystemClock().WallMs());
+  keyspace::FlushAll(tx);
+  tx.Commit();
+  Checkpoint();
+  TurnUntil([&] { return engine_->store().Stats().dead_collections == 0; });
+}
+
 TEST_F(EngineTest, ALogLongerThanTheMemtableIsCheckpointedWhileItIsReplayed) {
   ASSERT_TRUE(Open().ok());
   const std::string value(1000, 'v');
@@ -243,6 +255,30 @@ TEST_F(EngineTest, AReplicaThatAppendsAndAppliesFramesHoldsTheSame) {
   tx.Commit();
   EXPECT_EQ(digest, Digest());
   cursor.reset();
+}
+
+TEST_F(EngineTest, AnEffectThatFailsEndsCheckpointsAndWrites) {
+  ASSERT_TRUE(Open().ok());
+  Set("key", "value");
+  Commit();
+  const std::string bytes = "*2\r\n$7\r\nUNKNOWN\r\n$3\r\nkey\r\n";
+  HistoryFrame frame;
+  frame.offset = engine_->log().AppendedOffset();
+  frame.selected_db = static_cast<int16_t>(engine_->log().SelectedDb());
+  frame.selected_db_after = frame.selected_db;
+  frame.time_ms = SystemClock().WallMs();
+  frame.payload = bytes;
+  StreamPosition end = engine_->log().EndPosition();
+  end.digest.Update(bytes);
+  frame.digest = end.digest.Value();
+  auto applied = engine_->AppendAndApply(frame);
+  ASSERT_FALSE(applied.ok());
+  EXPECT_NE(applied.error().message.find("UNKNOWN"), std::string::npos) << applied.error().message;
+  ASSERT_TRUE(engine_->WriteRefusal().has_value());
+  engine_->RequestCheckpoint();
+  for (int i = 0; i < 20; ++i) TurnUntil([] { return true; });
+  EXPECT_FALSE(engine_->CheckpointRunning());
+  EXPECT_EQ(engine_->store().CheckpointPosition().offset, 0u);
 }
 
 TEST_F(EngineTest, WritesAreRefusedWhileTheDiskIsBelowItsMarkAndAcceptedAgain) {
