@@ -25,20 +25,32 @@ StoreOptions StoreOptionsOf(const wal::EngineOptions& options, const std::string
   return store;
 }
 
-// The new log begins with what must not be forgotten if the power goes right after the switch: whose history this is
-// and which role this node has.
-Result<void> WriteFirstFrames(wal::Log& log, const SnapshotHeader& header, const std::string& role_record) {
+// The new generation's log, which begins where the snapshot ends. It says from its first byte on what must not be
+// forgotten if the power goes right after the switch: whose history this is and which role this node has.
+Result<void> BeginLog(const wal::EngineOptions& options, const std::string& generation, const SnapshotHeader& header,
+                      const std::string& role_record) {
   ASSIGN_OR_RETURN(wal::Lineage table, wal::Lineage::Parse(header.lineage_table));
-  wal::Lineage lineage = replication::LineageUpTo(table, header.position.offset);
-  if (lineage.empty()) return Error{ErrorCode::kCorruption, "the snapshot names no history"};
-  std::string payload;
-  lineage.AppendTo(payload);
-  const int64_t time_ms = log.EndPosition().time_ms;
-  log.AppendControl(wal::FrameKind::kLineage, payload, time_ms);
-  log.AppendControl(wal::FrameKind::kRole, role_record, time_ms);
-  log.Seal();
-  RETURN_IF_ERROR(log.WriteBatch());
-  log.FinishBatch();
+  wal::LogState state;
+  state.end = header.position;
+  state.lineage = replication::LineageUpTo(table, header.position.offset);
+  if (state.lineage.empty()) return Error{ErrorCode::kCorruption, "the snapshot names no history"};
+  state.end.lineage_id = state.lineage.current_id();
+  wal::LogOptions log_options;
+  log_options.directory = JoinPath(generation, "wal");
+  log_options.segment_bytes = options.segment_bytes;
+  log_options.ring_bytes = options.ring_bytes;
+  log_options.max_unit_bytes = options.max_unit_bytes;
+  log_options.tail_rewrite = options.tail_rewrite;
+  log_options.fs = options.fs;
+  log_options.clock = options.clock;
+  log_options.random = options.random;
+  RETURN_IF_ERROR(options.fs->CreateDirectory(log_options.directory));
+  RETURN_IF_ERROR(options.fs->SyncDirectory(generation));
+  ASSIGN_OR_RETURN(auto log, wal::Log::Open(std::move(log_options), std::move(state)));
+  log->AppendControl(wal::FrameKind::kRole, role_record, header.position.time_ms);
+  log->Seal();
+  RETURN_IF_ERROR(log->WriteBatch());
+  log->FinishBatch();
   return {};
 }
 
@@ -81,6 +93,7 @@ Result<LoadedGeneration> FullSyncLoader::Load(const LoadRequest& request) {
       return Error{ErrorCode::kCorruption, fmt::format("the snapshot holds offset {}, announced was {}",
                                                        header.position.offset, request.offset)};
     }
+    RETURN_IF_ERROR(BeginLog(request.options, path, header, request.role_record));
     LoadedGeneration loaded;
     loaded.path = path;
     wal::EngineOptions options = request.options;
@@ -90,7 +103,6 @@ Result<LoadedGeneration> FullSyncLoader::Load(const LoadRequest& request) {
       return Error{ErrorCode::kCorruption, fmt::format("the new generation stands at offset {} instead of {}",
                                                        loaded.engine->log().AppendedOffset(), request.offset)};
     }
-    RETURN_IF_ERROR(WriteFirstFrames(loaded.engine->log(), header, request.role_record));
     return loaded;
   };
   Result<LoadedGeneration> loaded = load();

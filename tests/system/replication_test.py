@@ -299,6 +299,43 @@ def test_replicaof_harms_nothing():
         check(node.cli("GET", "k") == "v" and node.cli("SET", "k", "w") == "OK", "and writable")
 
 
+def test_full_sync_of_data_under_writes():
+    with Workspace() as workspace, Nodes() as nodes:
+        master = nodes.add(workspace, "master")
+        with master.client() as client:
+            for start in range(0, 20000, 2000):
+                client.pipeline([("SET", f"key:{i}", f"value:{i}" * 10) for i in range(start, start + 2000)])
+            client.call("SET", "big", b"x" * 3_000_000)  # a unit of several frames
+            client.call("SELECT", 5)
+            client.call("SET", "other", "database")
+            check(client.call("SAVE") == "OK", "SAVE checkpoints")
+            client.call("SET", "after", "the checkpoint")
+            client.call("SELECT", 0)
+            replica = Node(workspace, "replica", master)
+            nodes.all.append(replica)
+            replica.start()
+            written = 0
+            while "state=online" not in master.info("replication").get("slave0", ""):
+                client.pipeline([("SET", f"during:{written + i}", "w") for i in range(100)])
+                written += 100
+            client.call("SET", "big2", b"y" * 3_000_000)
+            check(client.call("WAIT", 1, 30000) == 1, "the replica caught up")
+        stats = master.info("stats")
+        check(stats["sync_full"] == "1", stats)
+        in_step(master, replica)
+        check(replica.cli("DBSIZE") == master.cli("DBSIZE"), "the same number of keys")
+        check(replica.cli("GET", "key:19999") == "value:19999" * 10, "a key of the snapshot")
+        check(replica.cli("-n", 5, "GET", "other") == "database", "another database")
+        check(replica.cli("-n", 5, "GET", "after") == "the checkpoint", "the stream after the snapshot")
+        check(replica.cli("STRLEN", "big") == "3000000" and replica.cli("STRLEN", "big2") == "3000000", "big values")
+        # The copy survives a restart and resumes.
+        replica.kill()
+        master.cli("SET", "one", "more")
+        replica.start()
+        has(replica, "one", "more")
+        check(master.info("stats")["sync_full"] == "1", "resumed by partial resynchronization")
+
+
 def test_redis_replica_is_told():
     with Workspace() as workspace, Nodes() as nodes:
         master = nodes.add(workspace, "master")
