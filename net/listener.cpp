@@ -118,7 +118,7 @@ Result<int> ListenOn(const addrinfo& info, const std::string& shown, int backlog
 bool IsLoopbackAddress(std::string_view peer) { return peer.starts_with("127.") || peer.starts_with("[::1]:"); }
 
 Listener::Listener(Server& server, AsioExecutor& executor)
-    : server_(server), executor_(executor), host_{.server = server, .context = executor.context(), .sessions = {}} {
+    : server_(server), executor_(executor), host_(server, executor.context()) {
   server_.OnShutdown([this](bool begins) { begins ? StopAccepting() : Accept(); });
 }
 

@@ -31,15 +31,11 @@ bool WouldBlock(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
 }  // namespace
 
 void Session::Start(SessionHost& host, int fd, int family, std::string peer, std::string local) {
-  Socket socket(host.context);
-  asio::error_code error;
-  socket.assign(asio::generic::stream_protocol(family, 0), fd, error);
-  if (error) {
-    diag::Warning("Connection from {} closed: it could not be watched: {}", peer, error.message());
-    ::close(fd);
+  auto session = std::make_shared<Session>(host, fd);
+  if (Result<void> watched = host.poller.Add(fd, session.get()); !watched.ok()) {
+    diag::Warning("Connection from {} closed: it could not be watched: {}", peer, watched.error().message);
     return;
   }
-  auto session = std::make_shared<Session>(host, std::move(socket));
   Server& server = host.server;
   Client& client = server.clients().Add(session.get());
   client.peer_address = std::move(peer);
@@ -50,28 +46,40 @@ void Session::Start(SessionHost& host, int fd, int family, std::string peer, std
   client.authenticated = server.config().settings().requirepass.empty();
   session->client_ = &client;
   host.sessions.emplace(session.get(), session);
-  session->ArmRead();
 }
 
-Session::Session(SessionHost& host, Socket socket) : host_(host), socket_(std::move(socket)) {}
+Session::Session(SessionHost& host, int fd) : host_(host), fd_(fd) {}
 
-Session::~Session() = default;
+Session::~Session() {
+  if (fd_ >= 0) ::close(fd_);
+}
 
 // ---- reading -----------------------------------------------------------------------------------------------------
 
-void Session::ArmRead() {
-  if (read_armed_) return;
-  read_armed_ = true;
-  socket_.async_wait(asio::socket_base::wait_read, [self = shared_from_this()](const asio::error_code& error) {
-    self->read_armed_ = false;
-    if (!error) self->OnReadable();
-  });
+void Session::WatchRead(bool watch) {
+  if (reading_ == watch) return;
+  reading_ = watch;
+  host_.poller.SetInterest(fd_, this, reading_, writing_);
 }
 
-void Session::OnReadable() {
+void Session::WatchWrite(bool watch) {
+  if (writing_ == watch) return;
+  writing_ = watch;
+  host_.poller.SetInterest(fd_, this, reading_, writing_);
+}
+
+void Session::OnReady(bool readable, bool writable, bool broken) {
   if (client_ == nullptr) return;
-  if (!MayRead()) return;  // whoever ends that state asks for readiness again
-  ReadOnce();
+  std::shared_ptr<Session> alive = shared_from_this();
+  if (writable && writing_) {
+    WatchWrite(false);
+    Flush();
+    if (client_ == nullptr) return;
+  }
+  if (!readable && !broken) return;
+  if (MayRead()) return ReadOnce();
+  if (broken) return Shut();  // what it sent cannot be answered any more
+  WatchRead(false);           // whoever ends the state that forbids it watches again: Continue
 }
 
 bool Session::MayRead() {
@@ -111,14 +119,13 @@ void Session::ReadOnce() {
     to = input_.room() >= std::min(wanted, kReadMin) ? input_.Prepare(0) : input_.Prepare(wanted);
     room = std::min(input_.room(), kReadMax);
   }
-  ssize_t got = ::recv(socket_.native_handle(), to, room, MSG_DONTWAIT);
+  ssize_t got = ::recv(fd_, to, room, MSG_DONTWAIT);
   if (got < 0) {
-    if (WouldBlock(errno) || errno == EINTR) return ArmRead();
+    if (WouldBlock(errno) || errno == EINTR) return;
     return Shut();
   }
   if (got == 0) return Shut();
   auto count = static_cast<size_t>(got);
-  more_expected_ = count == room;
   host_.server.monitoring().stats.input_bytes += count;
   client_->input_bytes_total += count;
   client_->last_interaction_ms = host_.server.MonotonicMs();
@@ -223,7 +230,7 @@ void Session::Continue() {
   if (client_ == nullptr) return;
   if (client_->close_after_reply && client_->output.empty()) return Shut();
   if (stalled_ && MayRun()) return PostRun();
-  if (!read_armed_ && (client_->output.empty() || more_expected_) && MayRead()) ArmRead();
+  if (!reading_ && MayRead()) WatchRead(true);
 }
 
 void Session::Resume() {
@@ -244,12 +251,12 @@ void Session::Flush() {
   std::shared_ptr<Session> alive = shared_from_this();
   uint64_t open = host_.server.GateOffset();
   std::string_view bytes = client_->output.Sendable(open);
-  while (!bytes.empty() && !write_armed_) {
-    ssize_t sent = ::send(socket_.native_handle(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  while (!bytes.empty() && !writing_) {
+    ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0) {
       if (errno == EINTR) continue;
       if (!WouldBlock(errno)) return Shut();
-      ArmWrite();
+      WatchWrite(true);
       break;
     }
     host_.server.monitoring().stats.output_bytes += static_cast<uint64_t>(sent);
@@ -259,19 +266,6 @@ void Session::Flush() {
   }
   Account();
   Continue();
-}
-
-void Session::ArmWrite() {
-  if (write_armed_) return;
-  write_armed_ = true;
-  socket_.async_wait(asio::socket_base::wait_write, [self = shared_from_this()](const asio::error_code& error) {
-    self->write_armed_ = false;
-    if (!error) self->OnWritable();
-  });
-}
-
-void Session::OnWritable() {
-  if (client_ != nullptr) Flush();
 }
 
 void Session::Account() {
@@ -295,8 +289,8 @@ void Session::Close(bool now) {
 void Session::Shut() {
   if (client_ == nullptr) return;
   Leave();
-  asio::error_code ignored;
-  socket_.close(ignored);
+  host_.poller.Remove(fd_, this);
+  ::close(std::exchange(fd_, -1));
 }
 
 void Session::Leave() {
@@ -312,14 +306,15 @@ void Session::Leave() {
 
 void SessionHost::CloseAll() {
   while (!sessions.empty()) sessions.begin()->second->Close(true);
+  poller.Close();
 }
 
 int Session::ReleaseSocket(std::string* unread) {
   CHECK(client_ != nullptr);
   CHECK(released_fd_ < 0);
   *unread = running_ ? running_input_.substr(running_consumed_) : input_.view();
-  asio::error_code ignored;
-  released_fd_ = socket_.release(ignored);
+  host_.poller.Remove(fd_, this);
+  released_fd_ = std::exchange(fd_, -1);
   SendReleased();
   if (!running_) FinishRelease();
   return released_fd_;

@@ -2,8 +2,9 @@
 //
 // Reading is one non-blocking recv per readiness event, into a buffer that all sessions share; what is left over (half
 // a command, commands that must wait) is kept in the session's own. So an idle connection holds no buffer, and commands
-// are parsed where they were received. The next readiness is asked for only when the replies have left: a client that
-// waits for them costs no vain recv.
+// are parsed where they were received. Readiness is watched all the time (net/socket_poller.h) and switched off only
+// while it would be of no use, so that a client that waits for its replies costs neither a vain recv nor a system call
+// to watch it again.
 //
 // Memory is bounded: while more than kOutputSoftMax bytes of replies wait (for their gate or for the client), none of
 // the client's commands are run and nothing is read.
@@ -11,7 +12,6 @@
 // Owner of the executor only. Belongs to the host until it is closed, then to its last handlers.
 #pragma once
 
-#include <asio/generic/stream_protocol.hpp>
 #include <asio/io_context.hpp>
 #include <cstdint>
 #include <memory>
@@ -22,6 +22,7 @@
 #include "net/client.h"
 #include "net/input_buffer.h"
 #include "net/resp_parser.h"
+#include "net/socket_poller.h"
 
 namespace holdfast::net {
 
@@ -30,8 +31,11 @@ class Session;
 
 // What all sessions of a server share.
 struct SessionHost {
+  SessionHost(Server& the_server, asio::io_context& the_context) : server(the_server), context(the_context) {}
+
   Server& server;
   asio::io_context& context;
+  SocketPoller poller{context};
   std::vector<char> scratch = std::vector<char>(64 * 1024);
   bool scratch_busy = false;
   uint64_t over_budget_reader = 0;  // the one client that may read a large request although the budget is used up
@@ -40,14 +44,13 @@ struct SessionHost {
   void CloseAll();
 };
 
-class Session final : public ClientTransport, public std::enable_shared_from_this<Session> {
+class Session final : public ClientTransport, private SocketWatcher, public std::enable_shared_from_this<Session> {
  public:
   static constexpr size_t kOutputSoftMax = 1 << 20;
 
-  using Socket = asio::generic::stream_protocol::socket;
   // Takes the non-blocking connected socket `fd`.
   static void Start(SessionHost& host, int fd, int family, std::string peer, std::string local);
-  Session(SessionHost& host, Socket socket);
+  Session(SessionHost& host, int fd);
   ~Session() override;
 
   void OutputReady() override;
@@ -56,10 +59,9 @@ class Session final : public ClientTransport, public std::enable_shared_from_thi
   void Resume() override;
 
  private:
-  void ArmRead();
-  void ArmWrite();
-  void OnReadable();
-  void OnWritable();
+  void OnReady(bool readable, bool writable, bool broken) override;
+  void WatchRead(bool watch);
+  void WatchWrite(bool watch);
   bool MayRead();
   void ReadOnce();
   // Runs the commands in `input`; returns how many bytes were consumed.
@@ -80,7 +82,7 @@ class Session final : public ClientTransport, public std::enable_shared_from_thi
   void Leave();  // the registry, the host, the memory account
 
   SessionHost& host_;
-  Socket socket_;
+  int fd_;                    // -1 once closed or released
   Client* client_ = nullptr;  // null once closed
   RespParser parser_;
   InputBuffer input_;
@@ -89,9 +91,9 @@ class Session final : public ClientTransport, public std::enable_shared_from_thi
   std::string_view running_input_;
   int released_fd_ = -1;
   bool running_ = false;
-  bool read_armed_ = false, write_armed_ = false, run_posted_ = false, retry_armed_ = false;
-  bool more_expected_ = false;  // the last recv filled its buffer
-  bool stalled_ = false;        // commands in input_ wait until MayRun()
+  bool reading_ = true, writing_ = false;  // what the poller watches
+  bool run_posted_ = false, retry_armed_ = false;
+  bool stalled_ = false;  // commands in input_ wait until MayRun()
 };
 
 }  // namespace holdfast::net
