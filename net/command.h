@@ -2,8 +2,10 @@
 // "Commands". Families register by name in command_table.cpp (no static initialisers).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -98,6 +100,8 @@ struct CommandSpec {
 
   // Statistics, kept by the dispatcher.
   mutable uint64_t calls = 0, usec = 0, rejected = 0, failed = 0;
+  // Calls by duration: [i] counts those of at most 2^i microseconds (the last one: all longer ones, too).
+  mutable std::array<uint64_t, 26> latency{};
 };
 
 // What a handler sees.
@@ -133,6 +137,8 @@ class CommandTable {
   // Case-insensitive; null if unknown. Top-level names only.
   [[nodiscard]] const CommandSpec* Find(std::string_view name) const;
   [[nodiscard]] static const CommandSpec* FindSubcommand(const CommandSpec& container, std::string_view name);
+  // rename-command: `from` answers to `to` alone from now on, or to nothing if that is empty. Null, or what is wrong.
+  [[nodiscard]] const char* Rename(std::string_view from, std::string_view to);
   // What these arguments name: the command, or the subcommand args[1] of a container. Null if unknown. A container
   // alone is itself (its arity then refuses it).
   [[nodiscard]] const CommandSpec* Resolve(std::span<const std::string_view> args) const;
@@ -142,6 +148,8 @@ class CommandTable {
 
  private:
   std::vector<CommandSpec> specs_;
+  std::vector<bool> renamed_away_;  // by position in specs_; empty while nothing is renamed
+  std::map<std::string, uint16_t, std::less<>> new_names_;
   std::vector<uint16_t> index_;  // open addressing over specs_ by hash of the lower-case name
 };
 

@@ -76,8 +76,26 @@ const CommandSpec* CommandTable::Find(std::string_view name) const {
   size_t mask = index_.size() - 1;
   for (size_t slot = Checksum64(lower) & mask; index_[slot] != kEmpty; slot = (slot + 1) & mask) {
     const CommandSpec& spec = specs_[index_[slot]];
-    if (spec.name == lower) return &spec;
+    if (spec.name != lower) continue;
+    if (renamed_away_.empty() || !renamed_away_[index_[slot]]) return &spec;
+    break;
   }
+  if (new_names_.empty()) return nullptr;
+  const auto renamed = new_names_.find(lower);
+  return renamed == new_names_.end() ? nullptr : &specs_[renamed->second];
+}
+
+const char* CommandTable::Rename(std::string_view from, std::string_view to) {
+  const CommandSpec* spec = Find(from);
+  if (spec == nullptr) return "No such command in rename-command";
+  if (to.size() > kNameMax) return "The new name in rename-command is too long";
+  if (!to.empty() && Find(to) != nullptr) return "Target command name already exists";
+  const auto position = static_cast<uint16_t>(spec - specs_.data());
+  renamed_away_.resize(specs_.size());
+  renamed_away_[position] = true;
+  std::erase_if(new_names_, [position](const auto& entry) { return entry.second == position; });
+  std::array<char, kNameMax> buffer;
+  if (!to.empty()) new_names_.emplace(Lower(to, buffer), position);
   return nullptr;
 }
 

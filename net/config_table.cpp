@@ -7,6 +7,7 @@
 #include <charconv>
 #include <limits>
 
+#include "net/command.h"
 #include "net/config_directives.h"
 #include "net/config_values.h"
 #include "storage/types/numbers.h"
@@ -409,6 +410,9 @@ Directive RenameCommand() {
           kImmutable | kHidden | kManyWords | kAccumulates,
           [](Settings& s, Words words, bool) -> Result<void> {
             if (words.size() != 2) return Bad("wrong number of arguments");
+            CommandTable table;
+            for (const auto& [from, to] : s.renamed_commands) (void)table.Rename(from, to);
+            if (const char* wrong = table.Rename(words[0], words[1])) return Bad(wrong);
             s.renamed_commands.emplace_back(LowerCase(words[0]), LowerCase(words[1]));
             return {};
           },

@@ -1,5 +1,6 @@
 // Server::Execute and what belongs to it: one command from admission to gated reply.
 #include <algorithm>
+#include <bit>
 #include <memory>
 #include <utility>
 
@@ -145,6 +146,10 @@ void Server::Count(const Client& client, const CommandSpec& spec, std::span<cons
   ++monitoring_.stats.commands_processed;
   ++spec.calls;
   spec.usec += static_cast<uint64_t>(std::max<int64_t>(duration_us, 0));
+  if (config().settings().latency_tracking) {
+    auto rounded = static_cast<uint64_t>(std::max<int64_t>(duration_us, 1)) - 1;
+    ++spec.latency[std::min<size_t>(static_cast<size_t>(std::bit_width(rounded)), spec.latency.size() - 1)];
+  }
   if (reply.HasError()) {
     ++spec.failed;
     CountError(reply.written().substr(std::min(reply_begin, reply.size())));

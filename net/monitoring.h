@@ -28,6 +28,9 @@ struct Stats {
   bool last_save_ok = true;
   int64_t last_save_duration_s = -1;
   uint64_t saves = 0;
+  bool saving = false;          // a snapshot for SAVE, BGSAVE or a save point is being made
+  int64_t save_started_ms = 0;  // monotonic
+  int64_t save_tried_ms = 0;    // monotonic
   // Samples of operations and bytes per second (16 of 100 ms, as Redis).
   std::array<uint64_t, 16> ops_samples{}, input_samples{}, output_samples{};
   size_t sample = 0;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "net/saving.h"
 #include "net/standalone_replication.h"
 #include "storage/base/diag.h"
 #include "storage/types/keys.h"
@@ -30,6 +31,11 @@ constexpr int kExitLogFailed = 3;
 Server::Server(Parts parts)
     : parts_(std::move(parts)), watches_(clients_), pubsub_(*this), blocking_(*this), monitoring_(*this) {
   run_id_ = parts_.random->Hex(40);
+  for (const auto& [from, to] : config().settings().renamed_commands) {
+    if (const char* wrong = commands_.Rename(from, to)) diag::Warning("rename-command {}: {}", from, wrong);
+  }
+  started_us_ = parts_.clock->MonotonicUs();
+  monitoring_.stats.last_save_s = parts_.clock->WallMs() / 1000;
   replication_ = std::make_unique<StandaloneReplication>(*this);
   if (parts_.engine) AdoptEngine();
 }
@@ -93,6 +99,7 @@ void Server::Forget(Client& client) {
 void Server::EndOfTurn() {
   engine().Tick(MonotonicMs());
   ResumePostponed();
+  if (blocking_.size() > 0) blocking_.Recheck();
   FlushReady();
   clients_.CollectGarbage();
   if (monotonic_us_ != 0) {
@@ -234,6 +241,7 @@ void Server::CronHundredMs() {
   blocking_.Tick(MonotonicMs());
   replication().OnTick(MonotonicMs());
   if (!expiring_) ActiveExpiry();
+  CheckSavePoints(*this);
   if (++cron_ticks_ % 10 == 0) {
     CheckIdleClients();
     CheckSoftLimits();

@@ -100,7 +100,7 @@ void Hello(CommandContext& context) {
   }
   if (arguments.Refused(context.reply)) return;
   if (login && !Authenticate(context, login->first, login->second)) return;
-  if (!client.authenticated) {
+  if (!client.authenticated && !context.server.config().settings().requirepass.empty()) {
     return context.reply.Error(
         "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> "
         "<pass> option can be used to authenticate the client and select the RESP protocol version at the same time");

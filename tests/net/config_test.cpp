@@ -148,6 +148,8 @@ TEST_F(ConfigTest, RefusalsNameFileLineAndReason) {
       {"user alice on", "ACL users are not supported"},
       {"loadmodule x.so", "modules are not supported"},
       {"include /does/not/exist.conf", "/does/not/exist.conf"},
+      {"rename-command nosuch x", "No such command in rename-command"},
+      {"rename-command get set", "Target command name already exists"},
       {"notify-keyspace-events y", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."},
       {"hash-max-listpack-value 1x", "argument must be a memory value"},
   };
