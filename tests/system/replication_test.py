@@ -315,9 +315,11 @@ def test_full_sync_of_data_under_writes():
             nodes.all.append(replica)
             replica.start()
             written = 0
+            deadline = time.monotonic() + 60
             while "state=online" not in master.info("replication").get("slave0", ""):
                 client.pipeline([("SET", f"during:{written + i}", "w") for i in range(100)])
                 written += 100
+                check(time.monotonic() < deadline, "the replica did not come online within 60 s")
             client.call("SET", "big2", b"y" * 3_000_000)
             check(client.call("WAIT", 1, 30000) == 1, "the replica caught up")
         stats = master.info("stats")
