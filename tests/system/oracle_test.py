@@ -98,7 +98,7 @@ class Server:
         self.log = open(os.path.join(self.directory, "output"), "wb")
         self.process = subprocess.Popen(
             [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "",
-             "--enable-debug-command", "yes"] + extra, stdout=self.log, stderr=self.log)
+             "--enable-debug-command", "yes", "--slowlog-log-slower-than", "-1"] + extra, stdout=self.log, stderr=self.log)
         deadline = time.time() + 30
         while True:
             try:
