@@ -34,8 +34,8 @@ struct TransactionState {
   bool dirty_cas = false;   // a watched key changed: EXEC answers null
   std::vector<QueuedCommand> queue;
   size_t queued_bytes = 0;
-  uint32_t flags = 0;              // of all queued commands, or'ed
-  bool writes_need_space = false;  // one of them is a write that frees no space
+  uint32_t flags = 0;                                // of all queued commands, or'ed
+  bool writes_need_space = false;                    // one of them is a write that frees no space
   std::vector<std::pair<int, std::string>> watched;  // (db, key)
   // Those of them that were there when WATCH came: EXEC fails if their time has passed since.
   std::vector<std::pair<int, std::string>> watched_present;

@@ -113,11 +113,13 @@ void MasterReceiver::Link::Start(LinkRequest its_request) {
       [this, mine = attempt](asio::error_code error, asio::ip::tcp::resolver::results_type found) {
         if (mine != attempt) return;
         if (error) return Fail(CloseKind::kRetry, fmt::format("its name cannot be resolved: {}", error.message()));
-        asio::async_connect(*socket, found, [this, mine, keep = socket](asio::error_code failed, const asio::ip::tcp::endpoint&) {
-          if (mine != attempt) return;
-          if (failed) return Fail(CloseKind::kRetry, fmt::format("connection failed: {}", failed.message()));
-          Connected();
-        });
+        asio::async_connect(*socket, found,
+                            [this, mine, keep = socket](asio::error_code failed, const asio::ip::tcp::endpoint&) {
+                              if (mine != attempt) return;
+                              if (failed)
+                                return Fail(CloseKind::kRetry, fmt::format("connection failed: {}", failed.message()));
+                              Connected();
+                            });
       });
 }
 
@@ -155,7 +157,8 @@ void MasterReceiver::Link::Read() {
   // Backpressure: nothing is read while the executor has enough to do or a snapshot is being loaded.
   if (!link || reading || in_flight >= kReceiverBytesMax || link->state() == ReplicaState::kLoading) return;
   reading = true;
-  socket->async_read_some(asio::buffer(read_buffer), [this, mine = attempt, keep = socket](asio::error_code error, size_t size) {
+  socket->async_read_some(asio::buffer(read_buffer), [this, mine = attempt, keep = socket](asio::error_code error,
+                                                                                           size_t size) {
     if (mine != attempt) return;
     reading = false;
     if (error) {
@@ -175,12 +178,13 @@ void MasterReceiver::Link::Write() {
   sending.clear();
   sending.swap(out);
   writing = true;
-  asio::async_write(*socket, asio::buffer(sending), [this, mine = attempt, keep = socket](asio::error_code error, size_t) {
-    if (mine != attempt) return;
-    writing = false;
-    if (error) return Fail(CloseKind::kRetry, error.message());
-    Write();
-  });
+  asio::async_write(*socket, asio::buffer(sending),
+                    [this, mine = attempt, keep = socket](asio::error_code error, size_t) {
+                      if (mine != attempt) return;
+                      writing = false;
+                      if (error) return Fail(CloseKind::kRetry, error.message());
+                      Write();
+                    });
 }
 
 void MasterReceiver::Link::Tick() {

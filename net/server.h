@@ -67,8 +67,8 @@ class Server : public TurnHooks {
 
   [[nodiscard]] const std::string& run_id() const { return run_id_; }  // 40 hex, new at each start
   [[nodiscard]] int64_t UptimeSeconds() { return (clock().MonotonicUs() - started_us_) / 1'000'000; }
-  [[nodiscard]] int64_t NowMs();                                       // wall clock, read once per turn
-  [[nodiscard]] int64_t MonotonicMs();                                 // read once per turn
+  [[nodiscard]] int64_t NowMs();        // wall clock, read once per turn
+  [[nodiscard]] int64_t MonotonicMs();  // read once per turn
 
   // ---- commands ----
   // Runs one parsed command for a client: admission, MULTI queueing, execution, output with its gate, statistics.
@@ -169,7 +169,7 @@ class Server : public TurnHooks {
   Monitoring monitoring_;
   std::unique_ptr<ReplicationService> replication_;
   std::string run_id_;
-  int64_t started_us_ = 0;  // monotonic
+  int64_t started_us_ = 0;                 // monotonic
   int64_t now_ms_ = 0, monotonic_us_ = 0;  // 0: not yet read in this turn
   uint64_t cron_ticks_ = 0;
 

@@ -21,8 +21,8 @@ class Watches {
   [[nodiscard]] bool empty() const { return by_key_.empty(); }
   // Marks the watchers of what a unit touched.
   void Touched(const Transaction::Touched& touched);
-  void TouchDb(int db);   // FLUSHDB, SWAPDB
-  void TouchAll();        // full sync replaced everything
+  void TouchDb(int db);  // FLUSHDB, SWAPDB
+  void TouchAll();       // full sync replaced everything
 
  private:
   ClientRegistry& clients_;
