@@ -4,6 +4,7 @@
 
 #include "storage/base/coding.h"
 #include "storage/base/hash.h"
+#include "storage/types/list_value.h"
 
 namespace holdfast::snapshot_format {
 
@@ -348,6 +349,8 @@ Result<SplitBody> SplitStoredBody(const KeyValue& value) {
   const bool chunked = value.type == ValueType::kString;
   split.id = LoadLittle<uint64_t>(value.body.data() + (chunked ? 8 : 0));
   split.body = chunked ? value.body.substr(0, 8) : value.body.substr(8);
+  // Where a list's positions begin is the node's own affair.
+  if (value.type == ValueType::kList) split.body = split.body.substr(0, 8);
   return split;
 }
 
@@ -359,6 +362,7 @@ std::string JoinStoredBody(const KeyValue& value, CollectionId id) {
   } else {
     AppendLittle<uint64_t>(body, id);
     body += value.body;
+    if (value.type == ValueType::kList) AppendLittle<uint64_t>(body, ListBody::kStart);
   }
   return body;
 }

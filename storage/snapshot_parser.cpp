@@ -4,6 +4,7 @@
 
 #include "storage/base/coding.h"
 #include "storage/base/hash.h"
+#include "storage/types/list_value.h"
 
 namespace holdfast::snapshot_format {
 
@@ -28,6 +29,9 @@ Result<void> RecordParser::FromVisitor(Result<void> result) {
 Result<void> RecordParser::EndKey(SnapshotVisitor& visitor) {
   if (!in_key_) return {};
   in_key_ = false;
+  if (type_ == ValueType::kList && items_seen_ != items_) {
+    return Corrupt("a list of " + std::to_string(items_) + " items that has " + std::to_string(items_seen_));
+  }
   return FromVisitor(visitor.KeyEnd());
 }
 
@@ -143,6 +147,7 @@ Result<void> RecordParser::DispatchKey(const RecordHead& head, std::string_view 
   if (value.type == ValueType::kString && !value.chunked && value.body.size() > kInlineStringMax) {
     return Corrupt("an inline string of " + std::to_string(value.body.size()) + " bytes");
   }
+  if (value.type == ValueType::kList && value.body.size() != 8) return Corrupt("a list with a strange header");
   in_gap_ = false;
   any_key_ = true;
   any_row_ = false;
@@ -152,6 +157,9 @@ Result<void> RecordParser::DispatchKey(const RecordHead& head, std::string_view 
   type_ = value.type;
   chunked_ = value.chunked;
   string_length_ = chunked_ ? LoadLittle<uint64_t>(value.body.data()) : 0;
+  items_ = type_ == ValueType::kList ? LoadLittle<uint64_t>(value.body.data()) : 0;
+  items_seen_ = 0;
+  if (type_ == ValueType::kList && items_ == 0) return Corrupt("a list without items");
   ++counts_.records;
   ++counts_.keys;
   ++counts_.keys_by_type[static_cast<size_t>(type_)];
@@ -176,6 +184,7 @@ Result<void> RecordParser::DispatchRow(const RecordHead& head, std::string_view 
   any_row_ = true;
   kind_ = head.kind;
   suffix_ = suffix;
+  if (kind_ == CollectionKind::kItem) ++items_seen_;
   ++counts_.records;
   return FromVisitor(visitor.Row({head.kind, suffix, value}));
 }
@@ -203,8 +212,10 @@ Result<void> RecordParser::CheckRowShape(CollectionKind kind, std::string_view s
       fixed = 8;
       break;
     case CollectionKind::kItem:
-      fixed = 8;
-      break;
+      if (suffix.size() != 8 || LoadBig<uint64_t>(suffix.data()) != ListBody::kStart + items_seen_) {
+        return Corrupt("an item of a list at a wrong position");
+      }
+      return {};
     case CollectionKind::kEntry:
       fixed = 16;
       break;

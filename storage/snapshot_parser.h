@@ -54,6 +54,8 @@ class RecordParser {
   ValueType type_ = ValueType::kString;
   bool chunked_ = false;
   uint64_t string_length_ = 0;  // of a chunked string
+  uint64_t items_ = 0;          // of a list, as its header says
+  uint64_t items_seen_ = 0;
 
   // The newest row of the key: for the order of rows.
   bool any_row_ = false;

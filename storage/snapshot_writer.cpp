@@ -10,6 +10,7 @@
 #include "storage/snapshot.h"
 #include "storage/snapshot_format.h"
 #include "storage/snapshot_pipeline.h"
+#include "storage/types/list_value.h"
 
 namespace holdfast {
 
@@ -89,10 +90,18 @@ class Writer {
 
   Result<void> WriteRows(StoreView& view, CollectionId id, CollectionKind kind) {
     Result<void> written;
+    uint64_t items = 0;
+    std::string position;
     RETURN_IF_ERROR(view.VisitRows(id, kind, [&](std::string_view suffix, std::string_view value) {
       if (cancelled_.load(std::memory_order_relaxed)) {
         written = Cancelled();
         return false;
+      }
+      if (kind == CollectionKind::kItem) {
+        // Two nodes may keep one list at different positions: in a file it always begins at the same one.
+        position.clear();
+        AppendBig<uint64_t>(position, ListBody::kStart + items++);
+        suffix = position;
       }
       head_.clear();
       AppendRowHead(head_, kind, suffix.size(), value.size());

@@ -62,6 +62,8 @@ class Transaction {
   void Put(int db, std::string_view key, const KeyValue& value, const std::optional<KeyValue>& old);
   // Deletes the key row. `keep_rows`: the collection's rows live on under another key (RENAME, MOVE).
   void Erase(int db, std::string_view key, const KeyValue& old, bool keep_rows = false);
+  // Counts as a write of the key (see touched()) when only rows of its collection were written.
+  void TouchKey(int db, std::string_view key) { Touch(db, key); }
 
   // ---- collection rows ----------------------------------------------------------------------------------------------
   CollectionId NewCollectionId();

@@ -15,6 +15,7 @@ inline Error StringTooLongError() {
 }
 inline Error SyntaxError() { return {ErrorCode::kInvalidArgument, "syntax error"}; }
 inline Error NoSuchKeyError() { return {ErrorCode::kNotFound, "no such key"}; }
+inline Error IndexOutOfRangeError() { return {ErrorCode::kOutOfRange, "index out of range"}; }
 inline Error SameObjectError() { return {ErrorCode::kInvalidArgument, "source and destination objects are the same"}; }
 inline Error DbIndexError() { return {ErrorCode::kOutOfRange, "DB index is out of range"}; }
 

@@ -183,9 +183,9 @@ inline FakeContent ContentOfAllTypes() {
   content[MakeFakeKey(1, "chunked")] =
       ChunkedString(3 * kChunkSize + 5, {std::string(kChunkSize, 'a'), "", std::string(kChunkSize - 7, 'c'), "tail!"});
   content[MakeFakeKey(1, "list")] = {.type = ValueType::kList,
-                                     .body = CountBody(2, "more header"),
-                                     .rows = {{{'i', BigEndian<uint64_t>((1ull << 63) - 1)}, "left"},
-                                              {{'i', BigEndian<uint64_t>(1ull << 63)}, "right"}}};
+                                     .body = CountBody(2),
+                                     .rows = {{{'i', BigEndian<uint64_t>(1ull << 63)}, "left"},
+                                              {{'i', BigEndian<uint64_t>((1ull << 63) + 1)}, "right"}}};
   FakeValue set{.type = ValueType::kSet, .body = CountBody(3)};
   set.rows[{'m', MemberSuffix("one")}] = "";
   set.rows[{'m', MemberSuffix("two")}] = "";

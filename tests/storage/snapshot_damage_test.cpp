@@ -353,6 +353,19 @@ TEST_F(HostileTest, ChunkOutsideOfItsStringIsRefused) {
   EXPECT_NE(Parse().find("outside of its string"), std::string::npos);
 }
 
+TEST_F(HostileTest, ItemsOfAListThatDoNotFollowEachOtherAreRefused) {
+  Key("k", {ValueType::kList, false, kNoExpiry, testing::CountBody(2)});
+  Row(CollectionKind::kItem, testing::BigEndian<uint64_t>(1ull << 63), "first");
+  Row(CollectionKind::kItem, testing::BigEndian<uint64_t>((1ull << 63) + 2), "third");
+  EXPECT_NE(Parse().find("wrong position"), std::string::npos);
+}
+
+TEST_F(HostileTest, ListWithFewerItemsThanItsHeaderSaysIsRefused) {
+  Key("k", {ValueType::kList, false, kNoExpiry, testing::CountBody(2)});
+  Row(CollectionKind::kItem, testing::BigEndian<uint64_t>(1ull << 63), "first");
+  EXPECT_NE(Parse().find("a list of 2 items that has 1"), std::string::npos);
+}
+
 TEST_F(HostileTest, CollectionWithoutCountIsRefused) {
   Key("k", {ValueType::kList, false, kNoExpiry, "short"});
   EXPECT_NE(Parse().find("without element count"), std::string::npos);
