@@ -4,83 +4,202 @@
 #include <utility>
 #include <vector>
 
-#include "net/reply.h"
 #include "net/server.h"
+#include "storage/base/diag.h"
 
 namespace holdfast::net {
 
-void Blocking::Block(Client& client, Wait wait) {
+void Blocking::Block(Client& client, Wait wait) { Start(client, {std::move(wait), {}}); }
+
+void Blocking::BlockOnKeys(Client& client, KeyWait wait) {
+  Entry entry;
+  entry.wait.kind = Client::Blocked::kKeys;
+  entry.wait.deadline_ms = wait.deadline_ms;
+  entry.wait.answer = [timed_out = wait.timed_out](Client& late) {
+    Reply reply(late.output.bytes, late.resp);
+    timed_out(reply);
+  };
+  entry.sequence = next_sequence_++;
+  for (const std::string& key : wait.keys) by_key_[{wait.db, key}].emplace(entry.sequence, client.id);
+  entry.keys = std::move(wait);
+  Start(client, std::move(entry));
+}
+
+void Blocking::Start(Client& client, Entry entry) {
   CHECK(client.blocked == Client::Blocked::kNo);
   CHECK(!waits_.contains(client.id));
-  client.blocked = wait.kind;
-  client.blocked_deadline_ms = wait.deadline_ms;
-  if (wait.deadline_ms != 0) {
-    // A timer of its own, so that short timeouts are kept to the millisecond; the timer finds nothing if all is over.
-    int64_t delay_ms = std::max<int64_t>(wait.deadline_ms - server_.MonotonicMs(), 0);
-    server_.executor().RunAfter(delay_ms * 1000 + 500, [this] { Tick(server_.MonotonicMs()); });
+  client.blocked = entry.wait.kind;
+  client.blocked_deadline_ms = entry.wait.deadline_ms;
+  if (entry.wait.ready) polled_.insert(client.id);
+  if (entry.wait.deadline_ms != 0) {
+    deadlines_.emplace(entry.wait.deadline_ms, client.id);
+    SetTimer(entry.wait.deadline_ms);
   }
-  waits_.emplace(client.id, std::move(wait));
+  waits_.emplace(client.id, std::move(entry));
+}
+
+// One timer for the next deadline, so that timeouts are kept to the millisecond. A timer cannot be taken back: one that
+// comes too early finds nothing.
+void Blocking::SetTimer(int64_t deadline_ms) {
+  constexpr int64_t kDelayMaxMs = 60'000;
+  if (timer_ms_ != 0 && timer_ms_ <= deadline_ms) return;
+  const int64_t delay_ms = std::clamp<int64_t>(deadline_ms - server_.MonotonicMs(), 0, kDelayMaxMs);
+  timer_ms_ = deadline_ms;
+  server_.executor().RunAfter(delay_ms * 1000 + 500, [this, deadline_ms] {
+    if (timer_ms_ != deadline_ms) return;
+    timer_ms_ = 0;
+    Tick(server_.MonotonicMs());
+    if (!deadlines_.empty()) SetTimer(deadlines_.begin()->first);
+  });
 }
 
 void Blocking::Recheck() {
-  if (waits_.empty()) return;
+  if (polled_.empty()) return;
   std::vector<ClientId> ready;
-  for (const auto& [id, wait] : waits_) {
-    if (wait.ready && wait.ready()) ready.push_back(id);
+  for (ClientId id : polled_) {
+    if (waits_.at(id).wait.ready()) ready.push_back(id);
   }
   for (ClientId id : ready) {
     auto found = waits_.find(id);
-    if (found != waits_.end()) Finish(id, found->second.answer);
+    if (found != waits_.end()) Finish(id, found->second.wait.answer);
   }
 }
 
 void Blocking::Tick(int64_t monotonic_ms) {
-  if (waits_.empty()) return;
   std::vector<ClientId> late;
-  for (const auto& [id, wait] : waits_) {
-    if (wait.deadline_ms != 0 && wait.deadline_ms <= monotonic_ms) late.push_back(id);
+  for (const auto& [deadline_ms, id] : deadlines_) {
+    if (deadline_ms > monotonic_ms) break;
+    late.push_back(id);
   }
   for (ClientId id : late) {
     auto found = waits_.find(id);
-    if (found != waits_.end()) Finish(id, found->second.answer);
+    if (found != waits_.end()) Finish(id, found->second.wait.answer);
   }
 }
 
 bool Blocking::Unblock(ClientId id, bool error) {
   auto found = waits_.find(id);
-  if (found == waits_.end() || found->second.kind == Client::Blocked::kShutdown) return false;
+  if (found == waits_.end() || found->second.wait.kind == Client::Blocked::kShutdown) return false;
   if (error) {
     Finish(id, [](Client& client) {
       Reply(client.output.bytes, client.resp).Error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
     });
   } else {
-    Finish(id, found->second.answer);
+    Finish(id, found->second.wait.answer);
   }
   return true;
 }
 
-void Blocking::Forget(ClientId id) { waits_.erase(id); }
+void Blocking::Forget(ClientId id) { Remove(id); }
+
+void Blocking::Remove(ClientId id) {
+  auto found = waits_.find(id);
+  if (found == waits_.end()) return;
+  const KeyWait& keys = found->second.keys;
+  for (const std::string& key : keys.keys) {
+    auto queue = by_key_.find({keys.db, key});
+    if (queue == by_key_.end()) continue;
+    queue->second.erase(found->second.sequence);
+    if (queue->second.empty()) by_key_.erase(queue);
+  }
+  polled_.erase(id);
+  if (found->second.wait.deadline_ms != 0) deadlines_.erase({found->second.wait.deadline_ms, id});
+  waits_.erase(found);
+}
 
 void Blocking::UnblockAll(const std::string& error) {
   std::vector<ClientId> ids;
-  for (const auto& [id, wait] : waits_) {
-    if (wait.kind != Client::Blocked::kShutdown) ids.push_back(id);
+  for (const auto& [id, entry] : waits_) {
+    if (entry.wait.kind != Client::Blocked::kShutdown) ids.push_back(id);
   }
+  std::sort(ids.begin(), ids.end());
   for (ClientId id : ids) {
-    Finish(id, [&](Client& client) { Reply(client.output.bytes, client.resp).Error(error); });
+    Finish(id, [&](Client& client) {
+      Reply(client.output.bytes, client.resp).Error(error);
+      client.close_after_reply = true;
+    });
   }
 }
 
 void Blocking::Finish(ClientId id, const std::function<void(Client&)>& answer) {
   // The wait is taken out first: an answer may look at, or end, other waits.
   std::function<void(Client&)> write = answer;
-  waits_.erase(id);
+  Remove(id);
   Client* client = server_.clients().Find(id);
   if (client == nullptr) return;
   client->blocked = Client::Blocked::kNo;
   client->blocked_deadline_ms = 0;
+  const size_t begin = client->output.bytes.size();
   write(*client);
+  if (client->reply_mode == Client::ReplyMode::kOff) client->output.bytes.resize(begin);
   server_.Unblock(*client);
+}
+
+// ---- keys -----------------------------------------------------------------------------------------------------------
+
+void Blocking::Touched(const Transaction::Touched& touched) {
+  if (by_key_.empty()) return;
+  const auto add = [this](const DbKey& key) {
+    if (touched_set_.insert(key).second) touched_.push_back(key);
+  };
+  if (!touched.whole_db) {
+    DbKey key{touched.db, touched.key};
+    if (by_key_.contains(key)) add(key);
+    return;
+  }
+  // SWAPDB may have brought any of them.
+  for (auto at = by_key_.lower_bound({touched.db, {}}); at != by_key_.end() && at->first.first == touched.db; ++at) {
+    add(at->first);
+  }
+}
+
+void Blocking::ServeTouched() {
+  if (serving_) return;
+  serving_ = true;
+  while (!touched_.empty()) {
+    DbKey key = std::move(touched_.front());
+    touched_.pop_front();
+    touched_set_.erase(key);  // serving may touch it again
+    ServeKey(key);
+  }
+  serving_ = false;
+}
+
+void Blocking::ServeKey(const DbKey& key) {
+  uint64_t seen = 0;
+  while (true) {
+    auto queue = by_key_.find(key);
+    if (queue == by_key_.end()) return;
+    auto next = queue->second.upper_bound(seen);
+    if (next == queue->second.end()) return;
+    seen = next->first;
+    if (!ServeClient(next->second, key)) return;
+  }
+}
+
+bool Blocking::ServeClient(ClientId id, const DbKey& key) {
+  Client* client = server_.clients().Find(id);
+  auto found = waits_.find(id);
+  if (client == nullptr || found == waits_.end()) return true;
+  const size_t begin = client->output.bytes.size();
+  Reply reply(client->output.bytes, client->resp);
+  Transaction& tx = server_.store().Begin(TransactionMode::kLive, key.first, server_.NowMs());
+  const auto exists = tx.Find(key.first, key.second);
+  const bool there = exists.ok() && exists->has_value();
+  bool served = false;
+  if (!exists.ok()) {
+    diag::Warning("A key that clients wait for could not be read: {}", exists.error().message);
+  } else if (there) {
+    served = found->second.keys.serve(tx, key.second, reply);
+  }
+  server_.CommitUnit(served ? client : nullptr, tx);
+  if (!served) return there;
+  Remove(id);
+  client->blocked = Client::Blocked::kNo;
+  client->blocked_deadline_ms = 0;
+  if (client->reply_mode == Client::ReplyMode::kOff) client->output.bytes.resize(begin);
+  server_.Unblock(*client);
+  return true;
 }
 
 }  // namespace holdfast::net

@@ -77,6 +77,7 @@ void Server::Run(Client& client, const CommandSpec& spec, std::span<const std::s
   ++client.commands_total;
   Count(client, spec, args, reply, begin, clock().MonotonicUs() - started_us);
   FinishReply(client, begin, gate, was_skipping);
+  blocking_.ServeTouched();
   if ((spec.flags & kWrite) != 0) SlowWriter(client);
 }
 
@@ -115,6 +116,9 @@ void Server::ExecuteQueued(Client& client, const QueuedCommand& command, Transac
 uint64_t Server::CommitUnit(Client* client, Transaction& tx) {
   if (!watches_.empty()) {
     for (const Transaction::Touched& touched : tx.touched()) watches_.Touched(touched);
+  }
+  if (blocking_.HasKeyWaits()) {
+    for (const Transaction::Touched& touched : tx.touched()) blocking_.Touched(touched);
   }
   UnitResult unit = tx.Commit();
   if (unit.effects > 0) {

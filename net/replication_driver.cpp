@@ -336,6 +336,9 @@ void ReplicationDriver::Shutdown() {
 }
 
 void ReplicationDriver::UnitApplied(uint64_t, const std::vector<Transaction::Touched>& keys) {
+  if (server_.blocking().HasKeyWaits()) {
+    for (const auto& key : keys) server_.blocking().Touched(key);
+  }
   if (server_.watches().empty()) return;
   for (const auto& key : keys) server_.watches().Touched(key);
 }
