@@ -39,6 +39,8 @@ std::vector<CommandSpec> AllFamilies() {
   Join(all, StringCommands());
   Join(all, BitCommands());
   Join(all, KeyCommands());
+  Join(all, HashCommands());
+  Join(all, SetCommands());
   Join(all, TransactionCommands());
   Join(all, ConnectionCommands());
   Join(all, PubSubCommands());

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "storage/base/check.h"
+#include "storage/base/clock.h"
 #include "storage/base/coding.h"
 #include "storage/base/diag.h"
 #include "storage/base/hash.h"
@@ -66,6 +67,12 @@ void Transaction::Start(TransactionMode mode, int db, int64_t now_ms) {
 }
 
 int Transaction::database_count() const { return state_.options.databases; }
+
+Random& Transaction::random() {
+  CHECK(mode_ == TransactionMode::kLive);
+  CHECK(state_.options.random != nullptr);
+  return *state_.options.random;
+}
 
 // ---- key rows -------------------------------------------------------------------------------------------------------
 

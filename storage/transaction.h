@@ -21,6 +21,7 @@
 namespace holdfast {
 
 class Memtable;
+class Random;
 class Store;
 struct StoreState;
 
@@ -48,6 +49,8 @@ class Transaction {
   [[nodiscard]] int db() const { return db_; }
   void SelectDb(int db) { db_ = db; }
   [[nodiscard]] int database_count() const;
+  // Only when live: what chance decided is in the effect.
+  [[nodiscard]] Random& random();
 
   // ---- key rows -----------------------------------------------------------------------------------------------------
   // The key in database `db`. Expired keys are absent in live mode. Never writes.

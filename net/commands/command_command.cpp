@@ -96,16 +96,23 @@ void ReplyKeySpec(Reply& reply, const KeySpecFact& fact) {
   reply.Integer(fact.index);
   reply.Bulk("find_keys");
   reply.Map(2);
+  const auto number = [&reply](std::string_view name, int value) {
+    reply.Bulk(name);
+    reply.Integer(value);
+  };
   reply.Bulk("type");
-  reply.Bulk("range");
+  reply.Bulk(fact.counted ? "keynum" : "range");
   reply.Bulk("spec");
   reply.Map(3);
-  reply.Bulk("lastkey");
-  reply.Integer(fact.last);
-  reply.Bulk("keystep");
-  reply.Integer(fact.step);
-  reply.Bulk("limit");
-  reply.Integer(0);
+  if (fact.counted) {
+    number("keynumidx", 0);
+    number("firstkey", 1);
+    number("keystep", fact.step);
+  } else {
+    number("lastkey", fact.last);
+    number("keystep", fact.step);
+    number("limit", 0);
+  }
 }
 
 void ReplyInfo(Reply& reply, const CommandSpec& spec) {

@@ -16,6 +16,7 @@ struct KeySpecFact {
   int last;   // relative to the first; negative: from the end
   int step;
   std::string_view notes;
+  bool counted = false;  // at `index` stands the number of keys, which follow it
 };
 
 [[nodiscard]] std::vector<KeySpecFact> KeySpecsOf(const CommandSpec& spec);

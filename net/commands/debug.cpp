@@ -11,8 +11,11 @@
 #include "net/commands/rows.h"
 #include "net/commands/sha1.h"
 #include "net/server.h"
+#include "storage/types/encoding.h"
+#include "storage/types/members.h"
 #include "storage/types/numbers.h"
-#include "storage/types/strings.h"
+#include "storage/types/string_value.h"
+#include "storage/types/value_bytes.h"
 
 namespace holdfast::net {
 namespace {
@@ -47,11 +50,31 @@ void MixNumber(Sha1Digest& digest, uint32_t number) {
   Mix(digest, bytes);
 }
 
+// Members in any order.
+Result<void> AddMembers(Sha1Digest& digest, Transaction& tx, const KeyValue& key_value) {
+  ASSIGN_OR_RETURN(const MembersHeader header, MembersHeader::Parse(key_value.body));
+  return MemberReader(tx, header).Visit([&](std::string_view member, std::string_view value) {
+    if (key_value.type == ValueType::kSet) {
+      Xor(digest, member);
+      return true;
+    }
+    Sha1Digest one{};
+    Mix(one, member);
+    Mix(one, value);
+    Xor(digest, AsBytes(one));
+    return true;
+  });
+}
+
 Result<void> AddValue(Sha1Digest& digest, Transaction& tx, const KeyValue& key_value) {
   MixNumber(digest, static_cast<uint32_t>(key_value.type));
-  ASSIGN_OR_RETURN(const StringValue value, StringValue::From(tx, key_value));
-  ASSIGN_OR_RETURN(const std::string whole, value.Whole());
-  Mix(digest, whole);
+  if (key_value.type == ValueType::kHash || key_value.type == ValueType::kSet) {
+    RETURN_IF_ERROR(AddMembers(digest, tx, key_value));
+  } else {
+    ASSIGN_OR_RETURN(const StringValue value, StringValue::From(tx, key_value));
+    ASSIGN_OR_RETURN(const std::string whole, value.Whole());
+    Mix(digest, whole);
+  }
   if (key_value.HasExpiry()) Xor(digest, "!!expire!!");
   return {};
 }
@@ -122,12 +145,12 @@ void Object(CommandContext& context) {
   const auto found = context.tx->Find(context.arg(2));
   if (!found.ok()) return context.reply.Error(found.error());
   if (!found->has_value()) return context.reply.Error("ERR no such key");
-  const auto value = StringValue::From(*context.tx, **found);
-  if (!value.ok()) return context.reply.Error(value.error());
-  const auto encoding = strings::Encoding(*value);
+  const auto encoding = RedisEncoding(*context.tx, **found);
   if (!encoding.ok()) return context.reply.Error(encoding.error());
+  const auto length = ValueBytes(*context.tx, **found, kSampledMembers);
+  if (!length.ok()) return context.reply.Error(length.error());
   context.reply.Status(fmt::format("Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:0 lru_seconds_idle:0",
-                                   *encoding, value->Length() + 1));
+                                   *encoding, *length + 1));
 }
 
 void SetActiveExpire(CommandContext& context) {

@@ -7,6 +7,7 @@
 
 #include "net/command.h"
 #include "net/commands/arguments.h"
+#include "net/commands/collection_replies.h"
 #include "net/commands/families.h"
 #include "net/commands/rows.h"
 #include "net/server.h"
@@ -24,20 +25,6 @@ void Keys(CommandContext& context) {
   const auto keys = keyspace::Keys(*context.tx, context.arg(1));
   if (!keys.ok()) return context.reply.Error(keys.error());
   ReplyKeys(context.reply, *keys);
-}
-
-// As strtoul() reads it, like Redis: a sign and leading zeros are allowed, nothing at all is 0, blanks are refused.
-std::optional<uint64_t> ParseCursor(std::string_view text) {
-  const bool negative = text.starts_with('-');
-  if (negative || text.starts_with('+')) {
-    text.remove_prefix(1);
-    if (text.empty()) return std::nullopt;
-  }
-  while (text.size() > 1 && text.front() == '0') text.remove_prefix(1);
-  if (text.empty()) return 0;
-  const auto value = ParseUnsigned(text);
-  if (!value) return std::nullopt;
-  return negative ? uint64_t{0} - *value : *value;
 }
 
 void Scan(CommandContext& context) {

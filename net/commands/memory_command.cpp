@@ -7,7 +7,7 @@
 #include "net/commands/memory_figures.h"
 #include "net/commands/rows.h"
 #include "net/server.h"
-#include "storage/types/string_value.h"
+#include "storage/types/value_bytes.h"
 
 namespace holdfast::net {
 namespace {
@@ -17,9 +17,10 @@ constexpr uint64_t kRowOverhead = 48;
 
 void Usage(CommandContext& context) {
   Arguments arguments(context.args, 3);
+  uint64_t samples = kSampledMembers;
   while (arguments.HasNext()) {
     if (arguments.NextIs("SAMPLES", 1)) {
-      arguments.NextInteger(0, INT64_MAX, kSyntaxError);  // sizes are known here, nothing is sampled
+      samples = static_cast<uint64_t>(arguments.NextInteger(0, INT64_MAX, kSyntaxError));
     } else {
       arguments.Fail(kSyntaxError);
     }
@@ -28,10 +29,11 @@ void Usage(CommandContext& context) {
   const auto found = context.tx->Find(context.arg(2));
   if (!found.ok()) return context.reply.Error(found.error());
   if (!found->has_value()) return context.reply.Null();
-  const auto value = StringValue::From(*context.tx, **found);
-  if (!value.ok()) return context.reply.Error(value.error());
-  const uint64_t rows = 1 + (value->chunked() ? value->Length() / kChunkSize + 1 : 0);
-  const uint64_t bytes = context.arg(2).size() + value->Length() + rows * kRowOverhead;
+  const auto rows = ValueRows(**found);
+  if (!rows.ok()) return context.reply.Error(rows.error());
+  const auto value_bytes = ValueBytes(*context.tx, **found, samples);
+  if (!value_bytes.ok()) return context.reply.Error(value_bytes.error());
+  const uint64_t bytes = context.arg(2).size() + *value_bytes + (1 + *rows) * kRowOverhead;
   context.reply.Integer(static_cast<int64_t>(bytes));
 }
 

@@ -5,8 +5,8 @@
 #include "net/commands/families.h"
 #include "net/commands/rows.h"
 #include "net/server.h"
+#include "storage/types/encoding.h"
 #include "storage/types/numbers.h"
-#include "storage/types/strings.h"
 
 namespace holdfast::net {
 namespace {
@@ -25,9 +25,7 @@ std::optional<KeyValue> Lookup(CommandContext& context) {
 void Encoding(CommandContext& context) {
   const auto found = Lookup(context);
   if (!found) return;
-  const auto value = StringValue::From(*context.tx, *found);
-  if (!value.ok()) return context.reply.Error(value.error());
-  const auto encoding = strings::Encoding(*value);
+  const auto encoding = RedisEncoding(*context.tx, *found);
   if (!encoding.ok()) return context.reply.Error(encoding.error());
   context.reply.Bulk(*encoding);
 }

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "storage/effects/effect_entries.h"
 #include "storage/types/bitfield.h"
 #include "storage/types/bits.h"
 #include "storage/types/expiry.h"
@@ -279,7 +280,7 @@ struct Entry {
 
 constexpr size_t kMany = std::numeric_limits<size_t>::max();
 
-const std::unordered_map<std::string_view, Entry>& Table() {
+const std::unordered_map<std::string_view, Entry>& StringAndKeyEffects() {
   static const std::unordered_map<std::string_view, Entry> kTable = {
       {"SET", {ApplySet, 3, kMany}},
       {"SETNX", {ApplySetNx, 3, 3}},
@@ -315,6 +316,19 @@ const std::unordered_map<std::string_view, Entry>& Table() {
       {"FLUSHALL", {ApplyFlushAll, 1, 2}},
       {"SWAPDB", {ApplySwapDb, 3, 3}},
   };
+  return kTable;
+}
+
+const std::unordered_map<std::string_view, Entry>& Table() {
+  static const std::unordered_map<std::string_view, Entry> kTable = [] {
+    auto table = StringAndKeyEffects();
+    for (const auto entries : {HashEffects(), SetEffects()}) {
+      for (const EffectEntry& entry : entries) {
+        table.emplace(entry.name, Entry{entry.apply, entry.arguments_min, entry.arguments_max});
+      }
+    }
+    return table;
+  }();
   return kTable;
 }
 

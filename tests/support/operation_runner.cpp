@@ -8,11 +8,14 @@
 
 #include "storage/types/bitfield.h"
 #include "storage/types/bits.h"
+#include "storage/types/encoding.h"
 #include "storage/types/expiry.h"
+#include "storage/types/hashes.h"
 #include "storage/types/keys.h"
 #include "storage/types/keyspace.h"
 #include "storage/types/lcs.h"
 #include "storage/types/numbers.h"
+#include "storage/types/sets.h"
 #include "storage/types/strings.h"
 #include "storage/types/type_errors.h"
 
@@ -34,6 +37,7 @@ std::string Text(const std::optional<StringValue>& value) {
   auto whole = value->Whole();
   return whole.ok() ? Text(*whole) : Text(whole.error());
 }
+std::string Text(const std::optional<std::string_view>& value) { return value ? Text(std::string(*value)) : "_"; }
 std::string Text(const std::optional<int64_t>& value) { return value ? Text(*value) : "_"; }
 template <typename T>
 std::string Text(const std::vector<T>& values) {
@@ -197,6 +201,60 @@ std::string RunFlush(Transaction& transaction, const Words& words) {
 int64_t At(const Words& words, size_t i) { return *ParseInteger(words[i]); }
 std::span<const std::string_view> Rest(const Words& words) { return std::span(words).subspan(1); }
 
+// Members in the order of their text: replies of hashes and sets have none.
+std::string Sorted(std::vector<std::string> texts) {
+  std::sort(texts.begin(), texts.end());
+  std::string text = "[";
+  for (const std::string& one : texts) text += (text.size() > 1 ? " " : "") + one;
+  return text + "]";
+}
+
+std::string RunMembers(Transaction& transaction, const Words& words) {
+  const bool is_hash = words[0] == "HGETALL";
+  auto reader = is_hash ? hashes::Open(transaction, words[1]) : sets::Open(transaction, words[1]);
+  if (!reader.ok()) return Text(reader.error());
+  std::vector<std::string> texts;
+  if (*reader) {
+    auto visited = (*reader)->Visit([&](std::string_view member, std::string_view value) {
+      texts.push_back(Text(std::string(member)) + (is_hash ? " " + Text(std::string(value)) : ""));
+      return true;
+    });
+    if (!visited.ok()) return Text(visited.error());
+  }
+  return Sorted(std::move(texts));
+}
+
+std::string RunCombine(Transaction& transaction, const Words& words) {
+  const auto combination = words[0].starts_with("SU")   ? sets::Combination::kUnion
+                           : words[0].starts_with("SI") ? sets::Combination::kIntersection
+                                                        : sets::Combination::kDifference;
+  const auto keys = std::span(words).subspan(words[0].ends_with("STORE") ? 2 : 1);
+  if (words[0].ends_with("STORE")) return Text(sets::Store(transaction, combination, words[1], keys));
+  std::vector<std::string> texts;
+  auto done = sets::Combine(transaction, combination, keys, [&](std::string_view member) {
+    texts.push_back(Text(std::string(member)));
+    return true;
+  });
+  return done.ok() ? Sorted(std::move(texts)) : Text(done.error());
+}
+
+std::string RunHIncrBy(Transaction& transaction, const Words& words) {
+  if (words[0] == "HINCRBYFLOAT") {
+    auto increment = ParseLongDouble(words[3]);
+    return increment ? Text(hashes::IncrByFloat(transaction, words[1], words[2], *increment)) : Text(NotAFloatError());
+  }
+  auto increment = ParseInteger(words[3]);
+  return increment ? Text(hashes::IncrBy(transaction, words[1], words[2], *increment)) : Text(NotAnIntegerError());
+}
+
+std::string RunEncoding(Transaction& transaction, const Words& words) {
+  auto found = transaction.Find(words[1]);
+  if (!found.ok()) return Text(found.error());
+  if (!*found) return "_";
+  auto encoding = RedisEncoding(transaction, **found);
+  return encoding.ok() ? "$" + std::string(*encoding) : Text(encoding.error());
+}
+
 using Handler = std::string (*)(Transaction&, const Words&);
 const std::map<std::string_view, Handler>& Handlers() {
   using T = Transaction;
@@ -219,6 +277,29 @@ const std::map<std::string_view, Handler>& Handlers() {
       {"PEXPIRETIME", RunExpireTime},
       {"FLUSHALL", RunFlush},
       {"FLUSHDB", RunFlush},
+      {"ENCODING", RunEncoding},
+      {"HGETALL", RunMembers},
+      {"SMEMBERS", RunMembers},
+      {"HINCRBY", RunHIncrBy},
+      {"HINCRBYFLOAT", RunHIncrBy},
+      {"SUNION", RunCombine},
+      {"SINTER", RunCombine},
+      {"SDIFF", RunCombine},
+      {"SUNIONSTORE", RunCombine},
+      {"SINTERSTORE", RunCombine},
+      {"SDIFFSTORE", RunCombine},
+      {"HSET", [](T& t, const W& w) { return Text(hashes::Set(t, w[1], std::span(w).subspan(2))); }},
+      {"HSETNX", [](T& t, const W& w) { return Text(hashes::SetNx(t, w[1], w[2], w[3])); }},
+      {"HGET", [](T& t, const W& w) { return Text(hashes::Get(t, w[1], w[2])); }},
+      {"HMGET", [](T& t, const W& w) { return Text(hashes::GetMany(t, w[1], std::span(w).subspan(2))); }},
+      {"HLEN", [](T& t, const W& w) { return Text(hashes::Length(t, w[1])); }},
+      {"HDEL", [](T& t, const W& w) { return Text(hashes::Delete(t, w[1], std::span(w).subspan(2))); }},
+      {"SADD", [](T& t, const W& w) { return Text(sets::Add(t, w[1], std::span(w).subspan(2))); }},
+      {"SREM", [](T& t, const W& w) { return Text(sets::Remove(t, w[1], std::span(w).subspan(2))); }},
+      {"SMOVE", [](T& t, const W& w) { return Text(sets::Move(t, w[1], w[2], w[3])); }},
+      {"SCARD", [](T& t, const W& w) { return Text(sets::Size(t, w[1])); }},
+      {"SPOP",
+       [](T& t, const W& w) { return Text(sets::Pop(t, w[1], w.size() > 2 ? static_cast<uint64_t>(At(w, 2)) : 1)); }},
       {"GET", [](T& t, const W& w) { return Text(strings::Get(t, w[1])); }},
       {"GETSET",
        [](T& t, const W& w) {

@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 
+import oracle_hashes_sets as hashes_sets
+
 SERVER = os.environ.get("HOLDFAST_SERVER", "/tmp/build/holdfast-server")
 
 
@@ -28,6 +30,10 @@ class Status(str):
 
 class Push(list):
     pass
+
+
+class SetReply(list):
+    """RESP3's set."""
 
 
 class Connection:
@@ -79,7 +85,7 @@ class Connection:
         if kind == b"%":
             return {"map": [(self.read(), self.read()) for _ in range(count)]}
         values = [self.read() for _ in range(count)]
-        return Push(values) if kind == b">" else values
+        return Push(values) if kind == b">" else SetReply(values) if kind == b"~" else values
 
     def close(self):
         self.socket.close()
@@ -96,9 +102,12 @@ class Server:
         self.directory = tempfile.mkdtemp(prefix="oracle-")
         self.port = free_port()
         self.log = open(os.path.join(self.directory, "output"), "wb")
-        self.process = subprocess.Popen(
-            [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "",
-             "--enable-debug-command", "yes", "--slowlog-log-slower-than", "-1"] + extra, stdout=self.log, stderr=self.log)
+        self.command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "",
+                        "--enable-debug-command", "yes", "--slowlog-log-slower-than", "-1"] + extra
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log)
         deadline = time.time() + 30
         while True:
             try:
@@ -110,8 +119,13 @@ class Server:
                 pass
             if self.process.poll() is not None or time.time() > deadline:
                 raise SystemExit("%s did not start:\n%s" % (
-                    binary, open(os.path.join(self.directory, "output"), errors="replace").read()))
+                    self.command[0], open(os.path.join(self.directory, "output"), errors="replace").read()))
             time.sleep(0.02)
+
+    def kill_and_restart(self):
+        self.process.kill()
+        self.process.wait()
+        self.start()
 
     def stop(self):
         self.process.terminate()
@@ -134,8 +148,14 @@ FAR = 4102444800  # 2100: times that do not pass while the test runs
 class Generator:
     def __init__(self, rng):
         self.rng = rng
+        self.in_multi = False
+        self.collections = hashes_sets.HashesAndSets(rng, self.key, self.value)
+        # Rounds about one type get further into it.
+        self.focus = rng.choice([None, self.collections.hash_commands, self.collections.set_commands])
 
     def key(self):
+        if self.rng.random() < 0.05:
+            return self.rng.choice(["h1", "h2", "s1", "s2", "l1", "l2"])
         return self.rng.choice(["k1", "k2", "k3", "k4", "counter", "bits", "", "key with spaces", "k\r\n5",
                                 "long" * 150 + str(self.rng.randint(0, 2))])
 
@@ -260,9 +280,15 @@ class Generator:
             lambda: ["CLIENT", "KILL", "1.2.3.4:5"], lambda: ["CLIENT", "PAUSE", "x"], lambda: ["DEBUG", "foo"],
             lambda: ["CLIENT", "UNBLOCK", r.choice(["x", "999999"])], lambda: ["CLIENT", "NO-EVICT", "foo"],
         ]
+        if self.focus is not None and r.random() < 0.7:
+            table = self.focus()
+        else:
+            table += self.collections.hash_commands() + self.collections.set_commands()
         command = r.choice(table)()
         if r.random() < 0.03 and len(command) > 1:  # wrong arity
             command = command[:-1] if r.random() < 0.5 else command + ["extra"]
+        if command[0] == "SPOP" and self.in_multi and len(command) < 4:  # chance would make the data differ
+            command = ["SPOP", command[1] if len(command) > 1 else "s1", "100000"]
         if command[0] == "FLUSHALL" and r.random() < 0.9:
             return command
         return command
@@ -289,6 +315,8 @@ def plain(value):
         return ("map", sorted((repr(plain(a)), repr(plain(b))) for a, b in value["map"]))
     if isinstance(value, Push):
         return ("push", [plain(v) for v in value])
+    if isinstance(value, SetReply):
+        return ("set", sorted(repr(plain(v)) for v in value))
     if isinstance(value, list):
         return ("array", [plain(v) for v in value])
     return (type(value).__name__, value)
@@ -307,6 +335,9 @@ def same(command, ours, theirs):
     if plain(ours) == plain(theirs):
         return True
     name = command[0].upper()
+    verdict = hashes_sets.same(command, ours, theirs)
+    if verdict is not None:
+        return verdict
     if name in UNORDERED and isinstance(ours, list) and isinstance(theirs, list):
         return sorted(ours) == sorted(theirs)
     if name == "SCAN" and isinstance(ours, list) and isinstance(theirs, list):
@@ -337,26 +368,45 @@ class Round:
         self.generator = Generator(rng)
         self.ports = (ours.port, theirs.port)
         self.connections = [Connection(p) for p in self.ports]
-        self.history, self.queued, self.multi = [], [], False
+        self.history, self.queued = [], []
         if resp == 3:
             for connection in self.connections:
                 connection.command("HELLO", "3")
 
     def step(self, command):
         self.history.append(command)
-        ours, theirs = (c.command(*command) for c in self.connections)
         name = command[0].upper()
+        if not self.generator.in_multi:
+            count = hashes_sets.pops_at_random(command, self.connections[1])
+            if count is not None:
+                wrong = hashes_sets.pop(command, count, *self.connections)
+                if wrong:
+                    raise AssertionError("%r: %s" % (command, wrong))
+                return
+        ours, theirs = (c.command(*command) for c in self.connections)
         ok = same_exec(self.queued, ours, theirs) if name == "EXEC" else same(command, ours, theirs)
         if not ok:
             raise AssertionError("replies differ for %r:\n  holdfast: %.2000r\n  redis:    %.2000r" % (command, ours, theirs))
+        if name in ("HRANDFIELD", "SRANDMEMBER") and isinstance(theirs, (list, bytes)):
+            if not hashes_sets.picks_are_members(command, ours, self.connections[1]):
+                raise AssertionError("%r picked what is not there: %.2000r" % (command, ours))
         if theirs == "QUEUED":
             self.queued.append(command)
+        if name == "MULTI" and theirs == "OK":
+            self.generator.in_multi = True
+        if name in ("EXEC", "DISCARD", "RESET") and (name == "RESET" or not isinstance(theirs, Error) or
+                                                     theirs.startswith("EXECABORT")):
+            self.generator.in_multi = False
         if name in ("EXEC", "DISCARD", "RESET") or (name == "MULTI" and theirs == "OK"):
             self.queued = []
 
     def run(self, count):
         for _ in range(count):
             self.step(self.generator.make())
+            # What was in memory is read from disk afterwards.
+            if not self.generator.in_multi and self.generator.rng.random() < 0.01:
+                done = self.connections[0].command("DEBUG", "CHECKPOINT")
+                assert done == "OK", done
         self.step(["RESET"])
 
     def close(self):
@@ -373,8 +423,11 @@ def compare_data(ours, theirs):
             keys = [sorted(c.command("KEYS", "*")) for c in (a, b)]
             assert keys[0] == keys[1], "db %d: keys differ: %r and %r" % (db, keys[0], keys[1])
             for key in keys[0]:
-                for command in (["GET", key], ["PEXPIRETIME", key], ["OBJECT", "ENCODING", key]):
+                for command in (["TYPE", key], ["GET", key], ["HGETALL", key], ["SMEMBERS", key], ["LRANGE", key, "0", "-1"], ["PEXPIRETIME", key],
+                                ["OBJECT", "ENCODING", key]):
                     x, y = a.command(*command), b.command(*command)
+                    if isinstance(x, list) and isinstance(y, list) and same(command, x, y):
+                        continue
                     # Redis keeps "raw" and "int" by how a value came to be; only the bytes and the expiry are data.
                     if command[0] == "OBJECT" and x != y:
                         continue
@@ -399,13 +452,16 @@ def main():
         print("no redis-server 7.0 here: skipped")
         return 77
     print("seed %d (repeat with --seed %d)" % (options.seed, options.seed))
-    ours, theirs = Server(SERVER, ["--appendfsync", "no"]), Server(oracle, ["--appendonly", "no"])
+    ours, theirs = Server(SERVER, ["--appendfsync", "always"]), Server(oracle, ["--appendonly", "no"])
     try:
         for number in range(options.rounds):
             one = Round(ours, theirs, random.Random(options.seed * 1000 + number), 2 + number % 2)
             try:
                 one.run(options.commands)
                 compare_data(ours, theirs)
+                if number % 3 == 2:
+                    ours.kill_and_restart()
+                    compare_data(ours, theirs)
             except (AssertionError, ConnectionError, OSError) as failure:
                 print("round %d, seed %d: %s" % (number, options.seed, failure))
                 print("the last commands:")

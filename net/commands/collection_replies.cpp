@@ -1,0 +1,143 @@
+#include "net/commands/collection_replies.h"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <vector>
+
+#include "net/commands/arguments.h"
+#include "net/server.h"
+#include "storage/types/glob.h"
+#include "storage/types/numbers.h"
+
+namespace holdfast::net {
+namespace {
+
+// Of random picks with repetitions, which grow with a number alone.
+constexpr uint64_t kPicksReplyMax = uint64_t{512} << 20;
+constexpr uint64_t kBulkMin = 6;
+// Collections up to this size are read once for many picks.
+constexpr uint64_t kPickFromMemoryMax = 64 * 1024;
+
+struct ScanArguments {
+  uint64_t count = 10;
+  std::optional<std::string_view> pattern;
+  bool no_values = false;
+};
+
+bool ParseScanArguments(CommandContext& context, bool pairs, ScanArguments& options) {
+  Arguments arguments(context.args, 3);
+  while (arguments.HasNext()) {
+    if (arguments.NextIs("COUNT", 1)) {
+      options.count = static_cast<uint64_t>(arguments.NextInteger(1, INT64_MAX, kSyntaxError));
+    } else if (arguments.NextIs("MATCH", 1)) {
+      options.pattern = arguments.Next();
+      if (options.pattern == "*") options.pattern.reset();
+    } else if (pairs && arguments.NextIs("NOVALUES")) {
+      options.no_values = true;
+    } else {
+      arguments.Fail(kSyntaxError);
+    }
+  }
+  return !arguments.Refused(context.reply);
+}
+
+}  // namespace
+
+std::optional<uint64_t> ParseCursor(std::string_view text) {
+  const bool negative = text.starts_with('-');
+  if (negative || text.starts_with('+')) {
+    text.remove_prefix(1);
+    if (text.empty()) return std::nullopt;
+  }
+  while (text.size() > 1 && text.front() == '0') text.remove_prefix(1);
+  if (text.empty()) return 0;
+  const auto value = ParseUnsigned(text);
+  if (!value) return std::nullopt;
+  return negative ? uint64_t{0} - *value : *value;
+}
+
+void CountLookup(CommandContext& context, bool found) {
+  Stats& stats = context.server.monitoring().stats;
+  ++(found ? stats.keyspace_hits : stats.keyspace_misses);
+}
+
+void ReplyCounted(CommandContext& context, const std::function<Result<uint64_t>(Reply& elements)>& walk,
+                  const std::function<void(Reply& reply, uint64_t count)>& header) {
+  std::string bytes;
+  Reply elements(bytes, context.reply.resp());
+  const auto count = walk(elements);
+  if (!count.ok()) return context.reply.Error(count.error());
+  header(context.reply, *count);
+  context.reply.Raw(bytes);
+}
+
+void ReplyScan(CommandContext& context, Result<std::optional<MemberReader>> (*open)(Transaction&, std::string_view),
+               bool pairs) {
+  const auto cursor = ParseCursor(context.arg(2));
+  if (!cursor) return context.reply.Error("ERR invalid cursor");
+  const auto reader = open(*context.tx, context.arg(1));
+  if (!reader.ok()) return context.reply.Error(reader.error());
+  CountLookup(context, reader->has_value());
+  // Redis looks at the options of an existing key only.
+  ScanArguments options;
+  if (reader->has_value() && !ParseScanArguments(context, pairs, options)) return;
+  uint64_t next = 0;
+  const bool values = pairs && !options.no_values;
+  ReplyCounted(
+      context,
+      [&](Reply& elements) -> Result<uint64_t> {
+        uint64_t count = 0;
+        if (!reader->has_value()) return count;
+        ASSIGN_OR_RETURN(next,
+                         (*reader)->Scan(*cursor, options.count, [&](std::string_view member, std::string_view value) {
+                           if (options.pattern && !GlobMatch(*options.pattern, member)) return true;
+                           elements.Bulk(member);
+                           if (values) elements.Bulk(value);
+                           count += values ? 2 : 1;
+                           return true;
+                         }));
+        return count;
+      },
+      [&](Reply& reply, uint64_t count) {
+        reply.Array(2);
+        reply.Bulk(fmt::format("{}", next));
+        reply.Array(count);
+      });
+}
+
+void ReplyRepeatedPicks(CommandContext& context, const MemberReader& reader, uint64_t count,
+                        const std::function<void(Reply& reply)>& header,
+                        const std::function<void(Reply& reply, const MemberReader::Member& member)>& write) {
+  Reply& reply = context.reply;
+  const size_t begin = reply.out().size();
+  auto refuse = [&](std::string_view text) {
+    reply.out().resize(begin);
+    reply.Error(text);
+  };
+  constexpr std::string_view kTooLarge = "ERR the reply would be larger than 512 MB, ask for fewer elements";
+  if (count > kPicksReplyMax / kBulkMin) return refuse(kTooLarge);
+  std::vector<MemberReader::Member> all;
+  if (reader.count() <= kPickFromMemoryMax && (count >= reader.count() / 4 || reader.count() <= 64)) {
+    auto read = reader.PickDistinct(reader.count());
+    if (!read.ok()) return reply.Error(read.error());
+    all = std::move(*read);
+    if (all.empty()) return refuse("ERR no member found in a collection that should have some");
+  }
+  header(reply);
+  for (uint64_t i = 0; i < count; ++i) {
+    if (!all.empty()) {
+      write(reply, all[context.tx->random().Below(all.size())]);
+    } else {
+      const auto picked = reader.Pick();
+      if (!picked.ok()) {
+        reply.out().resize(begin);
+        return reply.Error(picked.error());
+      }
+      write(reply, *picked);
+    }
+    if (reply.out().size() - begin > kPicksReplyMax) return refuse(kTooLarge);
+  }
+}
+
+}  // namespace holdfast::net

@@ -1,0 +1,37 @@
+// What commands on hashes and sets share: replies with many members, random picks, SCAN's arguments.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string_view>
+
+#include "net/command.h"
+#include "storage/types/members.h"
+
+namespace holdfast::net {
+
+// A cursor as strtoul() reads it, like Redis: a sign and leading zeros are allowed, nothing at all is 0, blanks are
+// refused.
+[[nodiscard]] std::optional<uint64_t> ParseCursor(std::string_view text);
+
+// Counts a lookup of a key for INFO's keyspace_hits and keyspace_misses.
+void CountLookup(CommandContext& context, bool found);
+
+// Writes the replies of a walk behind a header that is known only afterwards: `walk` writes elements and returns how
+// many; `header` then writes what stands in front of them. After an error nothing else is in the reply.
+void ReplyCounted(CommandContext& context, const std::function<Result<uint64_t>(Reply& elements)>& walk,
+                  const std::function<void(Reply& reply, uint64_t count)>& header);
+
+// HSCAN and SSCAN after the cursor: `open` finds the collection; `pairs` adds values to members unless NOVALUES is
+// given, which is known only with pairs.
+void ReplyScan(CommandContext& context, Result<std::optional<MemberReader>> (*open)(Transaction&, std::string_view),
+               bool pairs);
+
+// As many random members as a negative count asks for, with repetitions; each is written by `write`. A reply that would
+// grow beyond any use is refused. `elements` counts the bulks of one member.
+void ReplyRepeatedPicks(CommandContext& context, const MemberReader& reader, uint64_t count,
+                        const std::function<void(Reply& reply)>& header,
+                        const std::function<void(Reply& reply, const MemberReader::Member& member)>& write);
+
+}  // namespace holdfast::net

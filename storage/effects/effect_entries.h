@@ -1,0 +1,28 @@
+// Parts of the table of effects, by type. effect_table.cpp joins them.
+#pragma once
+
+#include <cstddef>
+#include <limits>
+#include <span>
+#include <string_view>
+
+#include "storage/base/result.h"
+#include "storage/transaction.h"
+
+namespace holdfast {
+
+using EffectArguments = std::span<const std::string_view>;
+
+struct EffectEntry {
+  std::string_view name;  // upper case
+  Result<void> (*apply)(Transaction&, EffectArguments);
+  size_t arguments_min;  // the name included
+  size_t arguments_max;
+};
+
+inline constexpr size_t kManyEffectArguments = std::numeric_limits<size_t>::max();
+
+std::span<const EffectEntry> HashEffects();  // hash_effects.cpp
+std::span<const EffectEntry> SetEffects();   // set_effects.cpp
+
+}  // namespace holdfast

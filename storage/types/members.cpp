@@ -1,0 +1,289 @@
+#include "storage/types/members.h"
+
+#include <algorithm>
+#include <unordered_set>
+#include <utility>
+
+#include "storage/base/check.h"
+#include "storage/base/clock.h"
+#include "storage/base/coding.h"
+#include "storage/base/hash.h"
+#include "storage/types/type_errors.h"
+
+namespace holdfast {
+namespace {
+
+__extension__ typedef unsigned __int128 Wide;  // NOLINT: a range of hashes needs 65 bits
+
+constexpr size_t kBatchBytes = 1 << 20;
+constexpr size_t kHashBytes = sizeof(uint64_t);
+
+std::string HashPrefix(uint64_t hash) {
+  std::string prefix;
+  AppendBig<uint64_t>(prefix, hash);
+  return prefix;
+}
+
+Result<std::optional<MemberReader>> OpenFound(Transaction& transaction, const std::optional<KeyValue>& found,
+                                              ValueType type) {
+  if (!found) return std::optional<MemberReader>();
+  if (found->type != type) return WrongTypeError();
+  ASSIGN_OR_RETURN(const MembersHeader header, MembersHeader::Parse(found->body));
+  return std::optional<MemberReader>(MemberReader(transaction, header));
+}
+
+}  // namespace
+
+std::string MembersHeader::Encode() const {
+  std::string body;
+  AppendLittle<uint64_t>(body, id);
+  AppendLittle<uint64_t>(body, count);
+  AppendLittle<uint8_t>(body, static_cast<uint8_t>(shape));
+  return body;
+}
+
+Result<MembersHeader> MembersHeader::Parse(std::string_view body) {
+  ByteReader reader(body);
+  MembersHeader header;
+  header.id = reader.Little<uint64_t>();
+  header.count = reader.Little<uint64_t>();
+  const auto shape = reader.Little<uint8_t>();
+  if (!reader.AtEnd() || shape > static_cast<uint8_t>(CollectionShape::kLarge) || header.count == 0) {
+    return Error{ErrorCode::kCorruption, "the header of a hash or set has " + std::to_string(body.size()) +
+                                             " bytes, count " + std::to_string(header.count) + " and shape " +
+                                             std::to_string(shape)};
+  }
+  header.shape = static_cast<CollectionShape>(shape);
+  return header;
+}
+
+std::string MemberSuffix(std::string_view member) {
+  std::string suffix;
+  suffix.reserve(kHashBytes + member.size());
+  AppendBig<uint64_t>(suffix, RowHash(member));
+  suffix += member;
+  return suffix;
+}
+
+// ---- reading --------------------------------------------------------------------------------------------------------
+
+Result<std::optional<MemberReader>> MemberReader::Open(Transaction& transaction, std::string_view key, ValueType type) {
+  ASSIGN_OR_RETURN(const auto found, transaction.Find(key));
+  return OpenFound(transaction, found, type);
+}
+
+Result<std::optional<MemberReader>> MemberReader::OpenForWrite(Transaction& transaction, std::string_view key,
+                                                               ValueType type) {
+  ASSIGN_OR_RETURN(const auto found, transaction.FindForWrite(key));
+  return OpenFound(transaction, found, type);
+}
+
+Result<std::optional<std::string_view>> MemberReader::Get(std::string_view member) const {
+  return transaction_->FindRow(header_.id, CollectionKind::kMember, MemberSuffix(member));
+}
+
+Result<bool> MemberReader::Has(std::string_view member) const {
+  ASSIGN_OR_RETURN(const auto row, Get(member));
+  return row.has_value();
+}
+
+Result<void> MemberReader::Visit(const MemberVisitor& visit) const {
+  return transaction_->VisitRows(header_.id, CollectionKind::kMember, {}, /*reverse=*/false,
+                                 [&](std::string_view suffix, std::string_view value) {
+                                   return suffix.size() < kHashBytes || visit(suffix.substr(kHashBytes), value);
+                                 });
+}
+
+Result<void> MemberReader::VisitBatches(
+    const std::function<Result<void>(const std::vector<Member>& batch)>& take) const {
+  std::string next;
+  std::vector<Member> batch;
+  for (bool more = true; more;) {
+    more = false;
+    size_t bytes = 0;
+    batch.clear();
+    RETURN_IF_ERROR(
+        transaction_->VisitRows(header_.id, CollectionKind::kMember, next, /*reverse=*/false,
+                                [&](std::string_view suffix, std::string_view value) {
+                                  if (bytes >= kBatchBytes) {
+                                    more = true;
+                                    next = suffix;
+                                    return false;
+                                  }
+                                  batch.push_back({std::string(suffix.substr(kHashBytes)), std::string(value)});
+                                  bytes += suffix.size() + value.size() + sizeof(Member);
+                                  return true;
+                                }));
+    RETURN_IF_ERROR(take(batch));
+  }
+  return {};
+}
+
+Result<uint64_t> MemberReader::Scan(uint64_t cursor, uint64_t count, const MemberVisitor& visit) const {
+  if (!large()) {
+    RETURN_IF_ERROR(Visit(visit));
+    return uint64_t{0};
+  }
+  uint64_t looked_at = 0;
+  uint64_t last_hash = 0;
+  uint64_t next = 0;
+  RETURN_IF_ERROR(transaction_->VisitRows(header_.id, CollectionKind::kMember, HashPrefix(cursor), /*reverse=*/false,
+                                          [&](std::string_view suffix, std::string_view value) {
+                                            const uint64_t hash = LoadBig<uint64_t>(suffix.data());
+                                            if (looked_at >= count && hash != last_hash) {
+                                              next = hash;
+                                              return false;
+                                            }
+                                            ++looked_at;
+                                            last_hash = hash;
+                                            return visit(suffix.substr(kHashBytes), value);
+                                          }));
+  return next;
+}
+
+// Members with begin <= hash < end (0: no end).
+Result<void> MemberReader::CollectRange(uint64_t begin, uint64_t end, std::vector<Member>& members) const {
+  return transaction_->VisitRows(header_.id, CollectionKind::kMember, HashPrefix(begin), /*reverse=*/false,
+                                 [&](std::string_view suffix, std::string_view value) {
+                                   if (end != 0 && LoadBig<uint64_t>(suffix.data()) >= end) return false;
+                                   members.push_back({std::string(suffix.substr(kHashBytes)), std::string(value)});
+                                   return true;
+                                 });
+}
+
+// Rejection sampling: cut the hash range into equal windows of a few members each, pick one of them and a place below
+// kPlaces, and take the member at that place if there is one. Every member then has the same chance.
+Result<MemberReader::Member> MemberReader::Pick() const {
+  constexpr uint64_t kMembersPerWindow = 8;
+  constexpr uint64_t kPlaces = 40;  // more members than this in a window: a chance below 1e-15 with honest hashes
+  constexpr int kTries = 5000;
+  Random& random = transaction_->random();
+  const uint64_t windows = count() <= kPlaces ? 1 : count() / kMembersPerWindow;
+  std::vector<Member> members;
+  for (int i = 0; i < kTries; ++i) {
+    const uint64_t window = random.Below(windows);
+    const auto begin = static_cast<uint64_t>((static_cast<Wide>(window) << 64) / windows);
+    const Wide end = (static_cast<Wide>(window + 1) << 64) / windows;
+    members.clear();
+    RETURN_IF_ERROR(CollectRange(begin, end == Wide{1} << 64 ? 0 : static_cast<uint64_t>(end), members));
+    if (members.empty() && windows == 1) break;
+    // One window is everything: no place needs to be rejected.
+    const uint64_t places = windows == 1 ? members.size() : std::max<uint64_t>(kPlaces, members.size());
+    const uint64_t place = random.Below(places);
+    if (place < members.size()) return std::move(members[place]);
+  }
+  return Error{ErrorCode::kCorruption, "no member found in a collection that should have " + std::to_string(count())};
+}
+
+Result<std::vector<MemberReader::Member>> MemberReader::PickDistinct(uint64_t wanted) const {
+  std::vector<Member> picked;
+  if (wanted >= count() || wanted * 4 > count() || count() <= 128) {
+    RETURN_IF_ERROR(CollectRange(0, 0, picked));
+    if (wanted >= picked.size()) return picked;
+    // The first places of a shuffle.
+    for (uint64_t i = 0; i < wanted; ++i) {
+      std::swap(picked[i], picked[i + transaction_->random().Below(picked.size() - i)]);
+    }
+    picked.resize(wanted);
+    return picked;
+  }
+  // At most a quarter is taken, so fewer than 4/3 picks a member are needed on average.
+  std::unordered_set<std::string> seen;
+  while (picked.size() < wanted) {
+    ASSIGN_OR_RETURN(Member one, Pick());
+    if (seen.insert(one.member).second) picked.push_back(std::move(one));
+  }
+  return picked;
+}
+
+// ---- writing --------------------------------------------------------------------------------------------------------
+
+void MemberEditor::TakeOld(const std::optional<KeyValue>& old) {
+  if (!old) return;
+  old_ = old;
+  old_body_ = old->body;
+}
+
+Result<MemberEditor> MemberEditor::Open(Transaction& transaction, std::string_view key, ValueType type) {
+  MemberEditor editor(transaction, key, type);
+  ASSIGN_OR_RETURN(const auto found, transaction.FindForWrite(key));
+  if (!found) return editor;
+  if (found->type != type) return WrongTypeError();
+  ASSIGN_OR_RETURN(editor.before_, MembersHeader::Parse(found->body));
+  editor.header_ = editor.before_;
+  editor.exists_ = true;
+  editor.TakeOld(found);
+  return editor;
+}
+
+Result<MemberEditor> MemberEditor::Replace(Transaction& transaction, std::string_view key, ValueType type) {
+  MemberEditor editor(transaction, key, type);
+  ASSIGN_OR_RETURN(const auto found, transaction.FindForWrite(key));
+  editor.replaces_ = true;
+  editor.exists_ = found.has_value();
+  editor.TakeOld(found);
+  return editor;
+}
+
+CollectionId MemberEditor::Id() {
+  if (header_.id == 0) header_.id = transaction_->NewCollectionId();
+  return header_.id;
+}
+
+Result<bool> MemberEditor::Put(std::string_view member, std::string_view value) {
+  if (header_.count > 0) {
+    ASSIGN_OR_RETURN(const bool known, reader().Has(member));
+    if (known) {
+      PutOver(member, value);
+      return false;
+    }
+  }
+  PutNew(member, value);
+  return true;
+}
+
+void MemberEditor::PutNew(std::string_view member, std::string_view value) {
+  PutOver(member, value);
+  ++header_.count;
+}
+
+void MemberEditor::PutOver(std::string_view member, std::string_view value) {
+  transaction_->PutRow(Id(), CollectionKind::kMember, MemberSuffix(member), value);
+  wrote_ = true;
+}
+
+Result<bool> MemberEditor::Erase(std::string_view member) {
+  if (header_.count == 0) return false;
+  ASSIGN_OR_RETURN(const bool known, reader().Has(member));
+  if (known) EraseKnown(member);
+  return known;
+}
+
+void MemberEditor::EraseKnown(std::string_view member) {
+  CHECK(header_.count > 0);
+  transaction_->EraseRow(header_.id, CollectionKind::kMember, MemberSuffix(member));
+  --header_.count;
+  wrote_ = true;
+}
+
+void MemberEditor::Finish() {
+  const int db = transaction_->db();
+  if (old_) old_->body = old_body_;
+  if (header_.count == 0) {
+    if (old_ && (wrote_ || replaces_)) transaction_->Erase(db, key_, *old_);
+    return;
+  }
+  const bool same_row = !replaces_ && exists_ && header_.count == before_.count && header_.shape == before_.shape;
+  if (same_row) {
+    if (wrote_) transaction_->TouchKey(db, key_);
+    return;
+  }
+  const std::string body = header_.Encode();
+  KeyValue value;
+  value.type = type_;
+  value.expire_at_ms = old_ && !replaces_ ? old_->expire_at_ms : kNoExpiry;
+  value.body = body;
+  transaction_->Put(db, key_, value, old_);
+}
+
+}  // namespace holdfast

@@ -1,0 +1,55 @@
+#include "storage/types/value_bytes.h"
+
+#include "storage/types/members.h"
+#include "storage/types/string_value.h"
+#include "storage/types/type_errors.h"
+
+namespace holdfast {
+
+Result<uint64_t> ValueBytes(Transaction& transaction, const KeyValue& value, uint64_t samples) {
+  switch (value.type) {
+    case ValueType::kString: {
+      ASSIGN_OR_RETURN(const StringValue string, StringValue::From(transaction, value));
+      return string.Length();
+    }
+    case ValueType::kHash:
+    case ValueType::kSet: {
+      ASSIGN_OR_RETURN(const MembersHeader header, MembersHeader::Parse(value.body));
+      uint64_t looked_at = 0, bytes = 0;
+      RETURN_IF_ERROR(MemberReader(transaction, header).Visit([&](std::string_view member, std::string_view field) {
+        bytes += member.size() + field.size();
+        return ++looked_at != samples;
+      }));
+      if (looked_at == 0) return bytes;
+      const double mean = static_cast<double>(bytes) / static_cast<double>(looked_at);
+      return static_cast<uint64_t>(mean * static_cast<double>(header.count));
+    }
+    case ValueType::kList:
+    case ValueType::kSortedSet:
+    case ValueType::kStream:
+      break;
+  }
+  return WrongTypeError();
+}
+
+Result<uint64_t> ValueRows(const KeyValue& value) {
+  switch (value.type) {
+    case ValueType::kString: {
+      if (!value.chunked) return uint64_t{0};
+      ASSIGN_OR_RETURN(const ChunkedBody body, ChunkedBody::Parse(value.body));
+      return body.length / kChunkSize + 1;
+    }
+    case ValueType::kHash:
+    case ValueType::kSet: {
+      ASSIGN_OR_RETURN(const MembersHeader header, MembersHeader::Parse(value.body));
+      return header.count;
+    }
+    case ValueType::kList:
+    case ValueType::kSortedSet:
+    case ValueType::kStream:
+      break;
+  }
+  return WrongTypeError();
+}
+
+}  // namespace holdfast
