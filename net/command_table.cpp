@@ -41,6 +41,7 @@ std::vector<CommandSpec> AllFamilies() {
   Join(all, KeyCommands());
   Join(all, HashCommands());
   Join(all, SetCommands());
+  Join(all, ListCommands());
   Join(all, TransactionCommands());
   Join(all, ConnectionCommands());
   Join(all, PubSubCommands());

@@ -12,6 +12,7 @@
 #include "net/commands/sha1.h"
 #include "net/server.h"
 #include "storage/types/encoding.h"
+#include "storage/types/list_value.h"
 #include "storage/types/members.h"
 #include "storage/types/numbers.h"
 #include "storage/types/string_value.h"
@@ -70,6 +71,12 @@ Result<void> AddValue(Sha1Digest& digest, Transaction& tx, const KeyValue& key_v
   MixNumber(digest, static_cast<uint32_t>(key_value.type));
   if (key_value.type == ValueType::kHash || key_value.type == ValueType::kSet) {
     RETURN_IF_ERROR(AddMembers(digest, tx, key_value));
+  } else if (key_value.type == ValueType::kList) {
+    ASSIGN_OR_RETURN(const ListValue list, ListValue::From(tx, key_value));
+    RETURN_IF_ERROR(list.Visit(0, list.Length(), [&digest](uint64_t, std::string_view item) {
+      Mix(digest, item);
+      return true;
+    }));
   } else {
     ASSIGN_OR_RETURN(const StringValue value, StringValue::From(tx, key_value));
     ASSIGN_OR_RETURN(const std::string whole, value.Whole());

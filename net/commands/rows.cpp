@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "storage/types/numbers.h"
+
 namespace holdfast::net {
 
 CommandSpec MakeCommand(std::string_view name, int arity, uint32_t flags, uint32_t categories, KeySpec keys,
@@ -29,6 +31,14 @@ CommandSpec MakeContainer(std::string_view name, CommandDoc doc, std::vector<Com
   CommandSpec spec = MakeCommand(name, -2, 0, 0, kNoKeys, nullptr, doc);
   spec.subcommands = std::move(subcommands);
   return spec;
+}
+
+std::vector<int> CountedKeys(std::span<const std::string_view> args, size_t at) {
+  std::vector<int> indexes;
+  const auto count = at < args.size() ? ParseInteger(args[at]) : std::nullopt;
+  if (!count || *count < 1 || static_cast<uint64_t>(*count) >= args.size() - at) return indexes;
+  for (int64_t i = 1; i <= *count; ++i) indexes.push_back(static_cast<int>(static_cast<int64_t>(at) + i));
+  return indexes;
 }
 
 void ReplyHelp(CommandContext& context, std::string_view command, std::initializer_list<std::string_view> lines) {

@@ -21,6 +21,9 @@ inline constexpr KeySpec kAllKeys{1, -1, 1};
 // A command that only has subcommands.
 [[nodiscard]] CommandSpec MakeContainer(std::string_view name, CommandDoc doc, std::vector<CommandSpec> subcommands);
 
+// Key positions of "numkeys key [key ...]" whose number stands at args[at]; none if that is no number of keys there.
+[[nodiscard]] std::vector<int> CountedKeys(std::span<const std::string_view> args, size_t at);
+
 // The answer of "<COMMAND> HELP": `lines` between Redis' first line and its HELP entry.
 void ReplyHelp(CommandContext& context, std::string_view command, std::initializer_list<std::string_view> lines);
 

@@ -20,6 +20,7 @@ Result<std::string_view> RedisEncoding(Transaction& transaction, const KeyValue&
       return std::string_view(value.type == ValueType::kHash ? "listpack" : "intset");
     }
     case ValueType::kList:
+      return std::string_view("quicklist");
     case ValueType::kSortedSet:
     case ValueType::kStream:
       break;

@@ -1,5 +1,6 @@
 #include "storage/types/value_bytes.h"
 
+#include "storage/types/list_value.h"
 #include "storage/types/members.h"
 #include "storage/types/string_value.h"
 #include "storage/types/type_errors.h"
@@ -24,7 +25,16 @@ Result<uint64_t> ValueBytes(Transaction& transaction, const KeyValue& value, uin
       const double mean = static_cast<double>(bytes) / static_cast<double>(looked_at);
       return static_cast<uint64_t>(mean * static_cast<double>(header.count));
     }
-    case ValueType::kList:
+    case ValueType::kList: {
+      ASSIGN_OR_RETURN(const ListValue list, ListValue::From(transaction, value));
+      uint64_t looked_at = 0, bytes = 0;
+      RETURN_IF_ERROR(list.Visit(0, list.Length(), [&](uint64_t, std::string_view item) {
+        bytes += item.size();
+        return ++looked_at != samples;
+      }));
+      const double mean = static_cast<double>(bytes) / static_cast<double>(looked_at);
+      return static_cast<uint64_t>(mean * static_cast<double>(list.Length()));
+    }
     case ValueType::kSortedSet:
     case ValueType::kStream:
       break;
@@ -44,7 +54,10 @@ Result<uint64_t> ValueRows(const KeyValue& value) {
       ASSIGN_OR_RETURN(const MembersHeader header, MembersHeader::Parse(value.body));
       return header.count;
     }
-    case ValueType::kList:
+    case ValueType::kList: {
+      ASSIGN_OR_RETURN(const ListBody body, ListBody::Parse(value.body));
+      return body.count;
+    }
     case ValueType::kSortedSet:
     case ValueType::kStream:
       break;

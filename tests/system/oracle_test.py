@@ -16,6 +16,7 @@ import tempfile
 import time
 
 import oracle_hashes_sets as hashes_sets
+import oracle_lists
 
 SERVER = os.environ.get("HOLDFAST_SERVER", "/tmp/build/holdfast-server")
 
@@ -150,8 +151,13 @@ class Generator:
         self.rng = rng
         self.in_multi = False
         self.collections = hashes_sets.HashesAndSets(rng, self.key, self.value)
+        self.lists = oracle_lists.Lists(rng, self.key, self.value, self.small)
         # Rounds about one type get further into it.
-        self.focus = rng.choice([None, self.collections.hash_commands, self.collections.set_commands])
+        self.focus = rng.choice([None, self.collections.hash_commands, self.collections.set_commands,
+                                 self.list_commands])
+
+    def list_commands(self):
+        return self.lists.commands(self.in_multi)
 
     def key(self):
         if self.rng.random() < 0.05:
@@ -283,7 +289,7 @@ class Generator:
         if self.focus is not None and r.random() < 0.7:
             table = self.focus()
         else:
-            table += self.collections.hash_commands() + self.collections.set_commands()
+            table += self.collections.hash_commands() + self.collections.set_commands() + self.list_commands()
         command = r.choice(table)()
         if r.random() < 0.03 and len(command) > 1:  # wrong arity
             command = command[:-1] if r.random() < 0.5 else command + ["extra"]

@@ -1,0 +1,30 @@
+#include "net/commands/timeouts.h"
+
+#include <cmath>
+#include <limits>
+
+#include "net/server.h"
+#include "storage/types/numbers.h"
+
+namespace holdfast::net {
+
+std::optional<int64_t> ReadDeadline(CommandContext& context, std::string_view timeout) {
+  constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+  const auto seconds = ParseLongDouble(timeout);
+  if (!seconds) {
+    context.reply.Error("ERR timeout is not a float or out of range");
+    return std::nullopt;
+  }
+  const long double wait_ms = std::ceil(*seconds * 1000.0L);
+  // Beyond what 64 bits hold it counts as negative, as in Redis.
+  if (wait_ms < 0 || wait_ms >= 9223372036854775808.0L) {
+    context.reply.Error("ERR timeout is negative");
+    return std::nullopt;
+  }
+  const auto delay_ms = static_cast<int64_t>(wait_ms);
+  if (delay_ms == 0) return 0;
+  const int64_t now_ms = context.server.MonotonicMs();
+  return delay_ms > kMax - now_ms ? kMax : now_ms + delay_ms;
+}
+
+}  // namespace holdfast::net
