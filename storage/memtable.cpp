@@ -95,6 +95,16 @@ void RowTable::Insert(uint64_t hash, Row* row) {
   ++count_;
 }
 
+void RowTable::Remove(Slot* slot) {
+  const auto at = static_cast<size_t>(slot - slots_);
+  // Rows behind it that stand behind their homes move up by one.
+  size_t end = at + 1;
+  while (end < slot_count_ && slots_[end].row != nullptr && Home(slots_[end].hash) < end) ++end;
+  std::memmove(static_cast<void*>(slots_ + at), slots_ + at + 1, (end - at - 1) * sizeof(Slot));
+  slots_[end - 1] = Slot{0, nullptr};
+  --count_;
+}
+
 size_t RowTable::LowerBound(uint64_t hash, std::string_view key) const {
   for (size_t i = Home(hash); i < slot_count_; ++i) {
     const Slot& slot = slots_[i];
@@ -214,6 +224,16 @@ char* Memtable::Put(RowTable& table, uint64_t hash, std::string_view key, size_t
 void Memtable::Erase(RowTable& table, uint64_t hash, std::string_view key, uint64_t writer_offset) {
   Put(table, hash, key, 0, writer_offset);
   table.Find(hash, key)->row->tombstone = true;
+}
+
+bool Memtable::Remove(RowTable& table, uint64_t hash, std::string_view key) {
+  RowTable::Slot* slot = table.Find(hash, key);
+  if (slot == nullptr) return false;
+  Row* row = slot->row;
+  table.Remove(slot);
+  FreeRow(row);
+  --rows_;
+  return true;
 }
 
 const Row* Memtable::FindOrdered(std::string_view row_key) const {

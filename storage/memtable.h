@@ -5,8 +5,8 @@
 //
 // RowTable is open addressing without wrap-around whose slots stay sorted by (hash, key): the home slot is the hash's
 // high bits, and an insertion shifts the few slots behind it. So a lookup is one or two cache lines, and walking the
-// slots is walking in hash order: cursor ranges and the freeze need no sort. Rows are never removed, deletions are
-// tombstones. Crafted collisions cost time, not correctness.
+// slots is walking in hash order: cursor ranges and the freeze need no sort. Deletions are tombstones, but for rows
+// that no layer below can hold: those are taken out. Crafted collisions cost time, not correctness.
 //
 // A row is one allocation (header, key, value), overwritten in place when the new value fits. Small rows come from an
 // arena that is freed as a whole.
@@ -58,10 +58,12 @@ class RowTable {
   RowTable(const RowTable&) = delete;
   RowTable& operator=(const RowTable&) = delete;
 
-  // The slot of the row, null if it is not here. Valid until the next Insert.
+  // The slot of the row, null if it is not here. Valid until the next Insert or Remove.
   [[nodiscard]] Slot* Find(uint64_t hash, std::string_view key) const;
   // The row must not be here yet.
   void Insert(uint64_t hash, Row* row);
+  // Takes the slot's row out; the row itself stays.
+  void Remove(Slot* slot);
   [[nodiscard]] size_t size() const { return count_; }
 
   // Slots in order: positions 0..slot_count(), empty ones included.
@@ -98,6 +100,9 @@ class Memtable {
   // Makes the row's value `value_size` bytes long and returns where to write them.
   char* Put(RowTable& table, uint64_t hash, std::string_view key, size_t value_size, uint64_t writer_offset);
   void Erase(RowTable& table, uint64_t hash, std::string_view key, uint64_t writer_offset);
+  // Takes a row out as if it had never been written; only for rows that no layer below holds. False, and nothing done,
+  // if it is not here.
+  bool Remove(RowTable& table, uint64_t hash, std::string_view key);
 
   // ---- byte-ordered rows, by whole row key ----
   [[nodiscard]] const Row* FindOrdered(std::string_view row_key) const;

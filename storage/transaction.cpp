@@ -283,8 +283,13 @@ void Transaction::EraseRow(CollectionId id, CollectionKind kind, std::string_vie
   if (state_.MayBeInLmdb(id)) state_.cache.Erase(CollectionSpace(id, kind), CacheHash(kind, suffix), row_suffix);
   if (kind == CollectionKind::kMember) {
     CHECK(suffix.size() >= 8);
-    state_.active->Erase(*state_.active->MemberTable(id), LoadBig<uint64_t>(suffix.data()), row_suffix.substr(8),
-                         writer);
+    RowTable& table = *state_.active->MemberTable(id);
+    const uint64_t hash = LoadBig<uint64_t>(suffix.data());
+    // A young collection has no rows below. Without tombstones, taking members out one by one at random does not walk
+    // over those that are gone.
+    const bool young = MayBeFrozenLayer(id) == nullptr && !state_.MayBeInLmdb(id);
+    if (young && state_.active->Remove(table, hash, row_suffix.substr(8))) return;
+    state_.active->Erase(table, hash, row_suffix.substr(8), writer);
     return;
   }
   // Queues put and take rows at their ends: rows that no layer below holds go without a tombstone, else each pop would

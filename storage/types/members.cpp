@@ -151,6 +151,21 @@ Result<void> MemberReader::CollectRange(uint64_t begin, uint64_t end, std::vecto
                                  });
 }
 
+// Counts the members of a range, and copies the one at `place` if there are so many.
+Result<uint64_t> MemberReader::TakeFromRange(uint64_t begin, uint64_t end, uint64_t place, Member& member) const {
+  uint64_t size = 0;
+  RETURN_IF_ERROR(transaction_->VisitRows(header_.id, CollectionKind::kMember, HashPrefix(begin), /*reverse=*/false,
+                                          [&](std::string_view suffix, std::string_view value) {
+                                            if (end != 0 && LoadBig<uint64_t>(suffix.data()) >= end) return false;
+                                            if (size++ == place) {
+                                              member.member = suffix.substr(kHashBytes);
+                                              member.value = value;
+                                            }
+                                            return true;
+                                          }));
+  return size;
+}
+
 // Rejection sampling: cut the hash range into equal windows of a few members each, pick one of them and a place below
 // kPlaces, and take the member at that place if there is one. Every member then has the same chance.
 Result<MemberReader::Member> MemberReader::Pick() const {
@@ -159,18 +174,20 @@ Result<MemberReader::Member> MemberReader::Pick() const {
   constexpr int kTries = 5000;
   Random& random = transaction_->random();
   const uint64_t windows = count() <= kPlaces ? 1 : count() / kMembersPerWindow;
-  std::vector<Member> members;
+  Member member;
   for (int i = 0; i < kTries; ++i) {
     const uint64_t window = random.Below(windows);
     const auto begin = static_cast<uint64_t>((static_cast<Wide>(window) << 64) / windows);
-    const Wide end = (static_cast<Wide>(window + 1) << 64) / windows;
-    members.clear();
-    RETURN_IF_ERROR(CollectRange(begin, end == Wide{1} << 64 ? 0 : static_cast<uint64_t>(end), members));
-    if (members.empty() && windows == 1) break;
+    const Wide wide_end = (static_cast<Wide>(window + 1) << 64) / windows;
+    const uint64_t end = wide_end == Wide{1} << 64 ? 0 : static_cast<uint64_t>(wide_end);
     // One window is everything: no place needs to be rejected.
-    const uint64_t places = windows == 1 ? members.size() : std::max<uint64_t>(kPlaces, members.size());
-    const uint64_t place = random.Below(places);
-    if (place < members.size()) return std::move(members[place]);
+    uint64_t place = random.Below(windows == 1 ? count() : kPlaces);
+    ASSIGN_OR_RETURN(uint64_t size, TakeFromRange(begin, end, place, member));
+    if (size > kPlaces) {  // crafted hashes: walk again, so that all have their chance
+      place = random.Below(size);
+      ASSIGN_OR_RETURN(size, TakeFromRange(begin, end, place, member));
+    }
+    if (place < size) return member;
   }
   return Error{ErrorCode::kCorruption, "no member found in a collection that should have " + std::to_string(count())};
 }
@@ -189,7 +206,12 @@ Result<std::vector<MemberReader::Member>> MemberReader::PickDistinct(uint64_t wa
   }
   // At most a quarter is taken, so fewer than 4/3 picks a member are needed on average.
   std::unordered_set<std::string> seen;
+  uint64_t tries_left = 1000 + 16 * wanted;
   while (picked.size() < wanted) {
+    if (tries_left-- == 0) {
+      return Error{ErrorCode::kCorruption,
+                   "fewer members found than the " + std::to_string(count()) + " a collection should have"};
+    }
     ASSIGN_OR_RETURN(Member one, Pick());
     if (seen.insert(one.member).second) picked.push_back(std::move(one));
   }

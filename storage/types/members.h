@@ -76,6 +76,7 @@ class MemberReader {
   Result<std::vector<Member>> PickDistinct(uint64_t count) const;
 
  private:
+  Result<uint64_t> TakeFromRange(uint64_t begin, uint64_t end, uint64_t place, Member& member) const;
   Result<void> CollectRange(uint64_t begin, uint64_t end, std::vector<Member>& members) const;
 
   Transaction* transaction_;

@@ -51,6 +51,43 @@ TEST(RowTableTest, StaysSortedAndFindsAllUnderRandomAndCraftedHashes) {
   }
 }
 
+TEST(RowTableTest, RowsTakenOutLeaveTheOthersInOrder) {
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    SeededRandom random(seed);
+    Memtable memtable;
+    RowTable* table = memtable.MemberTable(1);
+    std::map<std::pair<uint64_t, std::string>, std::string> model;
+    for (int i = 0; i < 20000; ++i) {
+      // Few hashes, so that rows are displaced far from their homes.
+      uint64_t hash = random.Below(400) << 54;
+      if (seed == 2) hash |= 0xffff'0000'0000'0000;
+      if (seed == 3) hash = random.Below(2) == 0 ? ~uint64_t{0} : random.Below(4);
+      const std::string key = "k" + std::to_string(random.Below(8));
+      if (random.Below(2) == 0) {
+        PutText(memtable, *table, hash, key, key + "'s value");
+        model[{hash, key}] = key + "'s value";
+      } else {
+        ASSERT_EQ(memtable.Remove(*table, hash, key), model.erase({hash, key}) > 0);
+      }
+      if (i % 500 != 0) continue;
+      ASSERT_EQ(table->size(), model.size());
+      ASSERT_EQ(memtable.rows(), model.size());
+      auto expected = model.begin();
+      for (size_t slot = 0; slot < table->slot_count(); ++slot) {
+        const RowTable::Slot& found = table->slot(slot);
+        if (found.row == nullptr) continue;
+        ASSERT_NE(expected, model.end());
+        ASSERT_EQ(found.hash, expected->first.first);
+        ASSERT_EQ(found.row->key(), expected->first.second);
+        ASSERT_EQ(table->Find(found.hash, found.row->key()), &found);
+        ++expected;
+      }
+      ASSERT_EQ(expected, model.end());
+    }
+  }
+}
+
 TEST(MemtableTest, ValuesAreOverwrittenInPlaceAndGrow) {
   Memtable memtable;
   RowTable* table = memtable.KeyTable(1);
