@@ -166,7 +166,7 @@ TEST_F(Replay, NothingIsSkipped) {
     int selected_db = 0;
   };
   const std::vector<Case> cases = {
-      {"SET a 1;LPUSH l x", "stream offset 1027: LPUSH: unknown effect", ErrorCode::kUnsupported},
+      {"SET a 1;FCALL l x", "stream offset 1027: FCALL: unknown effect", ErrorCode::kUnsupported},
       {"SET a x;INCR a", "INCR: value is not an integer or out of range", ErrorCode::kInvalidArgument},
       {"RENAME nothing b", "RENAME: no such key", ErrorCode::kNotFound},
       {"SET a", "SET: wrong number of arguments: 1", ErrorCode::kCorruption},
@@ -180,6 +180,11 @@ TEST_F(Replay, NothingIsSkipped) {
       {"MULTI;SET a 1;EVAL x 0;EXEC", "EVAL: unknown effect", ErrorCode::kUnsupported},
       {"SETRANGE a 1099511627776 x", "SETRANGE: string exceeds maximum", ErrorCode::kLimit},
       {"SETBIT a 99999999999999 1", "SETBIT: bit offset", ErrorCode::kOutOfRange},
+      {"SET a 1;LPUSH a x", "LPUSH: Operation against a key", ErrorCode::kWrongType},
+      {"LSET l 0 x", "LSET: no such key", ErrorCode::kNotFound},
+      {"RPUSH l x;LSET l 1 y", "LSET: index out of range", ErrorCode::kOutOfRange},
+      {"RPUSH l x;LPOP l -1", "LPOP: value is not an integer or out of range", ErrorCode::kInvalidArgument},
+      {"LMOVE a b UP DOWN", "LMOVE: syntax error", ErrorCode::kInvalidArgument},
       {"BITFIELD a SET i64 8796093022207 1", "BITFIELD: string exceeds maximum", ErrorCode::kLimit},
   };
   for (const Case& one : cases) {
