@@ -16,13 +16,13 @@
 
 #include "cli/file_system_kind.h"
 #include "cli/process.h"
-#include "cli/progress_line.h"
 #include "net/asio_executor.h"
 #include "net/config.h"
 #include "net/listener.h"
 #include "net/replication_driver.h"
 #include "net/server.h"
 #include "storage/base/diag.h"
+#include "storage/base/progress_line.h"
 #include "storage/snapshot.h"
 #include "wal/data_directory.h"
 #include "wal/engine.h"
@@ -111,9 +111,9 @@ Result<std::unique_ptr<wal::Engine>> OpenEngine(wal::DataDirectory& directory, w
   const int64_t began_us = clock.MonotonicUs();
   ProgressLine line("Recovery", clock);
   options.generation_path = directory.generation_path();
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<wal::Engine> engine,
-      wal::Engine::Open(std::move(options), {[&line](uint64_t done, uint64_t total) { line.Update(done, total); }}));
+  ASSIGN_OR_RETURN(std::unique_ptr<wal::Engine> engine,
+                   wal::Engine::Open(std::move(options),
+                                     {[&line](uint64_t done, uint64_t total) { line.Update(done, total, done); }}));
   if (directory.fresh()) RETURN_IF_ERROR(directory.Commit(directory.generation_path()));
   const wal::RecoveryReport& report = engine->recovery();
   if (report.cut_bytes > 0 || report.dropped_unit_bytes > 0) {

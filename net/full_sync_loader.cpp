@@ -6,12 +6,11 @@
 
 #include "replication/history.h"
 #include "storage/base/diag.h"
+#include "storage/base/progress_line.h"
 
 namespace holdfast::net {
 
 namespace {
-
-constexpr int64_t kProgressPeriodUs = 5'000'000;
 
 StoreOptions StoreOptionsOf(const wal::EngineOptions& options, const std::string& directory) {
   StoreOptions store;
@@ -75,17 +74,9 @@ Result<LoadedGeneration> FullSyncLoader::Load(const LoadRequest& request) {
   Clock& clock = *request.options.clock;
   ASSIGN_OR_RETURN(std::string path, request.directory->NewGeneration());
   auto load = [&]() -> Result<LoadedGeneration> {
-    const int64_t began_us = clock.MonotonicUs();
-    int64_t shown_us = began_us;
-    auto show = [&](const SnapshotProgress& progress) {
-      const int64_t now_us = clock.MonotonicUs();
-      if (now_us - shown_us < kProgressPeriodUs || progress.keys_total == 0) return;
-      shown_us = now_us;
-      const double seconds = static_cast<double>(now_us - began_us) / 1e6;
-      const double fraction = static_cast<double>(progress.keys_done) / static_cast<double>(progress.keys_total);
-      diag::Notice("MASTER <-> REPLICA sync: {:.0f}% loaded, {:.1f} MB/s, {:.0f} s left", fraction * 100,
-                   static_cast<double>(progress.raw_bytes) / 1e6 / seconds,
-                   fraction > 0 ? seconds / fraction - seconds : 0.0);
+    ProgressLine line("MASTER <-> REPLICA sync: loading", clock);
+    auto show = [&line](const SnapshotProgress& progress) {
+      line.Update(progress.keys_done, progress.keys_total, progress.raw_bytes);
     };
     ASSIGN_OR_RETURN(SnapshotHeader header,
                      LoadSnapshot(fs, request.snapshot_path, StoreOptionsOf(request.options, path), cancelled_, show));

@@ -16,6 +16,7 @@
 
 #include "storage/base/diag.h"
 #include "storage/base/hash.h"
+#include "storage/base/progress_line.h"
 
 namespace holdfast::net {
 
@@ -28,7 +29,6 @@ namespace {
 
 constexpr size_t kReadChunk = 256 * 1024;
 constexpr auto kTick = std::chrono::milliseconds(100);
-constexpr int64_t kProgressPeriodMs = 5000;
 
 // The newest retained bytes of our stream, for a master whose digest began elsewhere.
 void FillTail(LinkRequest& request) {
@@ -71,7 +71,7 @@ struct MasterReceiver::Link {
   void Do(replication::Close& close);
   void SendFrames();
   void Fail(CloseKind kind, const std::string& reason);
-  void ShowProgress(bool force);
+  void ShowProgress();
   [[nodiscard]] int64_t NowMs() const { return clock.MonotonicUs() / 1000; }
 
   Clock& clock;
@@ -94,7 +94,7 @@ struct MasterReceiver::Link {
   FrameBatch batch;
   uint64_t batch_bytes = 0, in_flight = 0;
   std::unique_ptr<File> spool;
-  int64_t sync_started_ms = 0, shown_ms = 0;
+  std::optional<ProgressLine> transfer_line;  // while a snapshot comes
 };
 
 void MasterReceiver::Link::Start(LinkRequest its_request) {
@@ -137,6 +137,7 @@ void MasterReceiver::Link::Drop() {
   batch_bytes = 0;
   in_flight = 0;
   spool.reset();
+  transfer_line.reset();
   progress.state = LinkState::kConnect;
   progress.loading = false;
   progress.snapshot_size = progress.snapshot_read = 0;
@@ -195,7 +196,7 @@ void MasterReceiver::Link::Tick() {
     link->Tick(NowMs(), actions);
     Act(actions);
     if (mine != attempt) return;
-    ShowProgress(false);
+    ShowProgress();
     Tick();
   });
 }
@@ -226,7 +227,7 @@ void MasterReceiver::Link::Do(replication::SnapshotStarted& started) {
   auto file = fs.Open(request.spool_path, {.mode = OpenMode::kCreateOrReplace});
   if (!file.ok()) return Fail(CloseKind::kRetry, "the snapshot cannot be stored: " + file.error().message);
   spool = std::move(*file);
-  sync_started_ms = shown_ms = NowMs();
+  transfer_line.emplace("MASTER <-> REPLICA sync: receiving", clock);
   progress.snapshot_size = started.size;
   progress.snapshot_read = 0;
   diag::Notice("MASTER <-> REPLICA sync: receiving {} bytes from master (snapshot {} at offset {})", started.size,
@@ -244,7 +245,7 @@ void MasterReceiver::Link::Do(replication::SnapshotComplete& complete) {
     auto synced = spool->Sync();
     if (!synced.ok()) return Fail(CloseKind::kRetry, "the snapshot cannot be stored: " + synced.error().message);
   }
-  ShowProgress(true);
+  transfer_line.reset();
   spool.reset();
   progress.loading = true;
   events.snapshot_complete(request.epoch, complete.offset);
@@ -272,16 +273,10 @@ void MasterReceiver::Link::Fail(CloseKind kind, const std::string& reason) {
   events.closed(epoch, kind, reason);
 }
 
-void MasterReceiver::Link::ShowProgress(bool force) {
-  int64_t now_ms = NowMs();
-  if (!spool || (!force && now_ms - shown_ms < kProgressPeriodMs)) return;
-  shown_ms = now_ms;
-  double seconds = std::max<double>(static_cast<double>(now_ms - sync_started_ms) / 1000, 0.001);
-  auto read = static_cast<double>(progress.snapshot_read.load());
-  auto size = static_cast<double>(std::max<uint64_t>(progress.snapshot_size.load(), 1));
-  double rate = read / seconds;
-  diag::Notice("MASTER <-> REPLICA sync: {:.0f}% received, {:.1f} MB/s, {:.0f} s left", read * 100 / size, rate / 1e6,
-               rate > 0 ? (size - read) / rate : 0.0);
+void MasterReceiver::Link::ShowProgress() {
+  if (!transfer_line) return;
+  const uint64_t read = progress.snapshot_read.load();
+  transfer_line->Update(read, progress.snapshot_size.load(), read);
 }
 
 MasterReceiver::MasterReceiver(Clock& clock, FileSystem& fs, LinkEvents events)

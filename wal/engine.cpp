@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "storage/base/diag.h"
+#include "storage/base/progress_line.h"
 #include "wal/background_thread.h"
 
 namespace holdfast::wal {
@@ -334,9 +335,12 @@ void Engine::RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::P
       SnapshotResult made;
       made.position = header.position;
       made.pin = pin;
+      ProgressLine line("Snapshot", *options_.clock);
       made.path = SnapshotPath(request.data_directory, header.position.offset, header.created_ms);
       ASSIGN_OR_RETURN(made.footer, WriteSnapshot(*options_.fs, made.path, std::move(header), *view, request.write,
-                                                  snapshot_cancelled_, [this](const SnapshotProgress& progress) {
+                                                  snapshot_cancelled_, [this, &line](const SnapshotProgress& progress) {
+                                                    line.Update(progress.keys_done, progress.keys_total,
+                                                                progress.raw_bytes);
                                                     snapshot_keys_done_ = progress.keys_done;
                                                     snapshot_keys_total_ = progress.keys_total;
                                                     snapshot_raw_ = progress.raw_bytes;
