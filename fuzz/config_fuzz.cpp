@@ -8,6 +8,7 @@
 
 #include "net/config_directives.h"
 #include "net/config_values.h"
+#include "net/quoted_words.h"
 
 namespace holdfast::net {
 namespace {

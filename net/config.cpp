@@ -11,6 +11,7 @@
 
 #include "net/config_directives.h"
 #include "net/config_values.h"
+#include "net/quoted_words.h"
 #include "storage/types/glob.h"
 #include "storage/types/numbers.h"
 

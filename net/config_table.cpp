@@ -10,6 +10,7 @@
 #include "net/command.h"
 #include "net/config_directives.h"
 #include "net/config_values.h"
+#include "net/quoted_words.h"
 #include "storage/types/numbers.h"
 
 namespace holdfast::net {

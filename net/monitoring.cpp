@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "net/quoted_words.h"
 #include "net/server.h"
 #include "storage/types/numbers.h"
 
@@ -16,42 +17,6 @@ constexpr size_t kSlowlogArguments = 32;
 constexpr size_t kSlowlogArgumentBytes = 128;
 constexpr size_t kLatencySamples = 160;
 constexpr int64_t kSampleMs = 100;
-
-// Printable form in double quotes, as MONITOR and CLIENT LIST quote: \n \r \t \a \b and \xHH.
-void AppendQuoted(std::string& to, std::string_view bytes) {
-  to += '"';
-  for (char c : bytes) {
-    switch (c) {
-      case '\\':
-      case '"':
-        to += '\\';
-        to += c;
-        break;
-      case '\n':
-        to += "\\n";
-        break;
-      case '\r':
-        to += "\\r";
-        break;
-      case '\t':
-        to += "\\t";
-        break;
-      case '\a':
-        to += "\\a";
-        break;
-      case '\b':
-        to += "\\b";
-        break;
-      default:
-        if (c >= 0x20 && c < 0x7f) {
-          to += c;
-        } else {
-          fmt::format_to(std::back_inserter(to), "\\x{:02x}", static_cast<unsigned char>(c));
-        }
-    }
-  }
-  to += '"';
-}
 
 // Index of the first argument that must not be shown, or the count: passwords of HELLO ... AUTH user password and of
 // CONFIG SET. AUTH itself is never shown.
@@ -182,7 +147,7 @@ void Monitoring::Feed(const Client& client, std::span<const std::string_view> ar
   size_t secret = FirstSecret(args);
   for (size_t i = 0; i < args.size(); ++i) {
     line += ' ';
-    AppendQuoted(line, i >= secret ? "(redacted)" : args[i]);
+    line += QuotedRepresentation(i >= secret ? "(redacted)" : args[i]);
   }
   line += "\r\n";
   std::vector<ClientId> monitors = monitors_;  // a client over its output limit leaves at once

@@ -5,37 +5,12 @@
 #include <limits>
 #include <optional>
 
+#include "net/quoted_words.h"
 #include "storage/types/numbers.h"
 
 namespace holdfast::net {
 
 namespace {
-
-bool IsSpace(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
-int HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-char Unescape(char c) {
-  switch (c) {
-    case 'n':
-      return '\n';
-    case 'r':
-      return '\r';
-    case 't':
-      return '\t';
-    case 'b':
-      return '\b';
-    case 'a':
-      return '\a';
-    default:
-      return c;
-  }
-}
 
 // What may be reserved before it has come: a client that announces much and sends nothing must not cost memory.
 constexpr size_t kArgumentsReservedMax = 1024;
@@ -157,48 +132,11 @@ RespParser::Status RespParser::ParseInline(std::string_view input, bool* empty) 
   return Status::kCommand;
 }
 
-// Words separated by spaces; "..." with escapes (\n \r \t \b \a \xHH), '...' with \' only. A closing quote must be
-// followed by a space or the end.
 bool RespParser::SplitInline(std::string_view line) {
-  inline_bytes_.clear();
-  extents_.clear();
-  // A zero byte ends the line, as it does for Redis.
-  line = line.substr(0, line.find('\0'));
-  size_t at = 0;
-  while (true) {
-    while (at < line.size() && IsSpace(line[at])) ++at;
-    if (at == line.size()) break;
-    size_t begin = inline_bytes_.size();
-    char quote = 0;
-    for (; at < line.size() && (quote != 0 || !IsSpace(line[at])); ++at) {
-      char c = line[at];
-      if (quote == 0 && (c == '"' || c == '\'')) {
-        quote = c;
-      } else if (quote == '"' && c == '\\' && at + 3 < line.size() && line[at + 1] == 'x' &&
-                 HexDigit(line[at + 2]) >= 0 && HexDigit(line[at + 3]) >= 0) {
-        inline_bytes_ += static_cast<char>(HexDigit(line[at + 2]) * 16 + HexDigit(line[at + 3]));
-        at += 3;
-      } else if (quote == '"' && c == '\\' && at + 1 < line.size()) {
-        inline_bytes_ += Unescape(line[++at]);
-      } else if (quote == '\'' && c == '\\' && at + 1 < line.size() && line[at + 1] == '\'') {
-        inline_bytes_ += '\'';
-        ++at;
-      } else if (quote != 0 && c == quote) {
-        if (at + 1 < line.size() && !IsSpace(line[at + 1])) return false;
-        quote = 0;
-        ++at;
-        break;
-      } else {
-        inline_bytes_ += c;
-      }
-    }
-    if (quote != 0) return false;
-    extents_.push_back({begin, inline_bytes_.size() - begin});
-  }
-  args_.clear();
-  for (const Extent& extent : extents_) {
-    args_.push_back(std::string_view(inline_bytes_).substr(extent.begin, extent.length));
-  }
+  std::optional<std::vector<std::string>> words = SplitWords(line);
+  if (!words) return false;
+  inline_words_ = *std::move(words);
+  args_.assign(inline_words_.begin(), inline_words_.end());
   return true;
 }
 

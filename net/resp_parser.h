@@ -73,7 +73,7 @@ class RespParser {
   size_t consumed_ = 0;
   size_t missing_ = 1;
   std::vector<std::string_view> args_;
-  std::string inline_bytes_;  // unescaped inline arguments, one after the other
+  std::vector<std::string> inline_words_;  // what args_ views after an inline command
   std::string error_;
 };
 

@@ -10,6 +10,7 @@
 #include "net/commands/families.h"
 #include "net/commands/rows.h"
 #include "net/config_values.h"
+#include "net/quoted_words.h"
 #include "net/server.h"
 #include "storage/types/glob.h"
 #include "storage/types/numbers.h"

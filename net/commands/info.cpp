@@ -13,6 +13,7 @@
 #include "net/commands/memory_figures.h"
 #include "net/commands/rows.h"
 #include "net/config_values.h"
+#include "net/quoted_words.h"
 #include "net/server.h"
 #include "storage/types/keyspace.h"
 #include "storage/types/numbers.h"

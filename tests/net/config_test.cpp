@@ -7,6 +7,7 @@
 
 #include "net/config_directives.h"
 #include "net/config_values.h"
+#include "net/quoted_words.h"
 #include "tests/support/temp_directory.h"
 
 namespace holdfast::net {
