@@ -1,7 +1,10 @@
 // Bytes from peers: what a master may send a replica, a replica a master, and the records both parse. The first byte
 // chooses the receiver, the second where the rest is cut in two.
+// With HOLDFAST_WRITE_SEEDS=DIR in the environment a seed corpus is written to DIR before fuzzing starts.
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <fstream>
 #include <string>
 #include <string_view>
 
@@ -9,6 +12,7 @@
 #include "replication/master_link.h"
 #include "replication/replica_link.h"
 #include "replication/role.h"
+#include "replication/wire.h"
 #include "storage/base/check.h"
 
 namespace holdfast::replication {
@@ -62,8 +66,57 @@ void FuzzMaster(std::string_view bytes, size_t cut) {
   }
 }
 
+wal::HistoryFrame Frame(uint64_t offset, wal::UnitPart part, std::string_view payload) {
+  wal::HistoryFrame frame;
+  frame.offset = offset;
+  frame.part = part;
+  frame.selected_db = frame.selected_db_after = 0;
+  frame.time_ms = 1;
+  frame.payload = payload;
+  return frame;
+}
+
+void WriteSeed(const std::string& directory, const char* name, char receiver, const std::string& bytes) {
+  std::ofstream file(directory + "/" + name, std::ios::binary);
+  file.put(receiver).put(static_cast<char>(128)) << bytes;
+}
+
+void WriteSeeds(const std::string& directory) {
+  const std::string ping = "*1\r\n$4\r\nPING\r\n";
+  std::string stream;
+  AppendHistory(stream, Claim(100).lineage, 100);
+  AppendFrameMessage(stream, Frame(100, wal::UnitPart::kWhole, ping));
+  AppendKeepalive(stream, {114, 1});
+  AppendFrameMessage(stream, Frame(114, wal::UnitPart::kFirst, ping));
+  AppendFrameMessage(stream, Frame(128, wal::UnitPart::kLast, ping));
+  AppendNotice(stream, "the server stops");
+  WriteSeed(directory, "stream", 1, stream);
+  WriteSeed(directory, "handshake", 0,
+            "+PONG\r\n+OK\r\n+OK\r\n+HOLDFAST 1\r\n\n+CONTINUE " + std::string(40, 'a') + "\r\n" + stream);
+  std::string snapshot;
+  AppendHistory(snapshot, Claim(100).lineage, 100);
+  AppendSnapshotBegin(snapshot, {100, 9, "00000000000000000100.hfs"});
+  AppendSnapshotData(snapshot, 0, "snapshot!");
+  AppendSnapshotEnd(snapshot, {9, Checksum64("snapshot!")});
+  AppendFrameMessage(snapshot, Frame(100, wal::UnitPart::kWhole, ping));
+  WriteSeed(directory, "snapshot", 2, snapshot);
+  WriteSeed(directory, "acks", 3,
+            "*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$2\r\n64\r\n*7\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$3\r\n100\r\n"
+            "$7\r\nAPPLIED\r\n$3\r\n100\r\n$7\r\nLINEAGE\r\n$40\r\n" +
+                std::string(40, 'a') + "\r\n");
+  std::string claim;
+  AppendClaim(claim, Claim(100));
+  WriteSeed(directory, "claim", 4, claim);
+  WriteSeed(directory, "role", 5, FormatRole({}));
+}
+
 }  // namespace
 }  // namespace holdfast::replication
+
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  if (const char* directory = std::getenv("HOLDFAST_WRITE_SEEDS")) holdfast::replication::WriteSeeds(directory);
+  return 0;
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace holdfast::replication;  // NOLINT: a fuzz target
