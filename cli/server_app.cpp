@@ -128,6 +128,23 @@ Result<std::unique_ptr<wal::Engine>> OpenEngine(wal::DataDirectory& directory, w
   return engine;
 }
 
+// A copied directory that becomes a master of its own shares its past with the original, not its future: from here on
+// its history has another id. Before anybody is served, so that no two nodes write under one id.
+Result<void> LeaveHistoryOfOriginal(net::Server& server) {
+  if (!server.directory().identity().copied || server.replication().IsReplica()) return {};
+  wal::Log& log = server.log();
+  const std::string old_id = log.lineage().current_id();
+  log.StartLineage(server.random().Hex(wal::kLineageIdSize), server.clock().WallMs());
+  while (log.HasPending()) {
+    log.Seal();
+    RETURN_IF_ERROR(log.WriteBatch());
+    log.FinishBatch();
+  }
+  diag::Notice("This directory is a copy: the history {} goes on here as {} from offset {}", old_id,
+               log.lineage().current_id(), log.AppendedOffset());
+  return {};
+}
+
 Result<net::Config> LoadConfig(const std::vector<std::string>& arguments) {
   net::Config config;
   RETURN_IF_ERROR(config.Load(arguments, PosixFileSystem()));
@@ -195,6 +212,9 @@ int Serve(net::Config& config, SignalThread& signals, Daemon& daemon) {
   parts.engine = std::move(engine).value();
   net::Server server(std::move(parts));
   server.SetReplication(net::CreateReplicationDriver(server, executor));
+  if (Result<void> left = LeaveHistoryOfOriginal(server); !left.ok()) {
+    return Fail({kExitLogFailure, "The log could not be written: " + left.error().message});
+  }
   net::Listener listener(server, executor);
   if (Result<void> opened = listener.Open(); !opened.ok()) return Fail({kExitUsage, opened.error().message});
   server.OnShutdown([&listener](bool begins) {
