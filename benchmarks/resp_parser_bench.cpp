@@ -30,7 +30,7 @@ void ParseWhole(benchmark::State& state, const std::string& command) {
     }
   }
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * 64);
-  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * input.size()));
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations()) * static_cast<int64_t>(input.size()));
 }
 
 void ParseSet(benchmark::State& state) { ParseWhole(state, SetCommand(static_cast<size_t>(state.range(0)))); }
@@ -55,7 +55,7 @@ void ParseInPieces(benchmark::State& state) {
     }
     CHECK(status == RespParser::Status::kCommand);
   }
-  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * input.size()));
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations()) * static_cast<int64_t>(input.size()));
 }
 BENCHMARK(ParseInPieces)->Arg(64)->Arg(16384);
 

@@ -142,7 +142,7 @@ void CheckpointHalfAMillionKeys(benchmark::State& state) {
     open.reset();
     state.ResumeTiming();
   }
-  state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * kKeys));
+  state.SetItemsProcessed(static_cast<int64_t>(state.iterations()) * static_cast<int64_t>(kKeys));
 }
 BENCHMARK(CheckpointHalfAMillionKeys)->Unit(benchmark::kMillisecond)->Iterations(2)->UseRealTime();
 

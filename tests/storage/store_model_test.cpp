@@ -37,7 +37,6 @@ struct ModelKey {
   std::map<std::string, std::string> items;    // their ordered rows
   bool is_hash = false;
   int64_t expire_at_ms = kNoExpiry;
-  friend bool operator==(const ModelKey&, const ModelKey&) = default;
 };
 using Model = std::map<int, std::map<std::string, ModelKey>>;
 
