@@ -347,6 +347,10 @@ void ReplicationDriver::Published(std::string_view channel, std::string_view mes
   server_.pubsub().Publish(channel, message, 0);
 }
 
+void ReplicationDriver::ShardPublished(std::string_view channel, std::string_view message) {
+  server_.pubsub().PublishShard(channel, message, 0);
+}
+
 void ReplicationDriver::AckRequested(uint64_t) {}  // each sync acks
 
 }  // namespace holdfast::net

@@ -53,6 +53,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   // ApplyObserver: what the master's stream changes here.
   void UnitApplied(uint64_t end_offset, const std::vector<Transaction::Touched>& keys) override;
   void Published(std::string_view channel, std::string_view message) override;
+  void ShardPublished(std::string_view channel, std::string_view message) override;
   void AckRequested(uint64_t end_offset) override;
 
   void AppendReplicaInfo(std::string& to, int64_t now_ms) const;  // replication_info.cpp

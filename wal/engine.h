@@ -133,6 +133,9 @@ class Engine {
     void Published(std::string_view channel, std::string_view message) override {
       if (target != nullptr) target->Published(channel, message);
     }
+    void ShardPublished(std::string_view channel, std::string_view message) override {
+      if (target != nullptr) target->ShardPublished(channel, message);
+    }
     void AckRequested(uint64_t end_offset) override {
       if (target != nullptr) target->AckRequested(end_offset);
     }

@@ -125,6 +125,10 @@ Result<bool> Applier::HandleMessage(uint64_t end_offset) {
     if (observer_ != nullptr) observer_->Published(arguments_[1], arguments_[2]);
     return true;
   }
+  if (EqualsIgnoreCase(name, "SPUBLISH") && arguments_.size() == 3) {
+    if (observer_ != nullptr) observer_->ShardPublished(arguments_[1], arguments_[2]);
+    return true;
+  }
   if (EqualsIgnoreCase(name, "REPLCONF") && arguments_.size() >= 2 && EqualsIgnoreCase(arguments_[1], "GETACK")) {
     if (observer_ != nullptr) observer_->AckRequested(end_offset);
     return true;

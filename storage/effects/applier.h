@@ -2,7 +2,7 @@
 // this and nothing else. Executor.
 //
 //   unit      = { SELECT } ( effect | "MULTI" { SELECT | effect | message } "EXEC" ) | message
-//   message   = PING | REPLCONF GETACK * | PUBLISH channel message        changes nothing
+//   message   = PING | REPLCONF GETACK * | PUBLISH channel message | SPUBLISH ...  change nothing
 //
 // An effect that is unknown or fails ends the replay for good: nothing is skipped. The store may then hold a part of
 // the unit that failed; it must not be checkpointed any more.
@@ -33,6 +33,7 @@ class ApplyObserver {
   // A unit was applied; `keys` were written or removed by it.
   virtual void UnitApplied(uint64_t end_offset, const std::vector<Transaction::Touched>& keys) = 0;
   virtual void Published(std::string_view channel, std::string_view message) = 0;
+  virtual void ShardPublished(std::string_view channel, std::string_view message) = 0;
   // The master asks for an acknowledgement; `end_offset` is the end of the question.
   virtual void AckRequested(uint64_t end_offset) = 0;
 };

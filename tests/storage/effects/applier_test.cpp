@@ -24,6 +24,9 @@ class Recorder : public ApplyObserver {
   void Published(std::string_view channel, std::string_view message) override {
     events.push_back("publish " + std::string(channel) + " " + std::string(message));
   }
+  void ShardPublished(std::string_view channel, std::string_view message) override {
+    events.push_back("spublish " + std::string(channel) + " " + std::string(message));
+  }
   void AckRequested(uint64_t end_offset) override { events.push_back("ack " + std::to_string(end_offset)); }
 
   std::vector<std::string> events;
@@ -130,6 +133,7 @@ TEST_F(Replay, EveryFormAMasterMaySendIsUnderstood) {
       {"SET l A;BITOP OR k l m", "A@-1"},
       {"BITFIELD k SET u8 0 65 INCRBY u8 #1 66", "AB@-1"},
       {"MULTI;SET k 1;PING;INCR k;EXEC", "2@-1"},
+      {"SPUBLISH ch hi;MULTI;SET k 1;SPUBLISH ch hi;INCR k;EXEC", "2@-1"},
   };
   for (const Case& one : cases) {
     ASSERT_TRUE(Apply("FLUSHALL").ok());
@@ -141,15 +145,19 @@ TEST_F(Replay, EveryFormAMasterMaySendIsUnderstood) {
 
 TEST_F(Replay, UnitsEndAtCommandsAndAtExec) {
   const uint64_t start = offset_;
-  ASSERT_TRUE(
-      Apply("SELECT 2;SET a 1;MULTI;SET b 2;SELECT 3;SET c 3;EXEC;PING;DEL a;REPLCONF GETACK *;PUBLISH ch hi").ok());
+  ASSERT_TRUE(Apply("SELECT 2;SET a 1;MULTI;SET b 2;SELECT 3;SET c 3;EXEC;PING;DEL a;REPLCONF GETACK *;PUBLISH ch "
+                    "hi;SPUBLISH ch ho")
+                  .ok());
   auto size = [](const std::string& text) { return Effects(text).size(); };
   const uint64_t first = start + size("SELECT 2;SET a 1");
   const uint64_t second = first + size("MULTI;SET b 2;SELECT 3;SET c 3;EXEC");
   const uint64_t third = second + size("PING;DEL a");
-  const std::vector<std::string> expected = {
-      "unit " + std::to_string(first) + " 2:a", "unit " + std::to_string(second) + " 2:b 3:c",
-      "unit " + std::to_string(third), "ack " + std::to_string(third + size("REPLCONF GETACK *")), "publish ch hi"};
+  const std::vector<std::string> expected = {"unit " + std::to_string(first) + " 2:a",
+                                             "unit " + std::to_string(second) + " 2:b 3:c",
+                                             "unit " + std::to_string(third),
+                                             "ack " + std::to_string(third + size("REPLCONF GETACK *")),
+                                             "publish ch hi",
+                                             "spublish ch ho"};
   EXPECT_EQ(recorder_.events, expected);
   EXPECT_EQ(applier_.selected_db(), 3);
   EXPECT_EQ(applier_.offset(), offset_);
