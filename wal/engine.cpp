@@ -21,6 +21,7 @@ namespace {
 
 constexpr int64_t kCheckpointRetryMs = 1000;
 constexpr int64_t kFilesJobPeriodMs = 200;
+constexpr int64_t kSparePeriodMs = 10;  // a spare that is used up is replaced sooner
 // With checkpoints failing, the active memtable may grow to this multiple of its bound before writes are refused.
 constexpr uint64_t kStuckMemtableFactor = 4;
 constexpr uint64_t kBallastBytesMax = 64ull << 20;
@@ -193,7 +194,7 @@ void Engine::Tick(int64_t monotonic_ms) {
   now_monotonic_ms_ = monotonic_ms;
   TickCheckpoint();
   if (snapshot_.has_value()) TickSnapshot();
-  if (monotonic_ms >= next_files_job_ms_ || (!log_->SpareReady() && !files_job_running_)) TickFiles();
+  if (monotonic_ms >= next_files_job_ms_ || (monotonic_ms >= next_spare_job_ms_ && !log_->SpareReady())) TickFiles();
 }
 
 void Engine::TickCheckpoint() {
@@ -364,6 +365,7 @@ void Engine::TickFiles() {
   if (files_job_running_) return;
   files_job_running_ = true;
   next_files_job_ms_ = now_monotonic_ms_ + kFilesJobPeriodMs;
+  next_spare_job_ms_ = now_monotonic_ms_ + kSparePeriodMs;
   threads_->files.Run([this, checkpoint = store_->CheckpointPosition().offset, backlog = options_.backlog_bytes] {
     if (!stopping_) CheckFiles(checkpoint, backlog);
   });
@@ -372,6 +374,7 @@ void Engine::TickFiles() {
 // On the files thread.
 void Engine::CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes) {
   std::optional<std::string> refusal;
+  bool spare_failed = false;
   Result<SpaceInfo> space = options_.fs->Space(options_.generation_path);
   if (!space.ok()) {
     refusal = "The disk's free space cannot be read, writes are refused until it can: " + space.error().message;
@@ -390,15 +393,17 @@ void Engine::CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes) {
   }
   if (!log_->SpareReady()) {
     if (Result<void> prepared = log_->PrepareSpare(); !prepared.ok()) {
-      diag::Warning("The next log segment could not be prepared: {}", prepared.error().message);
+      spare_failed = true;
       if (!refusal.has_value()) {
         refusal =
             "The next log segment cannot be prepared, writes are refused until it can: " + prepared.error().message;
       }
     }
   }
-  Complete([this, refusal = std::move(refusal)]() mutable {
+  Complete([this, refusal = std::move(refusal), spare_failed]() mutable {
     files_job_running_ = false;
+    // Each try may fill and give back a segment's space: not at once again.
+    if (spare_failed) next_spare_job_ms_ = next_files_job_ms_ = now_monotonic_ms_ + kFilesJobPeriodMs;
     if (refusal.has_value() && !space_refusal_.has_value()) diag::Warning("{}", *refusal);
     if (!refusal.has_value() && space_refusal_.has_value()) diag::Notice("There is space again: writes are accepted");
     space_refusal_ = std::move(refusal);

@@ -190,6 +190,7 @@ class Engine {
   std::optional<std::string> write_refusal_;
   bool files_job_running_ = false;
   int64_t next_files_job_ms_ = 0;
+  int64_t next_spare_job_ms_ = 0;
   int64_t now_monotonic_ms_ = 0;
 
   std::mutex completions_mutex_;

@@ -12,6 +12,7 @@
 #include "storage/types/keyspace.h"
 #include "storage/types/strings.h"
 #include "tests/support/temp_directory.h"
+#include "wal/segment_format.h"
 
 namespace holdfast::wal {
 namespace {
@@ -311,6 +312,24 @@ TEST_F(EngineTest, WritesAreRefusedWhileTheDiskIsBelowItsMarkAndAcceptedAgain) {
   fs.free_bytes = 60ull << 20;
   TurnUntil([&] { return !engine_->WriteRefusal().has_value(); });
   engine_.reset();
+}
+
+TEST_F(EngineTest, ASpareSegmentThatCannotBePreparedIsTriedAgainWithPauses) {
+  ASSERT_TRUE(Open().ok());
+  // Something that is no file stands where the spare belongs.
+  const std::string in_the_way = JoinPath(JoinPath(options_.generation_path, "wal"), kSpareName);
+  ASSERT_TRUE(PosixFileSystem().CreateDirectory(in_the_way).ok());
+  TurnUntil([&] { return engine_->WriteRefusal().has_value(); });
+  int turns = 0;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(500);
+  TurnUntil([&] {
+    ++turns;
+    return std::chrono::steady_clock::now() >= end;
+  });
+  // Turns that nothing asks for come each 50 ms, tries each 200 ms.
+  EXPECT_LT(turns, 100);
+  ASSERT_TRUE(PosixFileSystem().RemoveTree(in_the_way).ok());
+  TurnUntil([&] { return !engine_->WriteRefusal().has_value(); });
 }
 
 }  // namespace
