@@ -19,6 +19,19 @@ constexpr double kSlowFrom = 0.6;
 constexpr double kDebtMaxUs = 2000;
 constexpr uint32_t kDebtDueUs = 1000;
 
+// A write's effects hold little more than its arguments, and DELs of keys among them whose time has passed. What logs
+// more than it was given asks for itself (SPOP). A client's request must not make a unit that the log cannot take.
+Result<void> CheckRoomInUnit(const CommandSpec& spec, std::span<const std::string_view> args, const Transaction& tx) {
+  if ((spec.flags & (kWrite | kPubSubCommand)) == 0 || (spec.flags & kNoTransaction) != 0) return {};
+  uint64_t bytes = 0;
+  uint64_t largest = 0;  // a value; an expired key as large is looked at where it is deleted
+  for (const std::string_view arg : args) {
+    bytes += arg.size();
+    largest = std::max<uint64_t>(largest, arg.size());
+  }
+  return tx.CheckRoom(bytes + (bytes - largest), args.size() + 8);
+}
+
 std::string_view FirstWord(std::string_view line) { return line.substr(0, line.find_first_of(" \r\n")); }
 
 }  // namespace
@@ -92,7 +105,11 @@ void Server::RunHandler(Client& client, const CommandSpec& spec, std::span<const
   }
   Transaction& tx = store().Begin(TransactionMode::kLive, client.db, NowMs());
   CommandContext context{*this, client, spec, args, reply, &tx};
-  spec.handler(context);
+  if (const auto room = CheckRoomInUnit(spec, args, tx); room.ok()) {
+    spec.handler(context);
+  } else {
+    reply.Error(room.error());
+  }
   if ((spec.flags & kUnkeyedRead) != 0) tx.SawEverything();
   *gate = CommitUnit(&client, tx);
 }
@@ -107,7 +124,11 @@ void Server::ExecuteQueued(Client& client, const QueuedCommand& command, Transac
   tx.SelectDb(client.db);
   int64_t started_us = clock().MonotonicUs();
   CommandContext context{*this, client, spec, args, reply, (spec.flags & kNoTransaction) != 0 ? nullptr : &tx, true};
-  spec.handler(context);
+  if (const auto room = CheckRoomInUnit(spec, args, tx); room.ok()) {
+    spec.handler(context);
+  } else {
+    reply.Error(room.error());
+  }
   if ((spec.flags & kUnkeyedRead) != 0) tx.SawEverything();
   Count(client, spec, args, reply, begin, clock().MonotonicUs() - started_us);
   if (had_error && !reply.HasError()) reply.RestoreError();

@@ -132,6 +132,7 @@ Result<std::optional<KeyValue>> Transaction::Find(int db, std::string_view key) 
 Result<std::optional<KeyValue>> Transaction::FindForWrite(int db, std::string_view key) {
   ASSIGN_OR_RETURN(Lookup found, FindAny(db, key, false));
   if (!found.expired) return found.value;
+  RETURN_IF_ERROR(CheckRoom(2 * key.size(), 4));  // DEL, and the key again in the command's own effect
   Erase(db, key, *found.value);
   EmitOn(db, {"DEL", key});
   return std::optional<KeyValue>{};
@@ -381,6 +382,19 @@ void Transaction::Emit(std::span<const std::string_view> arguments) { EmitTo(db_
 
 void Transaction::EmitOn(int db, std::initializer_list<std::string_view> arguments) {
   EmitTo(db, std::span(arguments.begin(), arguments.size()));
+}
+
+Result<void> Transaction::CheckRoom(uint64_t bytes, uint64_t arguments) const {
+  if (mode_ == TransactionMode::kApply) return {};
+  constexpr uint64_t kArgumentOverhead = 40;  // its length and line ends, and a DEL in front
+  constexpr uint64_t kUnitOverhead = 256;     // MULTI, EXEC, SELECT
+  const uint64_t max = state_.sink->MaxUnitBytes();
+  const uint64_t used = effects_.size() + kUnitOverhead + arguments * kArgumentOverhead;
+  if (used <= max && bytes <= max - used) return {};
+  return Error{ErrorCode::kLimit,
+               fmt::format("the command's effects, with those before it in its transaction, would exceed "
+                           "max-unit-bytes ({})",
+                           max)};
 }
 
 void Transaction::SawEverything() { Saw(start_offset_); }

@@ -101,6 +101,10 @@ class Transaction {
   void Emit(std::span<const std::string_view> arguments);
   void EmitOn(int db, std::initializer_list<std::string_view> arguments);
 
+  // Whether effects of `bytes` more (lengths of their arguments), `arguments` of them, still fit into one unit of the
+  // log: else kLimit. To be asked before anything is written.
+  [[nodiscard]] Result<void> CheckRoom(uint64_t bytes, uint64_t arguments) const;
+
   // Newest writer offset of every row, tombstone and keyspace marker touched so far, used or not. The reply that
   // reveals them waits until the log is durable past it.
   [[nodiscard]] uint64_t seen_offset() const { return seen_offset_; }

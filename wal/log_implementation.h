@@ -23,6 +23,7 @@ class LogImplementation : public Log {
 
   [[nodiscard]] uint64_t AppendedOffset() const override { return head_.end.offset; }
   [[nodiscard]] int SelectedDb() const override { return head_.end.selected_db; }
+  [[nodiscard]] uint64_t MaxUnitBytes() const override { return options_.max_unit_bytes; }
   uint64_t AppendUnit(std::string_view stream_bytes, int db_after, int64_t now_ms) override;
   Result<void> AppendFrame(const HistoryFrame& frame) override;
   void AbandonUnit() override;

@@ -14,6 +14,8 @@ class EffectSink {
   [[nodiscard]] virtual uint64_t AppendedOffset() const = 0;
   // The logical database selected at that point of the stream, -1 when a SELECT must come first.
   [[nodiscard]] virtual int SelectedDb() const = 0;
+  // The most bytes a unit may have.
+  [[nodiscard]] virtual uint64_t MaxUnitBytes() const { return ~uint64_t{0}; }
   // Appends one whole unit (RESP bytes, SELECTs and MULTI/EXEC included) and returns its end offset.
   // `db_after` is the database selected when the unit has been read. `now_ms` is the unit's time.
   virtual uint64_t AppendUnit(std::string_view stream_bytes, int db_after, int64_t now_ms) = 0;

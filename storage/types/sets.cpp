@@ -126,6 +126,10 @@ Result<std::vector<std::string>> Pop(Transaction& transaction, std::string_view 
     transaction.Emit({"DEL", key});
     return popped;
   }
+  uint64_t bytes = 0;
+  for (const std::string& member : popped) bytes += member.size();
+  const uint64_t effects = popped.size() / kEffectMembersMax + 1;
+  RETURN_IF_ERROR(transaction.CheckRoom(bytes + effects * key.size(), popped.size() + 3 * effects));
   for (const std::string& member : popped) editor.EraseKnown(member);
   editor.Finish();
   for (size_t from = 0; from < popped.size(); from += kEffectMembersMax) {

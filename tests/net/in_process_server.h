@@ -58,6 +58,7 @@ class InProcessServer {
     options.generation_path = data_->generation_path();
     options.segment_bytes = 4 << 20;
     options.map_bytes = 64 << 20;
+    options.max_unit_bytes = settings.max_unit_bytes;
     options.fs = &PosixFileSystem();
     options.clock = &SystemClock();
     options.random = &random_;

@@ -240,5 +240,31 @@ TEST(SessionThreadTest, MessagesReachSubscribersBehindTheirOwnReply) {
   EXPECT_EQ(subscriber.Read(message.size()), message);
 }
 
+TEST(SessionThreadTest, UnitsAboveMaxUnitBytesAreRefused) {
+  InProcessServer server([](Settings& settings) { settings.max_unit_bytes = 1 << 20; });
+  TestClient client = TestClient::Tcp(server.port());
+  const std::string refused =
+      "-ERR the command's effects, with those before it in its transaction, would exceed max-unit-bytes (1048576)\r\n";
+  const auto set = [](const std::string& key, size_t size) {
+    return "*3\r\n" + Bulk("SET") + Bulk(key) + Bulk(std::string(size, 'x'));
+  };
+  EXPECT_ANSWER(client, set("k", 2 << 20), refused);
+  EXPECT_ANSWER(client, "EXISTS k\r\n", ":0\r\n");
+  EXPECT_ANSWER(client, set("k", 900'000), "+OK\r\n");
+  // A transaction goes on behind a command that fails.
+  const std::string queued = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";
+  EXPECT_ANSWER(client, "MULTI\r\n" + set("a", 600'000) + set("b", 600'000) + "SET c 1\r\n", queued);
+  EXPECT_ANSWER(client, "EXEC\r\n", "*3\r\n+OK\r\n" + refused + "+OK\r\n");
+  EXPECT_ANSWER(client, "EXISTS a b c\r\n", ":2\r\n");
+  // SPOP logs the members it took.
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_ANSWER(client, "*3\r\n" + Bulk("SADD") + Bulk("s") + Bulk(std::to_string(i) + std::string(500'000, 'x')),
+                  ":1\r\n");
+  }
+  EXPECT_ANSWER(client, "SPOP s 3\r\n", refused);
+  EXPECT_ANSWER(client, "SCARD s\r\n", ":4\r\n");
+  EXPECT_ANSWER(client, "PING\r\n", "+PONG\r\n");
+}
+
 }  // namespace
 }  // namespace holdfast::net
