@@ -84,6 +84,9 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void Continued(const wal::Lineage& lineage);
   void TakeFrames(const FrameBatch& frames);
   Result<void> TakeFrame(const wal::SharedFrame& frame);
+  // Lets the receiver read on, once there is room for more.
+  void ReleaseWindow(uint64_t bytes);
+  [[nodiscard]] bool StoreIsFull() const;
   void SnapshotComplete(uint64_t offset);
   void GenerationLoaded(Result<LoadedGeneration> loaded, bool link_alive);
   MasterReceiver& Receiver();
@@ -119,6 +122,8 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   FullSyncLoader loader_;
   std::vector<std::unique_ptr<SeededRandom>> engine_randoms_;  // of engines opened by the loader
   replication::Backoff backoff_;
+  uint64_t held_window_ = 0;  // bytes of frames taken, for which the receiver may not read on yet
+  bool window_timer_ = false;
   bool linked_ = false;       // streaming
   std::string last_failure_;  // logged once while it repeats
   std::string halted_;        // why the link is not tried again

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kRefusedPauseMs = 10'000;
 constexpr int64_t kSettlePauseMs = 2;
+constexpr int64_t kFullPauseMs = 10;
 
 }  // namespace
 
@@ -31,7 +32,7 @@ MasterReceiver& ReplicationDriver::Receiver() {
   events.frames = [this](uint64_t epoch, FrameBatch frames, uint64_t bytes) {
     Post([this, epoch, frames = std::move(frames), bytes] {
       if (epoch == epoch_ && !stopped_) TakeFrames(frames);
-      if (receiver_) receiver_->FramesTaken(bytes);
+      ReleaseWindow(bytes);
     });
   };
   events.snapshot_complete = when_current([this](uint64_t offset) { SnapshotComplete(offset); });
@@ -62,6 +63,7 @@ void ReplicationDriver::ConnectIn(int64_t delay_ms) {
 
 void ReplicationDriver::Connect() {
   if (!role_.master) return;
+  if (StoreIsFull()) return ConnectIn(kFullPauseMs);
   wal::Log& log = server_.log();
   if (log.HasPending() || log.DurableOffset() < log.AppendedOffset()) {
     // What we claim to have must be on disk.
@@ -146,6 +148,25 @@ void ReplicationDriver::TakeFrames(const FrameBatch& frames) {
     }
     return;
   }
+}
+
+// The active memtable is full and the one before it is still being merged. Clients' writes wait then; so does the
+// master's stream, in its log and not in our memory.
+bool ReplicationDriver::StoreIsFull() const { return server_.store().WritePressure() >= 1.0; }
+
+void ReplicationDriver::ReleaseWindow(uint64_t bytes) {
+  held_window_ += bytes;
+  if (window_timer_ || stopped_) return;
+  if (!StoreIsFull()) {
+    receiver_->FramesTaken(std::exchange(held_window_, 0));
+    return;
+  }
+  window_timer_ = true;
+  executor_.RunAfter(kFullPauseMs * 1000, [this, alive = std::weak_ptr<int>(alive_)] {
+    if (alive.expired()) return;
+    window_timer_ = false;
+    ReleaseWindow(0);
+  });
 }
 
 Result<void> ReplicationDriver::TakeFrame(const wal::SharedFrame& frame) {

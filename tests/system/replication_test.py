@@ -338,6 +338,35 @@ def test_full_sync_of_data_under_writes():
         check(master.info("stats")["sync_full"] == "1", "resumed by partial resynchronization")
 
 
+def test_a_replica_that_cannot_merge_holds_the_stream_back():
+    """A replica whose checkpoints do not get on keeps what it cannot take in the master's log, not in its memory."""
+    with Workspace() as workspace, Nodes() as nodes:
+        master = nodes.add(workspace, "master")
+        replica = nodes.add(workspace, "replica", master, "memtable-size 1mb", "repl-timeout 5")
+        online(master, 1)
+        in_step(master, replica)
+        with open(os.path.join(replica.directory, "CURRENT"), encoding="ascii", errors="replace") as file:
+            generation = file.read().split()[0]
+        run = os.path.join(replica.directory, generation, "run")
+        os.rename(run, run + ".away")
+        with open(run, "w", encoding="ascii"):
+            pass  # a file where the directory belongs: no run can be written
+        with master.client() as client:
+            for start in range(0, 60000, 2000):
+                client.pipeline([("SET", f"key:{i}", "v" * 1000) for i in range(start, start + 2000)])
+        largest = 0
+        deadline = time.monotonic() + 8  # beyond repl-timeout: a new link must not bring more
+        while time.monotonic() < deadline:
+            largest = max(largest, int(replica.info("everything")["holdfast_memtable_bytes"]))
+            time.sleep(0.1)
+        check(1_000_000 < largest < 30_000_000, f"{largest} bytes in the memtable")
+        os.remove(run)
+        os.rename(run + ".away", run)
+        in_step(master, replica)
+        check(replica.cli("DBSIZE") == master.cli("DBSIZE"), "the same number of keys")
+        check(master.info("stats")["sync_full"] == "1", "no second full synchronization")
+
+
 def test_redis_replica_is_told():
     with Workspace() as workspace, Nodes() as nodes:
         master = nodes.add(workspace, "master")
