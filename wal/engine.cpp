@@ -317,6 +317,8 @@ void Engine::TickSnapshot() {
     done(view.error());
     return;
   }
+  // A run found at the start is in the store, but not in LMDB before its merge: the view would be older.
+  if ((*view)->position().offset < store_->CheckpointPosition().offset) return;
   snapshot_->started = true;
   RunSnapshot(std::move(view).value(), std::move(pin));
 }

@@ -332,5 +332,30 @@ TEST_F(EngineTest, ASpareSegmentThatCannotBePreparedIsTriedAgainWithPauses) {
   TurnUntil([&] { return !engine_->WriteRefusal().has_value(); });
 }
 
+// A run found at the start is in the store, but not yet in LMDB, which snapshots are made from.
+TEST_F(EngineTest, ASnapshotWaitsForTheRunThatWasFoundAtTheStart) {
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 100; ++i) Set("key" + std::to_string(i), "value");
+  Commit();
+  const std::atomic<bool> cancelled{true};  // after the run was written
+  const auto job = engine_->store().FreezeActive(engine_->log().EndPosition());
+  ASSERT_EQ(job->Run({}, cancelled).error().code, ErrorCode::kAborted);
+  engine_.reset();
+  ASSERT_TRUE(Open().ok());
+  ASSERT_TRUE(engine_->store().HasFrozen());
+  std::optional<Result<SnapshotResult>> made;
+  SnapshotRequest request;
+  request.data_directory = directory_.path();
+  ASSERT_TRUE(
+      engine_
+          ->StartSnapshot(std::move(request), [&](Result<SnapshotResult> result) { made.emplace(std::move(result)); })
+          .ok());
+  TurnUntil([&] { return made.has_value(); });
+  ASSERT_TRUE(made->ok()) << made->error().message;
+  EXPECT_EQ((*made)->footer.keys, 100u);
+  EXPECT_EQ((*made)->position.offset, engine_->log().AppendedOffset());
+  made.reset();  // its pin goes before the log
+}
+
 }  // namespace
 }  // namespace holdfast::wal
