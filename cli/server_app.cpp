@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <csignal>
@@ -84,6 +85,24 @@ Result<void> CheckFileSystem(const std::string& directory) {
       break;
   }
   return {};
+}
+
+// Memtables (one active, one frozen), row cache and frame ring get at most half of the memory budget; the rest is for
+// clients. A budget that was given is kept and they shrink; the default one grows with a larger memtable-size.
+void FitMemory(net::Settings& settings) {
+  const uint64_t layers = 2 * settings.memtable_size + settings.row_cache_size + settings.frame_ring_size;
+  if (layers <= settings.memory_budget / 2) return;
+  if (settings.maxmemory == 0 && settings.memory_budget == net::Settings().memory_budget) {
+    settings.memory_budget = 2 * layers;
+    return;
+  }
+  constexpr uint64_t kLeast = 1 << 20;
+  const double share = static_cast<double>(settings.memory_budget) / 2 / static_cast<double>(layers);
+  for (uint64_t* size : {&settings.memtable_size, &settings.row_cache_size, &settings.frame_ring_size}) {
+    if (*size > kLeast) *size = std::max(kLeast, static_cast<uint64_t>(static_cast<double>(*size) * share));
+  }
+  diag::Warning("memory-budget (maxmemory) of {} bytes: memtable-size is lowered to {}, row-cache-size to {}",
+                settings.memory_budget, settings.memtable_size, settings.row_cache_size);
 }
 
 wal::EngineOptions EngineOptionsOf(const net::Settings& settings, Random& random) {
@@ -282,6 +301,7 @@ int RunServer(const std::vector<std::string>& arguments) {
   }
   SignalThread signals;
   Greet(*config);
+  FitMemory(config->mutable_settings());
   const int exit_code = Serve(*config, signals, daemon);
   daemon.Report(exit_code);  // does nothing if the server has been ready
   return exit_code;

@@ -85,7 +85,7 @@ bool Server::OverBudget() const {
   const Settings& settings = parts_.config->settings();
   uint64_t budget = settings.memory_budget;
   if (settings.maxmemory > 0) budget = std::min(budget, settings.maxmemory);
-  return buffer_bytes_ > 0 && static_cast<uint64_t>(buffer_bytes_) > budget;
+  return static_cast<uint64_t>(std::max<int64_t>(buffer_bytes_, 0)) + layer_bytes_ > budget;
 }
 
 void Server::Forget(Client& client) {
@@ -240,6 +240,8 @@ void Server::StartTimers() { CronHundredMs(); }
 void Server::CronHundredMs() {
   executor().RunAfter(kCronUs, [this] { CronHundredMs(); });
   monitoring_.SampleRates();
+  const StoreStats layers = store().Stats();
+  layer_bytes_ = layers.active_bytes + layers.frozen_bytes + layers.cache_bytes + log().PendingBytes();
   blocking_.Tick(MonotonicMs());
   replication().OnTick(MonotonicMs());
   if (!expiring_) ActiveExpiry();

@@ -102,7 +102,7 @@ class Server : public TurnHooks {
   // While true, the log is synced at the end of each turn whatever appendfsync says (WAITAOF, SAVE).
   void SyncSoon() { sync_soon_ = true; }
 
-  // ---- memory of clients, one budget ----
+  // ---- memory, one budget: buffers of clients, memtables, row cache, log not yet written ----
   // Transports report how their buffers (queries not yet run, replies not yet sent) grew or shrank.
   void AccountBuffers(int64_t delta_bytes) { buffer_bytes_ += delta_bytes; }
   [[nodiscard]] int64_t BufferBytes() const { return buffer_bytes_; }
@@ -191,6 +191,7 @@ class Server : public TurnHooks {
   std::string deferred_push_;
   uint64_t deferred_gate_ = 0;
   int64_t buffer_bytes_ = 0;
+  uint64_t layer_bytes_ = 0;  // of the store and the log, as of the last 100 ms
   bool expiring_ = false;
   bool postpone_timer_ = false;
   bool loading_ = false;

@@ -285,6 +285,24 @@ def protocol_limits(workspace, _):
     server.stop()
 
 
+def memory_budget(workspace, _):
+    """maxmemory bounds clients and layers together: layers shrink to fit, requests beyond it are refused, none for ever."""
+    server = workspace.server("budget", "--maxmemory", "32mb").start()
+    with server.client() as client, server.client() as hoarder:
+        memtable = int(client.call("CONFIG", "GET", "memtable-size")[1])
+        check(memtable <= 8 << 20, f"memtable-size is {memtable}: two of them and the cache do not fit half of 32mb")
+        check("memtable-size is lowered" in server.log_text(), "the log says so")
+        hoarder.send_raw(b"*3\r\n$3\r\nSET\r\n$5\r\nhoard\r\n$41943040\r\n" + b"x" * (40 << 20))
+        wait_for(lambda: "OOM" in str(client.ask("SET", "key", "value")), what="writes being refused over the budget")
+        check(client.call("GET", "key") in (None, b"value"), "reads go on")
+        check(client.call("DEL", "key") in (0, 1), "DEL goes on")
+    with server.client() as client:
+        value = b"v" * (1 << 20)
+        for number in range(60):
+            wait_for(lambda: client.ask("SET", f"key{number}", value) == "OK", what="a write within the budget")
+        check(client.call("STRLEN", "key0") == 1 << 20, "more data than the budget is kept")
+
+
 def unix_socket(workspace, _):
     path = os.path.join(workspace.path, "sock")
     server = workspace.server("unix", "--unixsocket", path, "--unixsocketperm", "700").start()
@@ -334,7 +352,7 @@ def protected_mode(workspace, _):
 
 def main():
     tests = [idle_connections, deep_pipeline, never_reads, byte_by_byte, max_clients, idle_timeout,
-             before_authentication, protocol_limits, unix_socket, protected_mode]
+             before_authentication, protocol_limits, memory_budget, unix_socket, protected_mode]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--idle", type=int, default=2000)
     parser.add_argument("--deep", type=int, default=300_000)
