@@ -258,8 +258,9 @@ void LogImplementation::FinishBatch() {
   CHECK(in_flight_);
   CHECK_MSG(written_.exchange(false, std::memory_order_acquire), "FinishBatch without a successful WriteBatch");
   if (sealed_.abandon_first()) segments_.CutRing();
-  segments_.Publish(writer_.unit_end(), sealed_unit_end_, RingEntries());
+  // First the offset: nobody may hold a frame that lies beyond what this log calls durable.
   durable_offset_.store(sealed_unit_end_, std::memory_order_release);
+  segments_.Publish(writer_.unit_end(), sealed_unit_end_, RingEntries());
   in_flight_ = false;
   if (pending_.empty()) pending_.Reset(static_cast<size_t>(writer_.end().position % kDirectAlignment));
 }

@@ -334,7 +334,7 @@ TEST(LogTest, AbandonedUnitLeavesNoTrace) {
     LogState state;
     state.lineage = master.log->lineage();
     ASSERT_OK(replica.OpenAt(state));
-    const std::unique_ptr<LogCursor> sub_feed = OpenCursor(*replica.log);
+    std::unique_ptr<LogCursor> sub_feed = OpenCursor(*replica.log);
     ASSERT_OK(sub_feed->Seek(0));
     master.Append(200);
     master.clock.AdvanceMs(1);
@@ -365,6 +365,7 @@ TEST(LogTest, AbandonedUnitLeavesNoTrace) {
     std::string fed;
     for (const auto& frame : *frames) fed += frame->bytes;
     EXPECT_TRUE(fed == replica.stream) << stage;
+    sub_feed.reset();  // no cursor outlives its log
     ASSERT_OK(replica.Reopen());
     EXPECT_TRUE(replica.replayed == replica.stream) << stage;
   }
