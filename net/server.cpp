@@ -63,6 +63,7 @@ void Server::ReplaceEngine(std::unique_ptr<wal::Engine> engine) {
   for (ClientId id : gated_) {
     if (Client* client = clients_.Find(id)) (void)client->output.Sendable(UINT64_MAX);
   }
+  clients_.ForEach([](Client& client) { client.last_write_offset = 0; });
   FlushGatedOutput();
   replication().OnEngineReplaced();
 }

@@ -240,6 +240,26 @@ TEST(SessionThreadTest, MessagesReachSubscribersBehindTheirOwnReply) {
   EXPECT_EQ(subscriber.Read(message.size()), message);
 }
 
+// Offsets of the history before a full copy mean nothing after it, those that clients remember included.
+TEST(SessionThreadTest, MessagesLeaveAfterTheHistoryWasReplaced) {
+  InProcessServer server;
+  TestClient subscriber = TestClient::Tcp(server.port());
+  EXPECT_ANSWER(subscriber, "SUBSCRIBE news\r\n", "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+  TestClient publisher = TestClient::Tcp(server.port());
+  EXPECT_ANSWER(publisher, "SET k v\r\n", "+OK\r\n");
+  server.OnExecutor([&](Server& inside) {
+    wal::EngineOptions options = inside.engine().options();
+    options.generation_path = server.File("another");
+    ASSERT_TRUE(PosixFileSystem().CreateDirectory(options.generation_path).ok());
+    auto engine = wal::Engine::Open(std::move(options), {});
+    ASSERT_TRUE(engine.ok()) << engine.error().message;
+    inside.ReplaceEngine(std::move(engine).value());
+  });
+  EXPECT_ANSWER(publisher, "PUBLISH news hello\r\n", ":1\r\n");
+  const std::string message = "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n";
+  EXPECT_EQ(subscriber.Read(message.size()), message);
+}
+
 TEST(SessionThreadTest, UnitsAboveMaxUnitBytesAreRefused) {
   InProcessServer server([](Settings& settings) { settings.max_unit_bytes = 1 << 20; });
   TestClient client = TestClient::Tcp(server.port());
