@@ -306,6 +306,12 @@ void ReplicationDriver::OnTick(int64_t monotonic_ms) {
   if (feeder_) server_.monitoring().stats.repl_output_bytes = feeder_->SentBytes();
   if (receiver_) server_.monitoring().stats.repl_input_bytes = receiver_->progress().received_bytes;
   PingWhenIdle(monotonic_ms);
+  if (old_generations_ && !server_.HasRetiredEngine()) {
+    old_generations_ = false;
+    if (auto removed = server_.directory().RemoveOldGenerations(); !removed.ok()) {
+      diag::Warning("The old data could not be removed, the next start tries again: {}", removed.error().message);
+    }
+  }
 }
 
 // The one master of a history shows that it lives; the nodes below pass it on and add nothing.

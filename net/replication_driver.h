@@ -118,6 +118,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   uint64_t epoch_ = 0;  // of the link
   uint64_t load_ = 0;   // of the snapshot being loaded; survives the loss of the link that brought it
   bool loading_ = false;
+  bool old_generations_ = false;  // to be removed once nothing is written to them any more
   std::unique_ptr<MasterReceiver> receiver_;
   FullSyncLoader loader_;
   std::vector<std::unique_ptr<SeededRandom>> engine_randoms_;  // of engines opened by the loader

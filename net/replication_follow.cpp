@@ -150,9 +150,11 @@ void ReplicationDriver::TakeFrames(const FrameBatch& frames) {
   }
 }
 
-// The active memtable is full and the one before it is still being merged. Clients' writes wait then; so does the
-// master's stream, in its log and not in our memory.
-bool ReplicationDriver::StoreIsFull() const { return server_.store().WritePressure() >= 1.0; }
+// The active memtable is full and the one before it is still being merged, or the disk is below its mark. Clients'
+// writes wait or are refused then; the master's stream waits in its log, and neither fills our memory nor our disk.
+bool ReplicationDriver::StoreIsFull() const {
+  return server_.store().WritePressure() >= 1.0 || server_.engine().LacksSpace();
+}
 
 void ReplicationDriver::ReleaseWindow(uint64_t bytes) {
   held_window_ += bytes;
@@ -214,9 +216,7 @@ void ReplicationDriver::GenerationLoaded(Result<LoadedGeneration> loaded, bool l
   if (feeder_) feeder_->CloseAll("this server has got a new copy from its master");
   snapshot_.reset();
   server_.ReplaceEngine(std::move(loaded->engine));
-  if (auto removed = server_.directory().RemoveOldGenerations(); !removed.ok()) {
-    diag::Warning("The old data could not be removed, the next start tries again: {}", removed.error().message);
-  }
+  old_generations_ = true;
   if (auto removed = server_.fs().Remove(JoinPath(server_.directory().path(), "full-sync.tmp")); !removed.ok()) {
     diag::Warning("The transferred snapshot could not be removed: {}", removed.error().message);
   }

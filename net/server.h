@@ -64,6 +64,8 @@ class Server : public TurnHooks {
   void SetReplication(std::unique_ptr<ReplicationService> service) { replication_ = std::move(service); }
   // Full sync, import: swaps in another generation. Connections stay; watches become dirty.
   void ReplaceEngine(std::unique_ptr<wal::Engine> engine);
+  // The replaced engine's last batch is still being written.
+  [[nodiscard]] bool HasRetiredEngine() const { return retired_engine_ != nullptr; }
 
   [[nodiscard]] const std::string& run_id() const { return run_id_; }  // 40 hex, new at each start
   [[nodiscard]] int64_t UptimeSeconds() { return (clock().MonotonicUs() - started_us_) / 1'000'000; }

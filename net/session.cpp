@@ -124,7 +124,7 @@ void Session::ReadOnce() {
     if (WouldBlock(errno) || errno == EINTR) return;
     return Shut();
   }
-  if (got == 0) return Shut();
+  if (got == 0) return EndOfInput();
   auto count = static_cast<size_t>(got);
   host_.server.monitoring().stats.input_bytes += count;
   client_->input_bytes_total += count;
@@ -141,6 +141,14 @@ void Session::ReadOnce() {
   host_.scratch_busy = false;
   if (client_ != nullptr && released_fd_ < 0) input_.Append(received.substr(consumed));
   AfterInput();
+}
+
+// The client sends no more, but may still wait for what it has asked (a half-closed connection).
+void Session::EndOfInput() {
+  if (client_->output.empty() || client_->blocked != Client::Blocked::kNo) return Shut();
+  client_->close_after_reply = true;
+  WatchRead(false);
+  Flush();
 }
 
 // ---- running -----------------------------------------------------------------------------------------------------

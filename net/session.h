@@ -64,6 +64,7 @@ class Session final : public ClientTransport, private SocketWatcher, public std:
   void WatchWrite(bool watch);
   bool MayRead();
   void ReadOnce();
+  void EndOfInput();
   // Runs the commands in `input`; returns how many bytes were consumed.
   size_t RunCommands(std::string_view input);
   [[nodiscard]] bool MayRun() const;

@@ -104,6 +104,8 @@ class Engine {
   [[nodiscard]] double CheckpointProgress() const { return checkpoint_progress_.load(std::memory_order_relaxed); }
   // A reason while writes must be refused for lack of space or because checkpoints fail, else nullopt.
   [[nodiscard]] const std::optional<std::string>& WriteRefusal() const { return write_refusal_; }
+  // The part of it that freeing disk space heals.
+  [[nodiscard]] bool LacksSpace() const { return space_refusal_.has_value(); }
 
   // Makes a snapshot in the background; one at a time (kBusy). The callback runs on the executor.
   Result<void> StartSnapshot(SnapshotRequest request, SnapshotCallback done);

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -166,7 +167,7 @@ def slow_disk(workspace):
         print("skipped: slow disk (no strace)")
         return False
     server = workspace.server("slow").start()
-    with server.client() as writer, server.client() as other:
+    with server.client() as writer, server.client() as other, server.client() as closer:
         writer.call("SET", "durable", "1")
         hang_ms = 1500
         injection = Injection(server, f"delay_enter={hang_ms * 1000}")
@@ -177,6 +178,8 @@ def slow_disk(workspace):
             done = threading.Event()
             began = time.monotonic()
             writer.send("SET", "slow", "1")
+            closer.send("SET", "closing", "1")
+            closer.socket.shutdown(socket.SHUT_WR)
             took = {}
 
             def read():
@@ -194,6 +197,7 @@ def slow_disk(workspace):
                 asked += 1
             reader.join()
             check(took["write"][0] == "OK", f"the slow write was answered {took['write'][0]}")
+            check(closer.read() == "OK", "a client that has closed its sending side gets its answer")
             check(took["write"][1] >= hang_ms / 1000 * 0.9, "the write was acknowledged before its sync had ended")
             check(asked > 10, f"only {asked} PINGs in a hang of {hang_ms} ms")
             check(slowest < hang_ms / 1000 / 3, f"a PING took {slowest * 1000:.0f} ms during a sync that hangs")
