@@ -42,6 +42,7 @@ std::vector<CommandSpec> AllFamilies() {
   Join(all, HashCommands());
   Join(all, SetCommands());
   Join(all, ListCommands());
+  Join(all, SortedSetCommands());
   Join(all, TransactionCommands());
   Join(all, ConnectionCommands());
   Join(all, PubSubCommands());

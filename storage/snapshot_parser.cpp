@@ -5,6 +5,7 @@
 #include "storage/base/coding.h"
 #include "storage/base/hash.h"
 #include "storage/types/list_value.h"
+#include "storage/types/scores.h"
 
 namespace holdfast::snapshot_format {
 
@@ -207,8 +208,12 @@ Result<void> RecordParser::CheckRowShape(CollectionKind kind, std::string_view s
     case CollectionKind::kMember:
       if (suffix.size() < 8) return Corrupt("a member without hash");
       if (LoadBig<uint64_t>(suffix.data()) != RowHash(suffix.substr(8))) return Corrupt("a member under a wrong hash");
+      if (type_ == ValueType::kSortedSet) {
+        if (const auto score = DecodeScore(value); !score.ok()) return Corrupt(score.error().message);
+      }
       return {};
     case CollectionKind::kScore:
+      if (!value.empty()) return Corrupt("a score row with a value");
       fixed = 8;
       break;
     case CollectionKind::kItem:

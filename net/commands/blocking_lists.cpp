@@ -14,19 +14,6 @@
 namespace holdfast::net {
 namespace {
 
-// Inside of EXEC nobody waits: what the timeout would answer is the answer.
-void WaitForKeys(CommandContext& context, std::span<const std::string_view> keys, int64_t deadline_ms,
-                 std::function<bool(Transaction&, std::string_view, Reply&)> serve) {
-  if (context.in_exec) return context.reply.NullArray();
-  Blocking::KeyWait wait;
-  wait.db = context.client.db;
-  wait.keys.assign(keys.begin(), keys.end());
-  wait.deadline_ms = deadline_ms;
-  wait.serve = std::move(serve);
-  wait.timed_out = [](Reply& reply) { reply.NullArray(); };
-  context.server.blocking().BlockOnKeys(context.client, std::move(wait));
-}
-
 bool HoldsList(Transaction& tx, std::string_view key) {
   const auto found = tx.Find(key);
   return found.ok() && found->has_value() && (*found)->type == ValueType::kList;

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "net/commands/arguments.h"
 #include "net/server.h"
 #include "storage/types/glob.h"
 #include "storage/types/numbers.h"
+#include "storage/types/scores.h"
 
 namespace holdfast::net {
 namespace {
@@ -25,7 +27,7 @@ struct ScanArguments {
   bool no_values = false;
 };
 
-bool ParseScanArguments(CommandContext& context, bool pairs, ScanArguments& options) {
+bool ParseScanArguments(CommandContext& context, ScanValues values, ScanArguments& options) {
   Arguments arguments(context.args, 3);
   while (arguments.HasNext()) {
     if (arguments.NextIs("COUNT", 1)) {
@@ -33,7 +35,7 @@ bool ParseScanArguments(CommandContext& context, bool pairs, ScanArguments& opti
     } else if (arguments.NextIs("MATCH", 1)) {
       options.pattern = arguments.Next();
       if (options.pattern == "*") options.pattern.reset();
-    } else if (pairs && arguments.NextIs("NOVALUES")) {
+    } else if (values == ScanValues::kFields && arguments.NextIs("NOVALUES")) {
       options.no_values = true;
     } else {
       arguments.Fail(kSyntaxError);
@@ -73,7 +75,7 @@ void ReplyCounted(CommandContext& context, const std::function<Result<uint64_t>(
 }
 
 void ReplyScan(CommandContext& context, Result<std::optional<MemberReader>> (*open)(Transaction&, std::string_view),
-               bool pairs) {
+               ScanValues values) {
   const auto cursor = ParseCursor(context.arg(2));
   if (!cursor) return context.reply.Error("ERR invalid cursor");
   const auto reader = open(*context.tx, context.arg(1));
@@ -81,22 +83,31 @@ void ReplyScan(CommandContext& context, Result<std::optional<MemberReader>> (*op
   CountLookup(context, reader->has_value());
   // Redis looks at the options of an existing key only.
   ScanArguments options;
-  if (reader->has_value() && !ParseScanArguments(context, pairs, options)) return;
+  if (reader->has_value() && !ParseScanArguments(context, values, options)) return;
   uint64_t next = 0;
-  const bool values = pairs && !options.no_values;
+  const bool pairs = values != ScanValues::kNone && !options.no_values;
   ReplyCounted(
       context,
       [&](Reply& elements) -> Result<uint64_t> {
         uint64_t count = 0;
         if (!reader->has_value()) return count;
+        Result<void> failed;
         ASSIGN_OR_RETURN(next,
                          (*reader)->Scan(*cursor, options.count, [&](std::string_view member, std::string_view value) {
                            if (options.pattern && !GlobMatch(*options.pattern, member)) return true;
                            elements.Bulk(member);
-                           if (values) elements.Bulk(value);
-                           count += values ? 2 : 1;
+                           if (values == ScanValues::kScores) {
+                             const auto score = DecodeScore(value);
+                             if (!score.ok()) failed = score.error();
+                             if (!score.ok()) return false;
+                             elements.Bulk(FormatDouble(*score));
+                           } else if (pairs) {
+                             elements.Bulk(value);
+                           }
+                           count += pairs ? 2 : 1;
                            return true;
                          }));
+        RETURN_IF_ERROR(std::move(failed));
         return count;
       },
       [&](Reply& reply, uint64_t count) {

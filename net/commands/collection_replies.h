@@ -1,4 +1,4 @@
-// What commands on hashes and sets share: replies with many members, random picks, SCAN's arguments.
+// What commands on hashes, sets and sorted sets share: replies with many members, random picks, SCAN's arguments.
 #pragma once
 
 #include <cstdint>
@@ -23,10 +23,11 @@ void CountLookup(CommandContext& context, bool found);
 void ReplyCounted(CommandContext& context, const std::function<Result<uint64_t>(Reply& elements)>& walk,
                   const std::function<void(Reply& reply, uint64_t count)>& header);
 
-// HSCAN and SSCAN after the cursor: `open` finds the collection; `pairs` adds values to members unless NOVALUES is
-// given, which is known only with pairs.
+// HSCAN, SSCAN and ZSCAN after the cursor: `open` finds the collection; values follow the members as they are, unless
+// NOVALUES is given, or as scores.
+enum class ScanValues { kNone, kFields, kScores };
 void ReplyScan(CommandContext& context, Result<std::optional<MemberReader>> (*open)(Transaction&, std::string_view),
-               bool pairs);
+               ScanValues values);
 
 // As many random members as a negative count asks for, with repetitions; each is written by `write`. A reply that would
 // grow beyond any use is refused. `elements` counts the bulks of one member.

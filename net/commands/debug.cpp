@@ -15,6 +15,7 @@
 #include "storage/types/list_value.h"
 #include "storage/types/members.h"
 #include "storage/types/numbers.h"
+#include "storage/types/scores.h"
 #include "storage/types/string_value.h"
 #include "storage/types/value_bytes.h"
 
@@ -54,22 +55,32 @@ void MixNumber(Sha1Digest& digest, uint32_t number) {
 // Members in any order.
 Result<void> AddMembers(Sha1Digest& digest, Transaction& tx, const KeyValue& key_value) {
   ASSIGN_OR_RETURN(const MembersHeader header, MembersHeader::Parse(key_value.body));
-  return MemberReader(tx, header).Visit([&](std::string_view member, std::string_view value) {
+  Result<void> failed;
+  RETURN_IF_ERROR(MemberReader(tx, header).Visit([&](std::string_view member, std::string_view value) {
     if (key_value.type == ValueType::kSet) {
       Xor(digest, member);
       return true;
     }
     Sha1Digest one{};
     Mix(one, member);
-    Mix(one, value);
+    if (key_value.type == ValueType::kSortedSet) {
+      const auto score = DecodeScore(value);
+      if (!score.ok()) failed = score.error();
+      if (!score.ok()) return false;
+      Mix(one, FormatDouble(*score));
+    } else {
+      Mix(one, value);
+    }
     Xor(digest, AsBytes(one));
     return true;
-  });
+  }));
+  return failed;
 }
 
 Result<void> AddValue(Sha1Digest& digest, Transaction& tx, const KeyValue& key_value) {
   MixNumber(digest, static_cast<uint32_t>(key_value.type));
-  if (key_value.type == ValueType::kHash || key_value.type == ValueType::kSet) {
+  if (key_value.type == ValueType::kHash || key_value.type == ValueType::kSet ||
+      key_value.type == ValueType::kSortedSet) {
     RETURN_IF_ERROR(AddMembers(digest, tx, key_value));
   } else if (key_value.type == ValueType::kList) {
     ASSIGN_OR_RETURN(const ListValue list, ListValue::From(tx, key_value));

@@ -186,7 +186,7 @@ void HRandField(CommandContext& context) {
   context.reply.Bulk(picked->member);
 }
 
-void HScan(CommandContext& context) { ReplyScan(context, hashes::Open, /*pairs=*/true); }
+void HScan(CommandContext& context) { ReplyScan(context, hashes::Open, ScanValues::kFields); }
 
 // ---- rows ----------------------------------------------------------------------------------------------------------
 

@@ -181,7 +181,7 @@ std::vector<int> KeysOfSInterCard(std::span<const std::string_view> args) {
   return indexes;
 }
 
-void SScan(CommandContext& context) { ReplyScan(context, sets::Open, /*pairs=*/false); }
+void SScan(CommandContext& context) { ReplyScan(context, sets::Open, ScanValues::kNone); }
 
 // ---- rows ----------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "net/server.h"
 #include "storage/types/numbers.h"
@@ -25,6 +26,18 @@ std::optional<int64_t> ReadDeadline(CommandContext& context, std::string_view ti
   if (delay_ms == 0) return 0;
   const int64_t now_ms = context.server.MonotonicMs();
   return delay_ms > kMax - now_ms ? kMax : now_ms + delay_ms;
+}
+
+void WaitForKeys(CommandContext& context, std::span<const std::string_view> keys, int64_t deadline_ms,
+                 std::function<bool(Transaction&, std::string_view, Reply&)> serve) {
+  if (context.in_exec) return context.reply.NullArray();
+  Blocking::KeyWait wait;
+  wait.db = context.client.db;
+  wait.keys.assign(keys.begin(), keys.end());
+  wait.deadline_ms = deadline_ms;
+  wait.serve = std::move(serve);
+  wait.timed_out = [](Reply& reply) { reply.NullArray(); };
+  context.server.blocking().BlockOnKeys(context.client, std::move(wait));
 }
 
 }  // namespace holdfast::net

@@ -21,7 +21,10 @@ Result<std::string_view> RedisEncoding(Transaction& transaction, const KeyValue&
     }
     case ValueType::kList:
       return std::string_view("quicklist");
-    case ValueType::kSortedSet:
+    case ValueType::kSortedSet: {
+      ASSIGN_OR_RETURN(const MembersHeader header, MembersHeader::Parse(value.body));
+      return std::string_view(header.shape == CollectionShape::kLarge ? "skiplist" : "listpack");
+    }
     case ValueType::kStream:
       break;
   }

@@ -14,6 +14,7 @@ Result<uint64_t> ValueBytes(Transaction& transaction, const KeyValue& value, uin
       return string.Length();
     }
     case ValueType::kHash:
+    case ValueType::kSortedSet:
     case ValueType::kSet: {
       ASSIGN_OR_RETURN(const MembersHeader header, MembersHeader::Parse(value.body));
       uint64_t looked_at = 0, bytes = 0;
@@ -35,7 +36,6 @@ Result<uint64_t> ValueBytes(Transaction& transaction, const KeyValue& value, uin
       const double mean = static_cast<double>(bytes) / static_cast<double>(looked_at);
       return static_cast<uint64_t>(mean * static_cast<double>(list.Length()));
     }
-    case ValueType::kSortedSet:
     case ValueType::kStream:
       break;
   }
@@ -50,15 +50,16 @@ Result<uint64_t> ValueRows(const KeyValue& value) {
       return body.length / kChunkSize + 1;
     }
     case ValueType::kHash:
+    case ValueType::kSortedSet:
     case ValueType::kSet: {
       ASSIGN_OR_RETURN(const MembersHeader header, MembersHeader::Parse(value.body));
-      return header.count;
+      // A sorted set has a second row for each member, in the order of scores.
+      return value.type == ValueType::kSortedSet ? header.count * 2 : header.count;
     }
     case ValueType::kList: {
       ASSIGN_OR_RETURN(const ListBody body, ListBody::Parse(value.body));
       return body.count;
     }
-    case ValueType::kSortedSet:
     case ValueType::kStream:
       break;
   }

@@ -18,6 +18,7 @@
 #include "storage/types/sets.h"
 #include "storage/types/strings.h"
 #include "storage/types/type_errors.h"
+#include "tests/support/sorted_set_operations.h"
 
 namespace holdfast::testing {
 namespace {
@@ -373,6 +374,7 @@ std::string OperationRunner::RunIn(Transaction& transaction, const std::vector<s
     transaction.SelectDb(db_);
     return "+OK";
   }
+  if (auto reply = RunSortedSet(transaction, words)) return *reply;
   auto handler = Handlers().find(words[0]);
   return handler == Handlers().end() ? "-ERR unknown command" : handler->second(transaction, words);
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Clients that wait for lists: who is served, when, with what, and what ends a wait otherwise.
+"""Clients that wait for lists and sorted sets: who is served, when, with what, and what ends a wait otherwise.
 
 Every scenario runs against holdfast-server and, where there is one, against redis-server: what is expected here is what
 Redis does. What only Holdfast promises (a pop that was answered is on disk) has scenarios of its own.
@@ -278,9 +278,47 @@ def becoming_a_replica(scene):
     scene.do("REPLICAOF NO ONE", "OK")
 
 
+def sorted_sets(scene):
+    scene.do("ZADD z 1 a 2 b 3 c 4 d", 4)
+    scene.do("BZPOPMIN none z 0", [b"z", b"a", b"1"])
+    scene.do("BZPOPMAX z none 0", [b"z", b"d", b"4"])
+    scene.do("BZMPOP 0 2 none z MAX COUNT 5", [b"z", [[b"c", b"3"], [b"b", b"2"]]])
+    scene.do("EXISTS z", 0)
+    scene.do("BZPOPMIN z 0.01", NULL)
+    scene.do("BZMPOP 0.01 1 z MIN", NULL)
+
+
+def waiting_for_sorted_sets(scene):
+    low, high = scene.wait("BZPOPMIN other z 0"), scene.wait("BZPOPMAX z 0")
+    both = scene.wait("BZMPOP 0 2 z other MIN COUNT 2")
+    waits_on = scene.wait("BZPOPMIN z 0")
+    scene.do("RPUSH z x", 1)
+    scene.silent(low, "the first, for a list")
+    scene.do("DEL z", 1)
+    scene.do("ZADD z 1 a 2.5 b 3 c 4 d", 4)
+    scene.expect(low, [b"z", b"a", b"1"], "the first")
+    scene.expect(high, [b"z", b"d", b"4"], "the second")
+    scene.expect(both, [b"z", [[b"b", b"2.5"], [b"c", b"3"]]], "the third")
+    scene.silent(waits_on, "the fourth")
+    scene.do("SADD s m", 1)
+    scene.do("ZUNIONSTORE z 1 s WEIGHTS 7", 1)
+    scene.expect(waits_on, [b"z", b"m", b"7"], "the fourth")
+    scene.do("EXISTS z", 0)
+    check(scene.blocked() == 0, "nobody waits")
+
+
+def one_kind_of_waiter_beside_another(scene):
+    list_waiter, set_waiter = scene.wait("BLPOP k 0"), scene.wait("BZPOPMIN k 0")
+    scene.do("ZADD k 1 a", 1)
+    scene.expect(set_waiter, [b"k", b"a", b"1"], "who waits for a sorted set")
+    scene.do("RPUSH k x", 1)
+    scene.expect(list_waiter, [b"k", b"x"], "who waits for a list")
+
+
 SCENARIOS = [nothing_to_wait_for, served_in_the_order_of_arrival, one_client_with_many_keys, moves_wait_and_wake_others,
              move_to_another_type, many_items_at_once, transactions, keys_that_come_otherwise, other_types_do_not_serve,
-             timeouts, resp3, client_unblock, clients_that_leave, commands_behind_a_wait, becoming_a_replica]
+             timeouts, resp3, client_unblock, clients_that_leave, commands_behind_a_wait, sorted_sets, waiting_for_sorted_sets,
+             one_kind_of_waiter_beside_another, becoming_a_replica]
 
 
 def answered_pops_are_on_disk(workspace):
@@ -307,6 +345,9 @@ def replicas_have_the_same(workspace):
     scene = Scene(master)
     with replica.client() as other:
         wait_for(lambda: other.info("replication").get("master_link_status") == "up", 60, "the link is up")
+        scene.wait("BZPOPMIN z 0")
+        scene.do("ZADD z 1 a 2 b 3 c", 3)
+        scene.do("ZADD z GT INCR 0.1 b", b"2.1000000000000001")
         waiters = [scene.wait(words) for words in ("BLPOP a 0", "BLMOVE a b RIGHT LEFT 0", "BLMPOP 0 1 a LEFT COUNT 2")]
         scene.do("RPUSH a 1 2 3 4 5 6", 6)
         for waiter in waiters:

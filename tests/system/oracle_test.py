@@ -17,6 +17,7 @@ import time
 
 import oracle_hashes_sets as hashes_sets
 import oracle_lists
+import oracle_sorted_sets
 
 SERVER = os.environ.get("HOLDFAST_SERVER", "/tmp/build/holdfast-server")
 
@@ -152,16 +153,20 @@ class Generator:
         self.in_multi = False
         self.collections = hashes_sets.HashesAndSets(rng, self.key, self.value)
         self.lists = oracle_lists.Lists(rng, self.key, self.value, self.small)
+        self.sorted_sets = oracle_sorted_sets.SortedSets(rng, self.key, self.value, self.small)
         # Rounds about one type get further into it.
         self.focus = rng.choice([None, self.collections.hash_commands, self.collections.set_commands,
-                                 self.list_commands])
+                                 self.list_commands, self.sorted_set_commands])
 
     def list_commands(self):
         return self.lists.commands(self.in_multi)
 
+    def sorted_set_commands(self):
+        return self.sorted_sets.commands(self.in_multi)
+
     def key(self):
         if self.rng.random() < 0.05:
-            return self.rng.choice(["h1", "h2", "s1", "s2", "l1", "l2"])
+            return self.rng.choice(["h1", "h2", "s1", "s2", "l1", "l2", "z1", "z2"])
         return self.rng.choice(["k1", "k2", "k3", "k4", "counter", "bits", "", "key with spaces", "k\r\n5",
                                 "long" * 150 + str(self.rng.randint(0, 2))])
 
@@ -290,6 +295,7 @@ class Generator:
             table = self.focus()
         else:
             table += self.collections.hash_commands() + self.collections.set_commands() + self.list_commands()
+            table += self.sorted_set_commands()
         command = r.choice(table)()
         if r.random() < 0.03 and len(command) > 1:  # wrong arity
             command = command[:-1] if r.random() < 0.5 else command + ["extra"]
@@ -341,6 +347,9 @@ def same(command, ours, theirs):
     if plain(ours) == plain(theirs):
         return True
     name = command[0].upper()
+    verdict = oracle_sorted_sets.same(command, ours, theirs)
+    if verdict is not None:
+        return verdict
     verdict = hashes_sets.same(command, ours, theirs)
     if verdict is not None:
         return verdict
@@ -396,6 +405,9 @@ class Round:
         if name in ("HRANDFIELD", "SRANDMEMBER") and isinstance(theirs, (list, bytes)):
             if not hashes_sets.picks_are_members(command, ours, self.connections[1]):
                 raise AssertionError("%r picked what is not there: %.2000r" % (command, ours))
+        if name == "ZRANDMEMBER" and isinstance(theirs, (list, bytes)):
+            if not oracle_sorted_sets.picks_are_members(command, ours, self.connections[1]):
+                raise AssertionError("%r picked what is not there: %.2000r" % (command, ours))
         if theirs == "QUEUED":
             self.queued.append(command)
         if name == "MULTI" and theirs == "OK":
@@ -429,7 +441,8 @@ def compare_data(ours, theirs):
             keys = [sorted(c.command("KEYS", "*")) for c in (a, b)]
             assert keys[0] == keys[1], "db %d: keys differ: %r and %r" % (db, keys[0], keys[1])
             for key in keys[0]:
-                for command in (["TYPE", key], ["GET", key], ["HGETALL", key], ["SMEMBERS", key], ["LRANGE", key, "0", "-1"], ["PEXPIRETIME", key],
+                for command in (["TYPE", key], ["GET", key], ["HGETALL", key], ["SMEMBERS", key], ["LRANGE", key, "0", "-1"],
+                                ["ZRANGE", key, "0", "-1", "WITHSCORES"], ["PEXPIRETIME", key],
                                 ["OBJECT", "ENCODING", key]):
                     x, y = a.command(*command), b.command(*command)
                     if isinstance(x, list) and isinstance(y, list) and same(command, x, y):
