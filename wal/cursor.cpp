@@ -141,7 +141,13 @@ Result<void> Cursor::Seek(uint64_t offset) {
 
 Result<std::shared_ptr<const SharedFrame>> Cursor::Next() {
   LogPlace at;
-  ASSIGN_OR_RETURN(std::shared_ptr<const SharedFrame> frame, Step(&at));
+  Result<std::shared_ptr<const SharedFrame>> step = Step(&at);
+  if (!step.ok() && step.error().code == ErrorCode::kNotFound) {
+    // If all of a segment has been read, it may be trimmed under the place at its end: what follows is still there.
+    RETURN_IF_ERROR(Seek(next_offset_));
+    step = Step(&at);
+  }
+  ASSIGN_OR_RETURN(std::shared_ptr<const SharedFrame> frame, std::move(step));
   if (frame == nullptr || frame->history.offset == next_offset_) {
     if (frame != nullptr) next_offset_ = frame->history.EndOffset();
     return frame;

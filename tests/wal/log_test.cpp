@@ -324,6 +324,42 @@ TEST(LogTest, FrameThatDoesNotContinueIsRefusedAndNothingIsAppended) {
 }
 
 // Parts of a unit whose end never comes, already on disk, in every stage; then another history of the same offsets.
+TEST(LogTest, CursorAtTheEndOfATrimmedSegmentGoesOn) {
+  FaultFileSystem fs;
+  LogDriver driver(fs);
+  driver.options.ring_bytes = 0;  // from files
+  ASSERT_OK(driver.Create());
+  while (driver.log->Stats().segments < 3) {
+    driver.Append(500);
+    ASSERT_OK(driver.Commit());
+  }
+  const auto names = fs.List(kTestDirectory);
+  ASSERT_OK(names);
+  uint64_t second = 0;
+  for (const std::string& name : *names) {
+    const auto parsed = ParseSegmentName(name);
+    if (parsed && parsed->first_offset > 0 && (second == 0 || parsed->first_offset < second))
+      second = parsed->first_offset;
+  }
+  ASSERT_GT(second, 0u);
+  const std::unique_ptr<LogCursor> cursor = OpenCursor(*driver.log);
+  ASSERT_OK(cursor->Seek(0));
+  std::string seen;
+  while (seen.size() < second) {
+    const auto frame = cursor->Next();
+    ASSERT_OK(frame);
+    seen += (*frame)->bytes;
+  }
+  ASSERT_EQ(seen.size(), second);
+  const std::unique_ptr<Log::Pin> pin = driver.log->PinFrom(second);
+  ASSERT_OK(driver.log->Trim(driver.log->DurableOffset(), 0));
+  ASSERT_EQ(driver.log->FirstOffset(), second);
+  const auto next = cursor->Next();
+  ASSERT_OK(next);
+  ASSERT_NE(*next, nullptr);
+  EXPECT_EQ((*next)->history.offset, second);
+}
+
 TEST(LogTest, AbandonedUnitLeavesNoTrace) {
   for (int stage = 0; stage < 6; stage++) {
     FaultFileSystem fs;
