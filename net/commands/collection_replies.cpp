@@ -151,4 +151,22 @@ void ReplyRepeatedPicks(CommandContext& context, const MemberReader& reader, uin
   }
 }
 
+std::optional<PickArguments> ReadPickArguments(CommandContext& context, std::string_view word) {
+  PickArguments pick;
+  pick.counted = context.argc() > 2;
+  if (!pick.counted) return pick;
+  Arguments arguments(context.args, 2);
+  pick.count = arguments.NextInteger(
+      -INT64_MAX, INT64_MAX,
+      "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807");
+  if (arguments.HasNext()) {
+    pick.with_values = arguments.NextIs(word);
+    if (!pick.with_values || arguments.HasNext()) arguments.Fail(kSyntaxError);
+  }
+  constexpr int64_t kMax = INT64_MAX / 2;
+  if (pick.with_values && (pick.count < -kMax || pick.count > kMax)) arguments.Fail("ERR value is out of range");
+  if (arguments.Refused(context.reply)) return std::nullopt;
+  return pick;
+}
+
 }  // namespace holdfast::net

@@ -29,6 +29,15 @@ enum class ScanValues { kNone, kFields, kScores };
 void ReplyScan(CommandContext& context, Result<std::optional<MemberReader>> (*open)(Transaction&, std::string_view),
                ScanValues values);
 
+// What HRANDFIELD and ZRANDMEMBER are given after the key: [count [`word`]].
+struct PickArguments {
+  bool counted = false;  // a count was given: the reply is an array
+  int64_t count = 0;
+  bool with_values = false;
+};
+// nullopt: refused, and the error is in the reply.
+[[nodiscard]] std::optional<PickArguments> ReadPickArguments(CommandContext& context, std::string_view word);
+
 // As many random members as a negative count asks for, with repetitions; each is written by `write`. A reply that would
 // grow beyond any use is refused. `elements` counts the bulks of one member.
 void ReplyRepeatedPicks(CommandContext& context, const MemberReader& reader, uint64_t count,

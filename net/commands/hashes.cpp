@@ -158,27 +158,13 @@ void ReplyFields(CommandContext& context, const MemberReader& hash, int64_t coun
 }
 
 void HRandField(CommandContext& context) {
-  const bool counted = context.argc() > 2;
-  bool with_values = false;
-  int64_t count = 0;
-  if (counted) {
-    Arguments arguments(context.args, 2);
-    count = arguments.NextInteger(
-        -INT64_MAX, INT64_MAX,
-        "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807");
-    if (arguments.HasNext()) {
-      with_values = arguments.NextIs("WITHVALUES");
-      if (!with_values || arguments.HasNext()) arguments.Fail(kSyntaxError);
-    }
-    constexpr int64_t kMax = INT64_MAX / 2;
-    if (with_values && (count < -kMax || count > kMax)) arguments.Fail("ERR value is out of range");
-    if (arguments.Refused(context.reply)) return;
-  }
+  const auto pick = ReadPickArguments(context, "WITHVALUES");
+  if (!pick) return;
   const auto hash = OpenHash(context);
   if (!hash) return;
-  if (counted) {
-    if (!*hash || count == 0) return context.reply.Array(0);
-    return ReplyFields(context, **hash, count, with_values);
+  if (pick->counted) {
+    if (!*hash || pick->count == 0) return context.reply.Array(0);
+    return ReplyFields(context, **hash, pick->count, pick->with_values);
   }
   if (!*hash) return context.reply.Null();
   const auto picked = (*hash)->Pick();

@@ -124,27 +124,13 @@ void ReplyPicks(CommandContext& context, const MemberReader& members, int64_t co
 }
 
 void ZRandMember(CommandContext& context) {
-  const bool counted = context.argc() > 2;
-  bool with_scores = false;
-  int64_t count = 0;
-  if (counted) {
-    Arguments arguments(context.args, 2);
-    count = arguments.NextInteger(
-        -INT64_MAX, INT64_MAX,
-        "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807");
-    if (arguments.HasNext()) {
-      with_scores = arguments.NextIs("WITHSCORES");
-      if (!with_scores || arguments.HasNext()) arguments.Fail(kSyntaxError);
-    }
-    constexpr int64_t kMax = INT64_MAX / 2;
-    if (with_scores && (count < -kMax || count > kMax)) arguments.Fail("ERR value is out of range");
-    if (arguments.Refused(context.reply)) return;
-  }
+  const auto pick = ReadPickArguments(context, "WITHSCORES");
+  if (!pick) return;
   const auto set = OpenSortedSet(context);
   if (!set) return;
-  if (counted) {
-    if (!*set || count == 0) return context.reply.Array(0);
-    return ReplyPicks(context, (*set)->members(), count, with_scores);
+  if (pick->counted) {
+    if (!*set || pick->count == 0) return context.reply.Array(0);
+    return ReplyPicks(context, (*set)->members(), pick->count, pick->with_values);
   }
   if (!*set) return context.reply.Null();
   const auto picked = (*set)->members().Pick();
