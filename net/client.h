@@ -62,6 +62,9 @@ class ClientTransport {
 // never overtakes an earlier gated one. Positions count from the connection's start.
 class GatedOutput {
  public:
+  // An offset no log reaches: waits until ReleaseHeld().
+  static constexpr uint64_t kHeld = UINT64_MAX;
+
   // Not yet sent, the first unsent byte at bytes[sent_]. Handlers append through Reply; Gate() then says when it may
   // leave.
   std::string bytes;
@@ -73,6 +76,8 @@ class GatedOutput {
   // Opens gates up to `open`; returns the bytes that may be sent now.
   [[nodiscard]] std::string_view Sendable(uint64_t open);
   void Sent(size_t count);
+  // What was gated at kHeld waits for `offset` from now on.
+  void ReleaseHeld(uint64_t offset);
   // Forgets everything not sent.
   void Drop();
   [[nodiscard]] bool HasGates() const { return first_gate_ < gates_.size(); }
@@ -127,8 +132,19 @@ struct Client {
   bool asking = false;
 
   // Blocked: its command will be answered later (WAIT, CLIENT PAUSE, blocking reads, writers slowed down while a
-  // checkpoint lags); no further command is processed.
-  enum class Blocked : uint8_t { kNo, kWait, kWaitAof, kPaused, kKeys, kShutdown, kThrottled } blocked = Blocked::kNo;
+  // checkpoint lags, replies that wait for a change of role to be on disk); no further command is processed.
+  enum class Blocked : uint8_t {
+    kNo,
+    kWait,
+    kWaitAof,
+    kPaused,
+    kKeys,
+    kShutdown,
+    kThrottled,
+    kCommit
+  } blocked = Blocked::kNo;
+  // The present reply leaves only once this batch of the log is on disk (Server::HoldUntilCommitted); 0: no need.
+  uint64_t hold_ticket = 0;
   // Set by the dispatcher when it did not run the command (CLIENT PAUSE, writers slowed): the transport offers the same
   // command again after Resume().
   bool retry_command = false;

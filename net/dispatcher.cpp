@@ -195,6 +195,11 @@ void Server::FinishReply(Client& client, size_t reply_begin, uint64_t gate, bool
     deferred_push_.clear();
     deferred_gate_ = 0;
   }
+  if (client.hold_ticket != 0 && client.blocked == Client::Blocked::kNo) {
+    gate = GatedOutput::kHeld;
+    client.blocked = Client::Blocked::kCommit;
+    held_.push_back(client.id);
+  }
   GateOutput(client, gate);
   CheckOutputLimit(client);
 }

@@ -62,6 +62,12 @@ void GatedOutput::Sent(size_t count) {
   }
 }
 
+void GatedOutput::ReleaseHeld(uint64_t offset) {
+  for (size_t i = first_gate_; i < gates_.size(); ++i) {
+    if (gates_[i].offset == kHeld) gates_[i].offset = offset;
+  }
+}
+
 void GatedOutput::Drop() {
   base_ += bytes.size();
   free_end_ = base_;

@@ -80,6 +80,7 @@ void ReplicationDriver::WriteRoleFrame() {
   wal::Log& log = server_.log();
   // Not the clock: a later frame of a master must not seem to go back in time.
   log.AppendControl(wal::FrameKind::kRole, replication::FormatRole(role_), log.EndPosition().time_ms);
+  role_ticket_ = server_.CommitTicket();
   server_.SyncSoon();
 }
 
@@ -119,7 +120,6 @@ Result<void> ReplicationDriver::Promote() {
   // In the log before anything that is written under it: if this frame is lost, so is all that follows.
   log.StartLineage(id, server_.NowMs());
   WriteRoleFrame();
-  if (feeder_) feeder_->CloseAll("this server was promoted: its history goes on under a new id");
   diag::SetRole('M');
   diag::Notice("MASTER MODE enabled: history {} goes on as {} from offset {}", old_id, id, log.AppendedOffset());
   return {};
@@ -210,7 +210,22 @@ void ReplicationDriver::HandlePsync(Client& client, std::span<const std::string_
   if (stopped_ || server_.ShuttingDown()) return reply.Error("NOMASTERLINK This server is shutting down");
   auto claim = ClaimOf(client, args);
   if (!claim.ok()) return reply.Error("ERR " + claim.error().message);
+  if (!RoleSettled()) {
+    client.blocked = Client::Blocked::kCommit;
+    waiting_replicas_.push_back({client.id, std::move(*claim)});
+    return;
+  }
   Attach(client, std::move(*claim));
+}
+
+void ReplicationDriver::AttachWaiting() {
+  if (waiting_replicas_.empty() || !RoleSettled()) return;
+  for (WaitingReplica& waiting : std::exchange(waiting_replicas_, {})) {
+    Client* client = server_.clients().Find(waiting.client);
+    if (client == nullptr) continue;
+    client->blocked = Client::Blocked::kNo;
+    Attach(*client, std::move(waiting.claim));
+  }
 }
 
 void ReplicationDriver::Attach(Client& client, std::optional<HistoryClaim> claim) {
@@ -292,6 +307,7 @@ int ReplicationDriver::ReplicasAcked(uint64_t offset) const {
 // ---- the server's hooks ---------------------------------------------------------------------------------------------
 
 void ReplicationDriver::OnDurable(uint64_t durable_offset) {
+  AttachWaiting();
   if (feeder_ && !replicas_.empty()) feeder_->Durable(durable_offset);
   if (receiver_ && linked_) {
     receiver_->Durable(durable_offset, server_.log().AppendedOffset(), server_.log().lineage().current_id());
@@ -327,7 +343,10 @@ void ReplicationDriver::PingWhenIdle(int64_t monotonic_ms) {
   server_.log().AppendUnit(kPing, server_.log().SelectedDb(), server_.NowMs());
 }
 
-void ReplicationDriver::OnEngineReplaced() { server_.engine().SetApplyObserver(this); }
+void ReplicationDriver::OnEngineReplaced() {
+  server_.engine().SetApplyObserver(this);
+  role_ticket_ = 0;  // the new generation was made with the role in its log
+}
 
 void ReplicationDriver::Shutdown() {
   if (stopped_) return;

@@ -32,6 +32,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   [[nodiscard]] bool IsReplica() const override { return role_.master.has_value(); }
   [[nodiscard]] bool LinkUp() const override;
   [[nodiscard]] bool LoadingSnapshot() const override;
+  [[nodiscard]] bool RoleSettled() const override { return server_.Committed(role_ticket_); }
   [[nodiscard]] int GoodReplicas(int64_t max_lag_seconds) const override;
   [[nodiscard]] int AttachedReplicas() const override;
   [[nodiscard]] int ReplicasAcked(uint64_t offset) const override;
@@ -64,6 +65,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
 
   // ---- as a master (replication_driver.cpp) ----
   Result<std::optional<replication::HistoryClaim>> ClaimOf(Client& client, std::span<const std::string_view> args);
+  void AttachWaiting();
   void Attach(Client& client, std::optional<replication::HistoryClaim> claim);
   void Decided(const std::shared_ptr<FeedStatus>& status, FeedOutcome outcome, const std::string& reason);
   void FeedClosed(const std::shared_ptr<FeedStatus>& status, const std::string& reason);
@@ -105,6 +107,13 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   bool stopped_ = false;
 
   replication::RoleRecord role_;
+  uint64_t role_ticket_ = 0;  // of the batch that carries the newest role or lineage frame
+  // Ask to be replicas while that is not on disk: nobody may learn of a history that a crash would undo.
+  struct WaitingReplica {
+    ClientId client = 0;
+    std::optional<replication::HistoryClaim> claim;
+  };
+  std::vector<WaitingReplica> waiting_replicas_;
 
   std::unique_ptr<ReplicaFeeder> feeder_;
   std::vector<std::shared_ptr<FeedStatus>> replicas_;

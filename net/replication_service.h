@@ -32,6 +32,9 @@ class ReplicationService {
   [[nodiscard]] virtual bool IsReplica() const = 0;        // configured to follow somebody
   [[nodiscard]] virtual bool LinkUp() const = 0;           // replica: streaming from its master
   [[nodiscard]] virtual bool LoadingSnapshot() const = 0;  // replica: old data served while the new set is loaded
+  // False while the newest change of role or history is not on disk: who is told of it must wait
+  // (Server::HoldUntilCommitted).
+  [[nodiscard]] virtual bool RoleSettled() const = 0;
   // Replicas online whose last ack is at most `max_lag_seconds` old (0: any online one).
   [[nodiscard]] virtual int GoodReplicas(int64_t max_lag_seconds) const = 0;
   [[nodiscard]] virtual int AttachedReplicas() const = 0;

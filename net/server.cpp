@@ -51,6 +51,7 @@ void Server::AdoptEngine() {
 }
 
 void Server::ReplaceEngine(std::unique_ptr<wal::Engine> engine) {
+  if (parts_.engine) CloseGatedClients(log());
   std::unique_ptr<wal::Engine> old = std::exchange(parts_.engine, std::move(engine));
   AdoptEngine();
   if (old) {
@@ -59,13 +60,33 @@ void Server::ReplaceEngine(std::unique_ptr<wal::Engine> engine) {
     if (old->log().InFlight()) retired_engine_ = std::move(old);
   }
   watches_.TouchAll();
-  // Offsets of the old history mean nothing now: what waited for them leaves.
-  for (ClientId id : gated_) {
-    if (Client* client = clients_.Find(id)) (void)client->output.Sendable(UINT64_MAX);
-  }
   clients_.ForEach([](Client& client) { client.last_write_offset = 0; });
-  FlushGatedOutput();
   replication().OnEngineReplaced();
+}
+
+// What waits for bytes that the log was not durable to would tell of data that is gone now.
+void Server::CloseGatedClients(wal::Log& old_log) {
+  ReleaseHeldReplies(true);
+  const uint64_t open =
+      config().settings().appendfsync == AppendFsync::kAlways ? old_log.DurableOffset() : old_log.AppendedOffset();
+  size_t closed = 0;
+  for (ClientId id : std::exchange(gated_, {})) {
+    Client* client = clients_.Find(id);
+    if (client == nullptr) continue;
+    client->gate_listed = false;
+    (void)client->output.Sendable(open);
+    if (client->output.HasGates()) {
+      ++closed;
+      client->close_asap = true;
+      if (client->transport != nullptr) client->transport->Close(true);
+    } else if (client->transport != nullptr) {
+      client->transport->OutputReady();
+    }
+  }
+  if (closed > 0) {
+    diag::Warning("{} connections closed: their replies waited for writes that are not part of the new history",
+                  closed);
+  }
 }
 
 int64_t Server::NowMs() {
@@ -125,6 +146,7 @@ size_t Server::PendingBytes() { return log().PendingBytes(); }
 
 void Server::SealBatch() {
   sealed_offset_ = log().AppendedOffset();
+  ++sealed_batches_;
   batch_log_ = &log();
   batch_log_->Seal();
 }
@@ -140,16 +162,40 @@ void Server::FinishBatch() {
   batch_log_->FinishBatch();
   batch_log_ = nullptr;
   retired_engine_.reset();
+  ++finished_batches_;
   sync_soon_ = false;
   last_sync_ms_ = clock().MonotonicUs() / 1000;
   monitoring_.sync_us.Add(static_cast<uint64_t>(std::max<int64_t>(batch_us_, 0)));
   int64_t threshold_ms = config().settings().latency_monitor_threshold;
   if (threshold_ms > 0 && batch_us_ / 1000 >= threshold_ms) monitoring_.AddLatency("log-sync", batch_us_ / 1000);
+  ReleaseHeldReplies(false);
   FlushGatedOutput();
   replication().OnDurable(log().DurableOffset());
   blocking_.Recheck();
   FlushReady();
   ScheduleIdleMark();
+}
+
+void Server::HoldUntilCommitted(Client& client) {
+  client.hold_ticket = CommitTicket();
+  sync_soon_ = true;
+}
+
+void Server::ReleaseHeldReplies(bool all) {
+  if (held_.empty()) return;
+  for (ClientId id : std::exchange(held_, {})) {
+    Client* client = clients_.Find(id);
+    if (client == nullptr) continue;
+    if (!all && !Committed(client->hold_ticket)) {
+      held_.push_back(id);
+      continue;
+    }
+    client->hold_ticket = 0;
+    client->blocked = Client::Blocked::kNo;
+    // Pushes may stand behind the reply by now: whatever they tell of was appended before this moment.
+    client->output.ReleaseHeld(all ? 0 : log().AppendedOffset());
+    if (client->transport != nullptr) client->transport->Resume();
+  }
 }
 
 void Server::CommitFailed(const Error& error) {

@@ -63,6 +63,7 @@ class Server : public TurnHooks {
   [[nodiscard]] ReplicationService& replication() { return *replication_; }
   void SetReplication(std::unique_ptr<ReplicationService> service) { replication_ = std::move(service); }
   // Full sync, import: swaps in another generation. Connections stay; watches become dirty.
+  // Replies that wait for the old history to become durable are never sent: their connections are closed.
   void ReplaceEngine(std::unique_ptr<wal::Engine> engine);
   // The replaced engine's last batch is still being written.
   [[nodiscard]] bool HasRetiredEngine() const { return retired_engine_ != nullptr; }
@@ -103,6 +104,17 @@ class Server : public TurnHooks {
   [[nodiscard]] uint64_t GateOffset();
   // While true, the log is synced at the end of each turn whatever appendfsync says (WAITAOF, SAVE).
   void SyncSoon() { sync_soon_ = true; }
+  // Control frames (role, lineage) count no bytes, so no offset says when they are on disk. A ticket does: of the batch
+  // with everything appended until now.
+  [[nodiscard]] uint64_t CommitTicket() { return sealed_batches_ + (log().HasPending() ? 1 : 0); }
+  [[nodiscard]] bool Committed(uint64_t ticket) const { return finished_batches_ >= ticket; }
+  // The reply being written leaves only when everything appended until now is on disk, whatever appendfsync says; until
+  // then the client's next commands wait.
+  void HoldUntilCommitted(Client& client);
+  // For replies that tell the role: a crash right after must not bring the old one back.
+  void HoldForRole(Client& client) {
+    if (!replication_->RoleSettled()) HoldUntilCommitted(client);
+  }
 
   // ---- memory, one budget: buffers of clients, memtables, row cache, log not yet written ----
   // Transports report how their buffers (queries not yet run, replies not yet sent) grew or shrank.
@@ -152,6 +164,8 @@ class Server : public TurnHooks {
   void CheckSoftLimits();
   void ActiveExpiry();
   void FlushGatedOutput();
+  void ReleaseHeldReplies(bool all);
+  void CloseGatedClients(wal::Log& old_log);
   void FlushReady();
   void ResumePostponed();
   void ScheduleIdleMark();
@@ -181,12 +195,14 @@ class Server : public TurnHooks {
   std::unique_ptr<wal::Engine> retired_engine_;
 
   uint64_t sealed_offset_ = 0;  // end of the newest sealed batch
+  uint64_t sealed_batches_ = 0, finished_batches_ = 0;
   int64_t last_sync_ms_ = 0;
   bool sync_soon_ = false;
   bool idle_mark_scheduled_ = false;
   uint64_t idle_mark_offset_ = 0;  // appended end when the idle mark was scheduled
 
   std::vector<ClientId> gated_;      // with closed gates
+  std::vector<ClientId> held_;       // whose reply waits for a batch
   std::vector<ClientId> ready_;      // output came from elsewhere
   std::vector<ClientId> postponed_;  // CLIENT PAUSE, slowed writers
   Client* executing_ = nullptr;      // its reply is being written: pushes to it wait

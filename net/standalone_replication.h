@@ -18,6 +18,7 @@ class StandaloneReplication : public ReplicationService {
   [[nodiscard]] bool IsReplica() const override { return false; }
   [[nodiscard]] bool LinkUp() const override { return false; }
   [[nodiscard]] bool LoadingSnapshot() const override { return false; }
+  [[nodiscard]] bool RoleSettled() const override { return true; }
   [[nodiscard]] int GoodReplicas(int64_t) const override { return 0; }
   [[nodiscard]] int AttachedReplicas() const override { return 0; }
   [[nodiscard]] int ReplicasAcked(uint64_t) const override { return 0; }

@@ -58,6 +58,7 @@ void Auth(CommandContext& context) {
 void ReplyHello(CommandContext& context) {
   Reply& reply = context.reply;
   const bool replica = context.server.replication().IsReplica();
+  context.server.HoldForRole(context.client);
   reply.Map(7);
   reply.Bulk("server");
   reply.Bulk("redis");

@@ -243,7 +243,10 @@ void AppendStats(CommandContext& context, std::string& to) {
       .Add("client_output_buffer_limit_disconnections", stats.output_buffer_disconnections);
 }
 
-void AppendReplication(CommandContext& context, std::string& to) { context.server.replication().AppendInfo(to); }
+void AppendReplication(CommandContext& context, std::string& to) {
+  context.server.HoldForRole(context.client);
+  context.server.replication().AppendInfo(to);
+}
 
 std::string Seconds(const timeval& time) { return fmt::format("{}.{:06}", time.tv_sec, time.tv_usec); }
 

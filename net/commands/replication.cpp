@@ -20,6 +20,7 @@ void ReplicaOf(CommandContext& context) {
     if (replication.IsReplica()) diag::Notice("MASTER MODE asked for by {}", context.client.peer_address);
     auto promoted = replication.Promote();
     if (!promoted.ok()) return context.reply.Error(promoted.error());
+    context.server.HoldForRole(context.client);
     return context.reply.Ok();
   }
   const int64_t port = arguments.NextInteger(0, 65535, "ERR Invalid master port", "ERR Invalid master port");
@@ -33,6 +34,7 @@ void ReplicaOf(CommandContext& context) {
   }
   auto followed = replication.Follow(std::string(host), static_cast<int>(port));
   if (!followed.ok()) return context.reply.Error(followed.error());
+  context.server.HoldForRole(context.client);
   context.reply.Ok();
 }
 
@@ -45,7 +47,10 @@ void Replconf(CommandContext& context) {
   context.server.replication().HandleReplconf(context.client, context.args, context.reply);
 }
 
-void Role(CommandContext& context) { context.server.replication().WriteRole(context.reply); }
+void Role(CommandContext& context) {
+  context.server.HoldForRole(context.client);
+  context.server.replication().WriteRole(context.reply);
+}
 
 int64_t ReadTimeout(Arguments& arguments) {
   const int64_t timeout_ms = arguments.NextInteger("ERR timeout is not an integer or out of range");
