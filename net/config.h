@@ -105,6 +105,7 @@ struct Settings {
   int64_t latency_monitor_threshold = 0;
   std::string notify_keyspace_events;  // canonical form of the flags, as CONFIG GET prints them
   bool latency_tracking = true;
+  uint64_t hll_sparse_max_bytes = 3000;
   // (command, new name), lower case; an empty new name removes the command. Applied when the command table is made.
   std::vector<std::pair<std::string, std::string>> renamed_commands;
   // Values of directives that have no meaning here but are remembered for CONFIG GET and REWRITE.

@@ -163,7 +163,6 @@ void AddEngine(std::vector<Directive>& rows) {
 void AddTypes(std::vector<Directive>& rows) {
   rows.push_back(Number("hash-max-listpack-entries", "512", 0, kLongMax, 0, "hash-max-ziplist-entries"));
   rows.push_back(Bytes("hash-max-listpack-value", "64", 0, "hash-max-ziplist-value"));
-  rows.push_back(Bytes("hll-sparse-max-bytes", "3000"));
   rows.push_back(Number("list-compress-depth", "0", 0, kIntMax));
   rows.push_back(Number("list-max-listpack-size", "-2", kIntMin, kIntMax, 0, "list-max-ziplist-size"));
   rows.push_back(Number("set-max-intset-entries", "512", 0, kLongMax));

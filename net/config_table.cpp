@@ -494,6 +494,7 @@ void AddLimits(std::vector<Directive>& rows) {
   rows.push_back(Number("latency-monitor-threshold", "", 0, &Settings::latency_monitor_threshold, 0, kInt64Max));
   rows.push_back(Flag("latency-tracking", "", 0, &Settings::latency_tracking));
   rows.push_back(KeyspaceEvents());
+  rows.push_back(Bytes("hll-sparse-max-bytes", 0, &Settings::hll_sparse_max_bytes, 0, kAny));
 }
 
 void AddDurability(std::vector<Directive>& rows) {

@@ -12,10 +12,11 @@ namespace {
 
 // Code words that may stand in front of an error message. A message that begins with one of them and a space is sent as
 // it is.
-constexpr std::array<std::string_view, 24> kCodeWords = {
-    "ERR",     "WRONGTYPE", "NOREPLICAS",  "MISCONF", "READONLY",     "OOM",     "LOADING",   "MASTERDOWN",
-    "NOAUTH",  "WRONGPASS", "NOPERM",      "NOPROTO", "EXECABORT",    "BUSYKEY", "UNBLOCKED", "BUSYGROUP",
-    "NOGROUP", "NOSCRIPT",  "NOGOODSLAVE", "INPROG",  "NOMASTERLINK", "IOERR",   "NOTREADY",  "CROSSSLOT"};
+constexpr std::array<std::string_view, 25> kCodeWords = {
+    "ERR",        "WRONGTYPE", "NOREPLICAS", "MISCONF",   "READONLY",    "OOM",       "LOADING",
+    "MASTERDOWN", "NOAUTH",    "WRONGPASS",  "NOPERM",    "NOPROTO",     "EXECABORT", "BUSYKEY",
+    "UNBLOCKED",  "BUSYGROUP", "NOGROUP",    "NOSCRIPT",  "NOGOODSLAVE", "INPROG",    "NOMASTERLINK",
+    "IOERR",      "NOTREADY",  "CROSSSLOT",  "INVALIDOBJ"};
 
 bool BeginsWithCode(std::string_view message) {
   size_t space = message.find(' ');

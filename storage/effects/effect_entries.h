@@ -22,9 +22,10 @@ struct EffectEntry {
 
 inline constexpr size_t kManyEffectArguments = std::numeric_limits<size_t>::max();
 
-std::span<const EffectEntry> HashEffects();       // hash_effects.cpp
-std::span<const EffectEntry> SetEffects();        // set_effects.cpp
-std::span<const EffectEntry> ListEffects();       // list_effects.cpp
-std::span<const EffectEntry> SortedSetEffects();  // sorted_set_effects.cpp
+std::span<const EffectEntry> HashEffects();         // hash_effects.cpp
+std::span<const EffectEntry> SetEffects();          // set_effects.cpp
+std::span<const EffectEntry> ListEffects();         // list_effects.cpp
+std::span<const EffectEntry> SortedSetEffects();    // sorted_set_effects.cpp
+std::span<const EffectEntry> HyperLogLogEffects();  // hyperloglog_effects.cpp
 
 }  // namespace holdfast

@@ -16,6 +16,7 @@ import tempfile
 import time
 
 import oracle_hashes_sets as hashes_sets
+import oracle_hyperloglogs
 import oracle_lists
 import oracle_sorted_sets
 
@@ -154,9 +155,13 @@ class Generator:
         self.collections = hashes_sets.HashesAndSets(rng, self.key, self.value)
         self.lists = oracle_lists.Lists(rng, self.key, self.value, self.small)
         self.sorted_sets = oracle_sorted_sets.SortedSets(rng, self.key, self.value, self.small)
+        self.hyperloglogs = oracle_hyperloglogs.HyperLogLogs(rng, self.key, self.value)
         # Rounds about one type get further into it.
         self.focus = rng.choice([None, self.collections.hash_commands, self.collections.set_commands,
-                                 self.list_commands, self.sorted_set_commands])
+                                 self.list_commands, self.sorted_set_commands, self.hyperloglog_commands])
+
+    def hyperloglog_commands(self):
+        return self.hyperloglogs.commands(self.in_multi)
 
     def list_commands(self):
         return self.lists.commands(self.in_multi)
@@ -295,7 +300,7 @@ class Generator:
             table = self.focus()
         else:
             table += self.collections.hash_commands() + self.collections.set_commands() + self.list_commands()
-            table += self.sorted_set_commands()
+            table += self.sorted_set_commands() + self.hyperloglog_commands()
         command = r.choice(table)()
         if r.random() < 0.03 and len(command) > 1:  # wrong arity
             command = command[:-1] if r.random() < 0.5 else command + ["extra"]
@@ -384,8 +389,9 @@ class Round:
         self.ports = (ours.port, theirs.port)
         self.connections = [Connection(p) for p in self.ports]
         self.history, self.queued = [], []
-        if resp == 3:
-            for connection in self.connections:
+        for connection in self.connections:
+            connection.command("CONFIG", "SET", "hll-sparse-max-bytes", "3000")
+            if resp == 3:
                 connection.command("HELLO", "3")
 
     def step(self, command):
@@ -399,6 +405,8 @@ class Round:
                     raise AssertionError("%r: %s" % (command, wrong))
                 return
         ours, theirs = (c.command(*command) for c in self.connections)
+        if not self.generator.in_multi:
+            oracle_hyperloglogs.forget_count(command, theirs, self.connections)
         ok = same_exec(self.queued, ours, theirs) if name == "EXEC" else same(command, ours, theirs)
         if not ok:
             raise AssertionError("replies differ for %r:\n  holdfast: %.2000r\n  redis:    %.2000r" % (command, ours, theirs))
