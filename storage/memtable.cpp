@@ -56,23 +56,38 @@ RowTable::Slot* RowTable::Find(uint64_t hash, std::string_view key) const {
   return nullptr;
 }
 
-void RowTable::Grow() {
-  Slot* old = slots_;
-  const size_t old_count = slot_count_;
-  Allocate(capacity_ * 2, 64);
+// Into empty slots; entries without a row are skipped.
+void RowTable::Place(std::span<const Slot> sorted) {
   size_t next = 0;  // first slot behind the last row placed
-  for (size_t i = 0; i < old_count; ++i) {
-    if (old[i].row == nullptr) continue;
-    next = std::max(next, Home(old[i].hash));
+  for (const Slot& from : sorted) {
+    if (from.row == nullptr) continue;
+    next = std::max(next, Home(from.hash));
     if (next >= slot_count_) {
       const size_t more = slot_count_ / 2;
       slots_ = Allocated(static_cast<Slot*>(std::realloc(slots_, (slot_count_ + more) * sizeof(Slot))));
       std::memset(static_cast<void*>(slots_ + slot_count_), 0, more * sizeof(Slot));
       slot_count_ += more;
     }
-    slots_[next++] = old[i];
+    slots_[next++] = from;
   }
+}
+
+void RowTable::Grow() {
+  Slot* old = slots_;
+  const size_t old_count = slot_count_;
+  Allocate(capacity_ * 2, 64);
+  Place({old, old_count});
   std::free(old);
+}
+
+void RowTable::Fill(std::span<const Slot> sorted) {
+  CHECK(count_ == 0);
+  size_t capacity = kTableCapacityMin;
+  while (RowsMax(capacity) < sorted.size()) capacity *= 2;
+  std::free(slots_);
+  Allocate(capacity, capacity == kTableCapacityMin ? 4 : 64);
+  Place(sorted);
+  count_ = sorted.size();
 }
 
 void RowTable::Insert(uint64_t hash, Row* row) {
@@ -234,6 +249,19 @@ bool Memtable::Remove(RowTable& table, uint64_t hash, std::string_view key) {
   FreeRow(row);
   --rows_;
   return true;
+}
+
+Row* Memtable::NewLooseRow(std::string_view key, std::string_view value, bool tombstone) {
+  Row* row = NewRow(key, value.size(), value.size(), 0);
+  if (!value.empty()) std::memcpy(row->value_data(), value.data(), value.size());
+  row->tombstone = tombstone;
+  return row;
+}
+
+void Memtable::FillTable(RowTable& table, std::span<const RowTable::Slot> sorted) {
+  table.Fill(sorted);
+  bytes_ += kTableRowCost * sorted.size();
+  rows_ += sorted.size();
 }
 
 const Row* Memtable::FindOrdered(std::string_view row_key) const {

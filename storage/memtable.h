@@ -19,6 +19,7 @@
 #include <functional>
 #include <memory>
 #include <set>
+#include <span>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
@@ -64,6 +65,9 @@ class RowTable {
   void Insert(uint64_t hash, Row* row);
   // Takes the slot's row out; the row itself stays.
   void Remove(Slot* slot);
+  // Fills an empty table with rows in strictly ascending order of (hash, key). Linear, where inserting them one by one
+  // into a table that has yet to grow is quadratic: they would all crowd its first slots.
+  void Fill(std::span<const Slot> sorted);
   [[nodiscard]] size_t size() const { return count_; }
 
   // Slots in order: positions 0..slot_count(), empty ones included.
@@ -75,6 +79,7 @@ class RowTable {
  private:
   [[nodiscard]] size_t Home(uint64_t hash) const { return hash >> shift_; }
   void Allocate(size_t capacity, size_t tail);
+  void Place(std::span<const Slot> sorted);
   void Grow();
 
   Slot* slots_ = nullptr;
@@ -103,6 +108,9 @@ class Memtable {
   // Takes a row out as if it had never been written; only for rows that no layer below holds. False, and nothing done,
   // if it is not here.
   bool Remove(RowTable& table, uint64_t hash, std::string_view key);
+  // A run that is read back: makes rows that are in no table yet, then fills an empty table with them, in order.
+  Row* NewLooseRow(std::string_view key, std::string_view value, bool tombstone);
+  void FillTable(RowTable& table, std::span<const RowTable::Slot> sorted);
 
   // ---- byte-ordered rows, by whole row key ----
   [[nodiscard]] const Row* FindOrdered(std::string_view row_key) const;

@@ -104,7 +104,9 @@ class RunReader {
     RETURN_IF_ERROR(ReadHeader());
     for (;;) {
       ASSIGN_OR_RETURN(const bool more, ReadBlock());
-      if (!more) return ReadFooter();
+      if (more) continue;
+      FillTable();
+      return ReadFooter();
     }
   }
 
@@ -225,15 +227,27 @@ class RunReader {
     return true;
   }
 
+  // Rows of one table come together and in order. They are gathered first: a table that is filled at once costs a part
+  // of one that grows.
   bool AddHashed(RowTable& table, std::string_view hash_and_key, std::string_view value, bool tombstone) {
     const auto hash = LoadBig<uint64_t>(hash_and_key.data());
     const std::string_view key = hash_and_key.substr(8);
-    if (tombstone) {
-      run_.rows->Erase(table, hash, key, 0);
-    } else {
-      Copy(run_.rows->Put(table, hash, key, value.size(), 0), value);
+    if (&table != table_) {
+      FillTable();
+      if (table.size() != 0) return false;
+      table_ = &table;
+    } else if (const RowTable::Slot& last = gathered_.back();
+               hash < last.hash || (hash == last.hash && key <= last.row->key())) {
+      return false;
     }
+    gathered_.push_back({hash, run_.rows->NewLooseRow(key, value, tombstone)});
     return true;
+  }
+
+  void FillTable() {
+    if (table_ != nullptr) run_.rows->FillTable(*table_, gathered_);
+    table_ = nullptr;
+    gathered_.clear();
   }
 
   static void Copy(char* to, std::string_view value) {
@@ -245,6 +259,8 @@ class RunReader {
   uint64_t size_ = 0;
   uint64_t position_ = 0;
   std::string block_;
+  RowTable* table_ = nullptr;             // the table whose rows are being read ...
+  std::vector<RowTable::Slot> gathered_;  // ... and those so far
   uint64_t rows_ = 0;
   uint64_t chain_ = 0;
 };

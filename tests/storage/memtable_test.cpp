@@ -51,6 +51,41 @@ TEST(RowTableTest, StaysSortedAndFindsAllUnderRandomAndCraftedHashes) {
   }
 }
 
+TEST(RowTableTest, FilledInOrderItFindsAllAndGoesOnGrowing) {
+  for (const size_t count : {size_t{0}, size_t{1}, size_t{5}, size_t{1000}, size_t{40'000}}) {
+    SeededRandom random(count + 1);
+    std::map<std::pair<uint64_t, std::string>, std::string> model;
+    // The last ones crowd the highest home, beyond the table's tail.
+    for (size_t i = 0; i < count; ++i) {
+      const uint64_t hash = i % 50 == 0 ? ~uint64_t{0} - i : random.Next();
+      model[{hash, "key" + std::to_string(i)}] = std::to_string(i);
+    }
+    Memtable memtable;
+    RowTable& table = *memtable.KeyTable(1);
+    std::vector<RowTable::Slot> sorted;
+    for (const auto& [key, value] : model) {
+      sorted.push_back({key.first, memtable.NewLooseRow(key.second, value, value == "3")});
+    }
+    memtable.FillTable(table, sorted);
+    EXPECT_EQ(table.size(), count);
+    EXPECT_EQ(memtable.rows(), count);
+    for (size_t i = 0; i < 100; ++i) {
+      const uint64_t hash = random.Next();
+      memtable.Put(table, hash, "new", 0, 5);
+      model[{hash, "new"}] = "";
+    }
+    for (const auto& [key, value] : model) {
+      const RowTable::Slot* slot = table.Find(key.first, key.second);
+      ASSERT_NE(slot, nullptr) << key.second;
+      EXPECT_EQ(slot->row->value(), value);
+      EXPECT_EQ(slot->row->tombstone, value == "3");
+    }
+    size_t found = 0;
+    for (size_t i = 0; i < table.slot_count(); ++i) found += table.slot(i).row != nullptr ? 1 : 0;
+    EXPECT_EQ(found, model.size());
+  }
+}
+
 TEST(RowTableTest, RowsTakenOutLeaveTheOthersInOrder) {
   for (uint64_t seed = 1; seed <= 3; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
