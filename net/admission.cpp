@@ -118,10 +118,10 @@ Verdict NotPaused(Admission& a) {
   return Verdict::kRun;
 }
 
-// The active memtable is full and the one before it is still being merged: writers wait, readers do not.
+// Memory or log is full and the checkpoint that makes room is still being made: writers wait, readers do not.
 Verdict WriterPaced(Admission& a) {
   if ((a.flags & kWrite) == 0 || a.client.kind == ClientKind::kMaster) return Verdict::kRun;
-  if (a.server.store().WritePressure() < 1.0) return Verdict::kRun;
+  if (a.server.engine().WritePressure() < 1.0) return Verdict::kRun;
   a.client.blocked = Client::Blocked::kThrottled;
   a.client.blocked_deadline_ms = 0;
   return Verdict::kPostponed;

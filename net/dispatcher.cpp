@@ -254,7 +254,7 @@ void Server::Unblock(Client& client) {
 }
 
 void Server::SlowWriter(Client& client) {
-  double pressure = store().WritePressure();
+  double pressure = engine().WritePressure();
   if (pressure <= kSlowFrom || client.blocked != Client::Blocked::kNo || client.kind == ClientKind::kMaster) return;
   double x = std::min((pressure - kSlowFrom) / (1.0 - kSlowFrom), 1.0);
   client.write_debt_us += static_cast<uint32_t>(kDebtMaxUs * x * x * x);

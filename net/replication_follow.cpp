@@ -153,7 +153,7 @@ void ReplicationDriver::TakeFrames(const FrameBatch& frames) {
 // The active memtable is full and the one before it is still being merged, or the disk is below its mark. Clients'
 // writes wait or are refused then; the master's stream waits in its log, and neither fills our memory nor our disk.
 bool ReplicationDriver::StoreIsFull() const {
-  return server_.store().WritePressure() >= 1.0 || server_.engine().LacksSpace();
+  return server_.engine().WritePressure() >= 1.0 || server_.engine().LacksSpace();
 }
 
 void ReplicationDriver::ReleaseWindow(uint64_t bytes) {

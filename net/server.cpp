@@ -266,7 +266,7 @@ void Server::ResumePostponed() {
     if (client->blocked == Client::Blocked::kPaused) {
       waits = paused;
     } else if (client->blocked == Client::Blocked::kThrottled) {
-      waits = client->retry_command ? store().WritePressure() >= 1.0 : MonotonicMs() < client->blocked_deadline_ms;
+      waits = client->retry_command ? engine().WritePressure() >= 1.0 : MonotonicMs() < client->blocked_deadline_ms;
     } else {
       continue;
     }
@@ -335,7 +335,7 @@ void Server::ActiveExpiry() {
   expiring_ = false;
   if (!config().settings().active_expire || replication().IsReplica() || loading_ || shutdown_) return;
   if (clients_.pause.active && MonotonicMs() < clients_.pause.until_ms) return;
-  if (store().WritePressure() >= 1.0) return;
+  if (engine().WritePressure() >= 1.0) return;
   int64_t started_us = clock().MonotonicUs();
   while (true) {
     Result<std::vector<Store::ExpiredKey>> found = store().ExpiredKeys(NowMs(), kExpiryBatch);

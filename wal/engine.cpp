@@ -23,7 +23,9 @@ constexpr int64_t kCheckpointRetryMs = 1000;
 constexpr int64_t kFilesJobPeriodMs = 200;
 constexpr int64_t kSparePeriodMs = 10;  // a spare that is used up is replaced sooner
 // With checkpoints failing, the active memtable may grow to this multiple of its bound before writes are refused.
-constexpr uint64_t kStuckMemtableFactor = 4;
+constexpr double kStuckMemtableFactor = 4;
+// Beyond that while replaying the log, so that a start with a full disk needs no checkpoint.
+constexpr double kReplayMemtableFactor = kStuckMemtableFactor + 1;
 constexpr uint64_t kBallastBytesMax = 64ull << 20;
 
 std::string Megabytes(uint64_t bytes) { return fmt::format("{:.1f} MB", static_cast<double>(bytes) / (1 << 20)); }
@@ -104,14 +106,15 @@ Result<void> Engine::ReplayUnits(uint64_t offset, int16_t selected_db, int64_t t
   replay_position_.selected_db = applier_->selected_db();
   replay_position_.time_ms = std::max(replay_position_.time_ms, time_ms);
   replay_position_.digest.Update(units);
-  if (store_->FreezeWanted() || (store_->HasFrozen() && store_->WritePressure() >= 1)) return CheckpointDuringReplay();
-  return {};
+  return MakeRoomDuringReplay();
 }
 
-// A log much longer than the memtable: recovery checkpoints as it goes, so that memory stays bounded. What was replayed
-// has been read from the disk itself, so the store does not run ahead of the log.
-Result<void> Engine::CheckpointDuringReplay() {
-  if (!store_->HasFrozen()) checkpoint_job_ = store_->FreezeActive(replay_position_);
+// No checkpoint is made before the server answers: a full memtable is only set aside, and merged later. The exception
+// is a log much longer than writers are let go (other settings, a replica's): memory stays bounded. What was replayed
+// has been read from the disk itself, after a sync, so the store does not run ahead of the log.
+Result<void> Engine::MakeRoomDuringReplay() {
+  if (store_->FreezeWanted()) checkpoint_job_ = store_->FreezeActive(replay_position_);
+  if (store_->WritePressure() < kReplayMemtableFactor) return {};
   CHECK(checkpoint_job_ != nullptr);
   RETURN_IF_ERROR(checkpoint_job_->Run({}, stopping_));
   checkpoint_job_.reset();
@@ -258,6 +261,15 @@ void Engine::CheckpointFinished(Result<void> result) {
   UpdateRefusal();
 }
 
+double Engine::WritePressure() const { return checkpoint_failure_.has_value() ? 0 : FilledSinceFreeze(); }
+
+double Engine::FilledSinceFreeze() const {
+  const double memory = store_->WritePressure();
+  if (checkpoint_job_ == nullptr || options_.checkpoint_log_bytes == 0) return memory;
+  const auto since = static_cast<double>(log_->AppendedOffset() - checkpoint_job_->position().offset);
+  return std::max(memory, since / static_cast<double>(options_.checkpoint_log_bytes));
+}
+
 void Engine::UpdateRefusal() {
   if (apply_failure_.has_value()) {
     write_refusal_ =
@@ -269,8 +281,8 @@ void Engine::UpdateRefusal() {
     return;
   }
   write_refusal_.reset();
-  if (!checkpoint_failure_.has_value()) return;
-  if (store_->Stats().active_bytes < kStuckMemtableFactor * options_.memtable_bytes) return;
+  checkpoints_stuck_ = checkpoint_failure_.has_value() && FilledSinceFreeze() >= kStuckMemtableFactor;
+  if (!checkpoints_stuck_) return;
   write_refusal_ = "Checkpoints fail and the write buffer is full, writes are refused until they work again: " +
                    checkpoint_failure_->message;
 }

@@ -35,8 +35,10 @@ struct EngineOptions {
   int databases = 16;
   uint64_t memtable_bytes = 64ull << 20;
   uint64_t cache_bytes = 64ull << 20;
-  uint64_t checkpoint_log_bytes = 64ull << 20;  // log since the last checkpoint that wants a new one
-  uint64_t map_bytes = 1ull << 40;              // address space for LMDB's map
+  // Log since the last checkpoint that wants a new one. Writers are slowed and in the end wait, so that a restart never
+  // replays more than twice as much (and a unit).
+  uint64_t checkpoint_log_bytes = 64ull << 20;
+  uint64_t map_bytes = 1ull << 40;  // address space for LMDB's map
   uint64_t segment_bytes = 64ull << 20;
   uint64_t ring_bytes = 16ull << 20;
   uint64_t backlog_bytes = 1ull << 30;
@@ -102,10 +104,14 @@ class Engine {
   [[nodiscard]] uint64_t CheckpointsDone() const { return checkpoints_done_; }
   [[nodiscard]] bool CheckpointRunning() const { return checkpoint_job_ != nullptr; }
   [[nodiscard]] double CheckpointProgress() const { return checkpoint_progress_.load(std::memory_order_relaxed); }
+  // While a checkpoint is being made: how far the writers have filled what is allowed meanwhile, of memory or of log,
+  // whichever is more. Writers are slowed as it approaches 1 and wait from there on. 0 when none is being made; also
+  // while checkpoints fail, when more is allowed and writers are refused beyond that (WriteRefusal).
+  [[nodiscard]] double WritePressure() const;
   // A reason while writes must be refused for lack of space or because checkpoints fail, else nullopt.
   [[nodiscard]] const std::optional<std::string>& WriteRefusal() const { return write_refusal_; }
-  // The part of it that freeing disk space heals.
-  [[nodiscard]] bool LacksSpace() const { return space_refusal_.has_value(); }
+  // The part of it that heals with the disk.
+  [[nodiscard]] bool LacksSpace() const { return space_refusal_.has_value() || checkpoints_stuck_; }
 
   // Makes a snapshot in the background; one at a time (kBusy). The callback runs on the executor.
   Result<void> StartSnapshot(SnapshotRequest request, SnapshotCallback done);
@@ -147,7 +153,7 @@ class Engine {
   explicit Engine(EngineOptions options);
   Result<void> Recover(const EngineProgress& progress);
   Result<void> ReplayUnits(uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units);
-  Result<void> CheckpointDuringReplay();
+  Result<void> MakeRoomDuringReplay();
 
   Result<void> Apply(const EffectUnits& units);
   void TickCheckpoint();
@@ -158,6 +164,8 @@ class Engine {
   void TickFiles();
   void CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes);
   void KeepBallast(uint64_t free_bytes, uint64_t mark_bytes);
+  // What was written since the freeze, as a multiple of what may be while its checkpoint is made.
+  [[nodiscard]] double FilledSinceFreeze() const;
   void UpdateRefusal();
   void Complete(std::function<void()> completion);
 
@@ -180,6 +188,7 @@ class Engine {
   int64_t checkpoint_retry_at_ms_ = 0;
   uint64_t checkpoints_done_ = 0;
   std::optional<Error> checkpoint_failure_;
+  bool checkpoints_stuck_ = false;  // they fail, and what may be written meanwhile was written
   std::atomic<double> checkpoint_progress_{0};
   std::atomic<bool> stopping_{false};
 

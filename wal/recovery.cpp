@@ -39,6 +39,7 @@ class RecoveryRun {
   RecoveryOutcome EmptyLog() const;
   Result<void> CheckNames();
   Result<void> OpenFiles();
+  Result<void> SyncLast();
   Result<void> Walk();
   Result<void> WalkFile(size_t index, WalkState& state);
   Result<void> JudgeBreak(const WalkEnd& end);
@@ -118,9 +119,17 @@ Result<void> RecoveryRun::OpenFiles() {
     }
     if (i >= first_) opened_[i].reader = std::move(reader).value();
   }
+  if (!input_.read_only) RETURN_IF_ERROR(SyncLast());
   opened_.back().end = opened_.back().reader->file_size();
   total_bytes_ += opened_.back().end;
   return {};
+}
+
+// A process that was killed may have written what it did not sync: the store may be written up to what is replayed, so
+// all of it must be durable first. Segments before the last one are, or it would not be there.
+Result<void> RecoveryRun::SyncLast() {
+  ASSIGN_OR_RETURN(const std::unique_ptr<File> file, input_.fs->Open(files_.back().path, {.mode = OpenMode::kWrite}));
+  return file->Sync();
 }
 
 Result<void> RecoveryRun::CheckDigestAt(const StreamPosition& before, std::string_view payload) {

@@ -157,6 +157,41 @@ TEST_F(EngineTest, RowsOfAFlushedDatabaseAreCollectedWithoutFurtherWrites) {
   TurnUntil([&] { return engine_->store().Stats().dead_collections == 0; });
 }
 
+// The start waits for no merge: a full memtable is set aside, and the server answers.
+TEST_F(EngineTest, WhatWritersMayRunAheadIsReplayedWithoutACheckpoint) {
+  ASSERT_TRUE(Open().ok());
+  const std::string value(1000, 'v');
+  for (int i = 0; i < 700; ++i) Set("key" + std::to_string(i), value);
+  Commit();
+  const std::string digest = Digest();
+  engine_.reset();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_TRUE(engine_->store().HasFrozen());
+  EXPECT_EQ(engine_->store().CheckpointPosition().offset, 0u);
+  EXPECT_EQ(Digest(), digest);
+  TurnUntil([&] { return engine_->CheckpointsDone() > 0; });
+  EXPECT_EQ(Digest(), digest);
+}
+
+// Rows that are overwritten again and again fill the log and not the memtable: a restart would replay all of it.
+TEST_F(EngineTest, LogWrittenWhileACheckpointIsMadeCountsAsPressure) {
+  options_.checkpoint_log_bytes = 100 << 10;
+  ASSERT_TRUE(Open().ok());
+  const std::string value(1000, 'v');
+  for (int i = 0; i < 60; ++i) Set("key", value);
+  EXPECT_EQ(engine_->WritePressure(), 0) << "nothing is frozen yet";
+  for (int i = 0; i < 60; ++i) Set("key", value);
+  engine_->Tick(SystemClock().MonotonicUs() / 1000);  // freezes; the log is not durable, so the job waits
+  ASSERT_TRUE(engine_->CheckpointRunning());
+  for (int i = 0; i < 80; ++i) Set("key", value);
+  EXPECT_GT(engine_->WritePressure(), 0.6);
+  for (int i = 0; i < 80; ++i) Set("key", value);
+  EXPECT_GT(engine_->WritePressure(), 1.2);
+  EXPECT_LT(engine_->store().Stats().active_bytes, 10u << 10);
+  TurnUntil([&] { return engine_->CheckpointsDone() > 0 && !engine_->CheckpointRunning(); });
+  EXPECT_EQ(engine_->WritePressure(), 0);
+}
+
 TEST_F(EngineTest, ALogLongerThanTheMemtableIsCheckpointedWhileItIsReplayed) {
   ASSERT_TRUE(Open().ok());
   const std::string value(1000, 'v');
@@ -166,7 +201,7 @@ TEST_F(EngineTest, ALogLongerThanTheMemtableIsCheckpointedWhileItIsReplayed) {
   engine_.reset();
   ASSERT_TRUE(Open().ok());
   EXPECT_GT(engine_->store().CheckpointPosition().offset, 0u);
-  EXPECT_LT(engine_->store().Stats().active_bytes, 3 * options_.memtable_bytes);
+  EXPECT_LT(engine_->store().Stats().active_bytes, 6 * options_.memtable_bytes);
   EXPECT_EQ(Digest(), digest);
 }
 
