@@ -18,15 +18,17 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 
-from measuring import (count_syncs, cpu_us, file_system_of, info_syncs, load, machine, median, version_of,
-                       wait_until_quiet)
+from measuring import (count_syncs, cpu_us, file_system_of, fill_collection, info_syncs, load, machine, median,
+                       version_of, wait_until_quiet)
 from holdfast_testing import REDIS_SERVER, SERVER, Client, Server
 
-# name -> (redis-benchmark's arguments, keys written by one operation, does it write?)
+# name -> (redis-benchmark's arguments, keys written by one operation, does it write?). In arguments of our own, DEEP is
+# an index in the middle of the collection.
 TESTS = {
     "set": (["-t", "set"], 1, True),
     "get": (["-t", "get"], 1, False),
@@ -38,7 +40,25 @@ TESTS = {
     "hset": (["-t", "hset"], 1, True),
     "zadd": (["-t", "zadd"], 1, True),
     "xadd": (["XADD", "stream:__rand_int__", "*", "field", "x" * 100], 1, True),
+    "spop": (["-t", "spop"], 1, True),
+    "srandmember": (["SRANDMEMBER", "myset"], 1, False),
+    "hget": (["HGET", "myhash", "element:__rand_int__"], 1, False),
+    "lindex": (["LINDEX", "mylist", "DEEP"], 1, False),
+    "lrange_100": (["-t", "lrange_100"], 1, False),
+    "lrange_deep": (["LRANGE", "mylist", "DEEP", "DEEP+99"], 1, False),
+    "zscore": (["ZSCORE", "myzset", "element:__rand_int__"], 1, False),
+    "zrank": (["ZRANK", "myzset", "element:__rand_int__"], 1, False),
+    "zrange": (["ZRANGE", "myzset", "0", "9"], 1, False),
+    "zrange_deep": (["ZRANGE", "myzset", "DEEP", "DEEP+9"], 1, False),
+    "zcount": (["ZCOUNT", "myzset", "DEEP", "+inf"], 1, False),
+    "zpopmin": (["-t", "zpopmin"], 1, True),
 }
+# Collections that must be there, with about --keys elements, before a test is measured. Pops find one for each request.
+COLLECTIONS = {"hget": "myhash", "hset": "myhash", "sadd": "myset", "spop": "myset", "srandmember": "myset",
+               "lpush": "mylist", "rpop": "mylist", "lindex": "mylist", "lrange_100": "mylist", "lrange_deep": "mylist",
+               "zadd": "myzset", "zscore": "myzset", "zrank": "myzset", "zrange": "myzset", "zrange_deep": "myzset",
+               "zcount": "myzset", "zpopmin": "myzset"}
+POPS = ("spop", "rpop", "zpopmin")
 REQUESTS = {1: 200_000, 16: 1_000_000, 64: 1_500_000}
 
 # (test, fsync, pipeline) -> smallest wanted throughput ratio. docs/performance.md explains them.
@@ -47,7 +67,7 @@ TARGETS = {
     ("set", "everysec", 1): 1.2, ("set", "everysec", 16): 1.5, ("set", "everysec", 64): 2.0,
     **{("get", fsync, p): ratio for fsync in ("always", "everysec", "no")
        for p, ratio in ((1, 1.1), (16, 1.4), (64, 1.3))},
-    **{(test, "always", p): 1.2 for test in ("incr", "mset", "lpush", "rpop", "sadd", "hset", "zadd", "xadd")
+    **{(test, "always", p): 1.2 for test in ("incr", "mset", "lpush", "rpop", "sadd", "spop", "hset", "zadd", "xadd")
        for p in (1, 16, 64)},
 }
 
@@ -56,7 +76,8 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", default=SERVER, help="holdfast-server (%(default)s, or $HOLDFAST_SERVER)")
     parser.add_argument("--peer", default=REDIS_SERVER, help="what it is compared with (%(default)s)")
-    parser.add_argument("--test", default="set,get,incr,mset", help=f"of {','.join(TESTS)} (%(default)s)")
+    parser.add_argument("--test", default="set,get,incr,mset",
+                        help=f"of {','.join(TESTS)}; 'collections': those on collections (%(default)s)")
     parser.add_argument("--pipeline", default="1,16,64", help="commands sent at once (%(default)s)")
     parser.add_argument("--fsync", default="always,everysec,no", help="appendfsync of both (%(default)s)")
     parser.add_argument("--clients", type=int, default=50)
@@ -69,7 +90,7 @@ def parse_arguments():
                         help="directive for the server only, e.g. 'row-cache-size 0'")
     parser.add_argument("--json", metavar="FILE", help="also write everything measured")
     options = parser.parse_args()
-    options.test = options.test.split(",")
+    options.test = list(COLLECTIONS) if options.test == "collections" else options.test.split(",")
     options.pipeline = [int(p) for p in options.pipeline.split(",")]
     options.fsync = options.fsync.split(",")
     for test in options.test:
@@ -92,7 +113,10 @@ def start(binary, directory, fsync, extra=()):
 def benchmark(server, test, pipeline, requests, options):
     command = ["redis-benchmark", "-h", "127.0.0.1", "-p", str(server.port), "-c", str(options.clients), "-P",
                str(pipeline), "-n", str(requests), "-r", str(options.keys), "-d", str(options.value_bytes), "--csv"]
-    done = subprocess.run(command + TESTS[test][0], capture_output=True, text=True, check=False)
+    deep = options.keys // 2
+    arguments = [re.sub(r"^DEEP(?:\+(\d+))?$", lambda found: str(deep + int(found[1] or 0)), argument)
+                 for argument in TESTS[test][0]]
+    done = subprocess.run(command + arguments, capture_output=True, text=True, check=False)
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     if done.returncode != 0 or not rows:
         raise RuntimeError(f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}\n{server.log_tail()}")
@@ -104,6 +128,9 @@ def measure(server, test, pipeline, options):
     base = REQUESTS.get(pipeline, 1_000_000 if pipeline > 16 else 200_000)
     requests = max(options.clients * pipeline, int(base * options.requests / (5 if test == "mset" else 1)))
     pid = server.process.pid
+    if test in COLLECTIONS:
+        fill_collection(server.port, COLLECTIONS[test], requests if test in POPS else options.keys, options.value_bytes)
+        wait_until_quiet([pid])
     with Client(server.port) as client:
         syncs_before = info_syncs(client)
         before = cpu_us(pid)
@@ -157,7 +184,7 @@ def summarise(test, fsync, pipeline, runs):
     return summary
 
 
-HEADER = (f"{'test':6}{'fsync':9}{'P':>3}  {'krps':>13}  {'ratio [min-max]':18}{'wanted':>7}  {'p50 ms':>11}  "
+HEADER = (f"{'test':12}{'fsync':9}{'P':>3}  {'krps':>13}  {'ratio [min-max]':18}{'wanted':>7}  {'p50 ms':>11}  "
           f"{'p99 ms':>13}  {'CPU us/op run':>14}{'ratio':>6}  {'CPU us/op all':>14}  {'syncs/s':>13}")
 
 
@@ -172,7 +199,7 @@ def print_row(summary):
     ratio = f"{summary['ratio']:.2f} [{summary['ratio_min']:.2f}-{summary['ratio_max']:.2f}]"
     krps = f"{summary['ours_rps'] / 1000:.1f}/{summary['peer_rps'] / 1000:.1f}"
     cpu = "-" if summary["cpu_ratio"] is None else f"{summary['cpu_ratio']:.2f}"
-    print(f"{summary['test']:6}{summary['fsync']:9}{summary['pipeline']:>3}  {krps:>13}  {ratio:18}{wanted:>7}  "
+    print(f"{summary['test']:12}{summary['fsync']:9}{summary['pipeline']:>3}  {krps:>13}  {ratio:18}{wanted:>7}  "
           f"{pair(summary, 'p50_ms', '.2f'):>11}  {pair(summary, 'p99_ms', '.2f'):>13}  "
           f"{pair(summary, 'cpu_us', '.2f'):>14}{cpu:>6}  {pair(summary, 'cpu_all_us', '.2f'):>14}  "
           f"{pair(summary, 'syncs_per_s', '.0f'):>13}", flush=True)
@@ -185,7 +212,8 @@ def run_fsync_mode(fsync, directory, options):
         servers["ours"] = start(options.server, os.path.join(directory, f"ours-{fsync}"), fsync, options.server_option)
         servers["peer"] = start(options.peer, os.path.join(directory, f"peer-{fsync}"), fsync)
         for server in servers.values():
-            load(server.port, options.keys, options.value_bytes)
+            if any(test not in COLLECTIONS for test in options.test):
+                load(server.port, options.keys, options.value_bytes)
         wait_until_quiet([server.process.pid for server in servers.values()])
         for test in options.test:
             for pipeline in options.pipeline:

@@ -127,6 +127,30 @@ def load(port, keys, value_bytes=100, first=0, shuffled=True, seed=1):
             _expect_ok(client, count)
 
 
+def fill_collection(port, key, elements, value_bytes=100):
+    """Makes one of redis-benchmark's collections (mylist, myset, myhash, myzset) at least `elements` large, with its
+    names of elements; sorted set members get their number as score."""
+    size, add = {"mylist": ("LLEN", b"LPUSH"), "myset": ("SCARD", b"SADD"), "myhash": ("HLEN", b"HSET"),
+                 "myzset": ("ZCARD", b"ZADD")}[key]
+    step = max(1, int(elements * 0.6180339887)) | 1
+    while _gcd(step, elements) != 1:
+        step += 2
+    with Client(port, timeout=120) as client:
+        if client.ask(size, key) >= elements:
+            return
+        number = 0
+        for begin in range(0, elements, 500):
+            words = [add, key.encode()]
+            for _ in range(begin, min(elements, begin + 500)):
+                name = b"element:%012d" % number
+                words += {"mylist": [value_of(number, value_bytes)], "myset": [name],
+                          "myhash": [name, value_of(number, value_bytes)], "myzset": [b"%d" % number, name]}[key]
+                number = (number + step) % elements
+            reply = client.ask(*words)
+            if not isinstance(reply, int):
+                raise AssertionError(f"{add.decode()} answered {reply!r}")
+
+
 def _gcd(a, b):
     while b:
         a, b = b, a % b
