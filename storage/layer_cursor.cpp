@@ -91,13 +91,13 @@ static std::string AfterPrefix(std::string prefix) {
 }
 
 void LayerCursor::StartOrdered(Layer& layer, const std::optional<RowStart>& from) {
-  const Memtable::OrderedRows& rows = layer.memtable->ordered();
+  const OrderedRows& rows = layer.memtable->ordered();
   if (!reverse_) {
-    layer.row = rows.lower_bound(std::string_view(range_.prefix + (from.has_value() ? from->key : std::string())));
+    layer.row = rows.LowerBound(range_.prefix + (from.has_value() ? from->key : std::string()));
   } else {
-    layer.row = from.has_value() ? rows.upper_bound(std::string_view(range_.prefix + from->key))
-                                 : rows.lower_bound(std::string_view(AfterPrefix(range_.prefix)));
-    layer.row = layer.row == rows.begin() ? rows.end() : std::prev(layer.row);
+    layer.row =
+        from.has_value() ? rows.UpperBound(range_.prefix + from->key) : rows.LowerBound(AfterPrefix(range_.prefix));
+    layer.row == rows.begin() ? layer.row = rows.end() : --layer.row;
   }
   LoadOrdered(layer);
 }
@@ -158,8 +158,8 @@ Result<void> LayerCursor::AdvanceLayer(Layer& layer) {
     if (!reverse_) {
       ++layer.row;
     } else {
-      layer.row =
-          layer.row == layer.memtable->ordered().begin() ? layer.memtable->ordered().end() : std::prev(layer.row);
+      const OrderedRows& rows = layer.memtable->ordered();
+      layer.row == rows.begin() ? layer.row = rows.end() : --layer.row;
     }
     LoadOrdered(layer);
   } else {

@@ -72,7 +72,7 @@ class LayerCursor {
     const RowTable* table = nullptr;
     size_t slot = 0;
     const Memtable* memtable = nullptr;
-    Memtable::OrderedRows::const_iterator row;
+    OrderedRows::Iterator row;
     bool at_end = true;
     Position position;
   };

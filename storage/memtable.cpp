@@ -16,7 +16,7 @@ constexpr size_t kTableCapacityMin = 8;
 constexpr size_t kChunkBytes = 256 * 1024;
 constexpr size_t kBigRow = 16 * 1024;     // rows from this size on are allocated one by one
 constexpr uint64_t kTableRowCost = 32;    // slots of a table at its usual load
-constexpr uint64_t kOrderedRowCost = 48;  // a node of the ordered set
+constexpr uint64_t kOrderedRowCost = 32;  // its place in the tree, with inner nodes and room left in leaves
 constexpr uint64_t kTableCost = 256;      // an empty table and its place in the map
 
 // The most rows a table of this capacity may hold: 11/16, where runs of displaced rows are still short.
@@ -264,25 +264,20 @@ void Memtable::FillTable(RowTable& table, std::span<const RowTable::Slot> sorted
   rows_ += sorted.size();
 }
 
-const Row* Memtable::FindOrdered(std::string_view row_key) const {
-  auto found = ordered_.find(row_key);
-  return found == ordered_.end() ? nullptr : *found;
-}
+const Row* Memtable::FindOrdered(std::string_view row_key) const { return ordered_.Find(row_key); }
 
 char* Memtable::PutOrdered(std::string_view row_key, size_t value_size, uint64_t writer_offset) {
-  auto place = ordered_.lower_bound(row_key);
-  if (place == ordered_.end() || (*place)->key() != row_key) {
-    Row* row = NewRow(row_key, value_size, value_size, writer_offset);
-    ordered_.insert(place, row);
+  Row* row = nullptr;
+  Row* old = ordered_.FindOrInsert(row_key, [&] {
+    row = NewRow(row_key, value_size, value_size, writer_offset);
     bytes_ += kOrderedRowCost;
     ++rows_;
-    return row->value_data();
-  }
-  Row* old = *place;
-  Row* row = Resized(old, value_size, writer_offset);
+    return row;
+  });
+  if (old == nullptr) return row->value_data();
+  row = Resized(old, value_size, writer_offset);
   if (row != old) {
-    auto next = ordered_.erase(place);
-    ordered_.insert(next, row);
+    ordered_.Replace(row);
     FreeRow(old);
   }
   return row->value_data();
@@ -295,10 +290,9 @@ void Memtable::EraseOrdered(std::string_view row_key, uint64_t writer_offset) {
 }
 
 bool Memtable::RemoveOrdered(std::string_view row_key) {
-  auto found = ordered_.find(row_key);
-  if (found == ordered_.end() || (*found)->tombstone || (*found)->was_tombstone) return false;
-  Row* row = *found;
-  ordered_.erase(found);
+  Row* row = ordered_.Find(row_key);
+  if (row == nullptr || row->tombstone || row->was_tombstone) return false;
+  ordered_.Erase(row_key);
   FreeRow(row);
   --rows_;
   return true;
@@ -343,7 +337,7 @@ Result<void> Memtable::VisitMembers(CollectionId collection, const Visitor& visi
   return {};
 }
 
-Result<void> Memtable::VisitCollections(OrderedRows::const_iterator& ordered, const Visitor& visit) const {
+Result<void> Memtable::VisitCollections(OrderedRows::Iterator& ordered, const Visitor& visit) const {
   std::vector<CollectionId> collections;
   collections.reserve(member_tables_.size());
   for (const auto& [id, table] : member_tables_) {

@@ -1,7 +1,8 @@
 // Rows in memory: the active and the frozen layer of the store.
 //
 // Key rows lie in one table a keyspace, member rows (hash fields, set members) in one table a collection; all other
-// rows (byte-ordered: score index, list items, chunks, expiry rows ...) in one ordered set of whole row keys.
+// rows (byte-ordered: score index, list items, chunks, expiry rows ...) in one tree by whole row keys
+// (storage/ordered_rows.h).
 //
 // RowTable is open addressing without wrap-around whose slots stay sorted by (hash, key): the home slot is the hash's
 // high bits, and an insertion shifts the few slots behind it. So a lookup is one or two cache lines, and walking the
@@ -18,7 +19,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <set>
 #include <span>
 #include <string_view>
 #include <unordered_map>
@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "storage/base/result.h"
+#include "storage/ordered_rows.h"
 #include "storage/row.h"
 
 namespace holdfast {
@@ -119,13 +120,6 @@ class Memtable {
   // Takes a row out as if it had never been written; only for rows that no layer below holds. False, and nothing done,
   // if it is not here, is a tombstone, or replaced one.
   bool RemoveOrdered(std::string_view row_key);
-  struct RowOrder {
-    using is_transparent = void;
-    bool operator()(const Row* a, const Row* b) const { return a->key() < b->key(); }
-    bool operator()(const Row* a, std::string_view b) const { return a->key() < b; }
-    bool operator()(std::string_view a, const Row* b) const { return a < b->key(); }
-  };
-  using OrderedRows = std::set<Row*, RowOrder>;
   [[nodiscard]] const OrderedRows& ordered() const { return ordered_; }
 
   // ---- what is to be collected ----
@@ -148,7 +142,7 @@ class Memtable {
   void FreeRow(Row* row);
   Row* Resized(Row* row, size_t value_size, uint64_t writer_offset);
   Result<void> VisitKeys(const Visitor& visit) const;
-  Result<void> VisitCollections(OrderedRows::const_iterator& ordered, const Visitor& visit) const;
+  Result<void> VisitCollections(OrderedRows::Iterator& ordered, const Visitor& visit) const;
   Result<void> VisitMembers(CollectionId collection, const Visitor& visit) const;
 
   std::unordered_map<KeyspaceId, std::unique_ptr<RowTable>> key_tables_;
