@@ -13,6 +13,7 @@
 #include "storage/effects/effect_sink.h"
 #include "storage/lmdb_env.h"
 #include "storage/memtable.h"
+#include "storage/pick_windows.h"
 #include "storage/row_cache.h"
 #include "storage/store_meta.h"
 #include "storage/store_options.h"
@@ -78,6 +79,7 @@ struct StoreState {
   std::shared_ptr<LmdbEnv> env;
   std::unique_ptr<LmdbReader> reader;
   RowCache cache;
+  PickWindows pick_windows;
   std::shared_ptr<Memtable> active;
   std::shared_ptr<const Memtable> frozen;
   std::shared_ptr<MemtableCheckpoint> job;  // of `frozen`

@@ -299,6 +299,8 @@ void Transaction::EraseRow(CollectionId id, CollectionKind kind, std::string_vie
   state_.active->EraseOrdered(row_key, writer);
 }
 
+PickWindows& Transaction::pick_windows() { return state_.pick_windows; }
+
 bool Transaction::IsBelowActive(CollectionId id, std::string_view row_key) {
   const Memtable* frozen = MayBeFrozenLayer(id);
   if (frozen != nullptr && frozen->FindOrdered(row_key) != nullptr) return true;

@@ -21,6 +21,7 @@
 namespace holdfast {
 
 class Memtable;
+class PickWindows;
 class Random;
 class Store;
 struct StoreState;
@@ -79,6 +80,9 @@ class Transaction {
   using RowVisitor = std::function<bool(std::string_view suffix, std::string_view value)>;
   Result<void> VisitRows(CollectionId id, CollectionKind kind, std::string_view from, bool reverse,
                          const RowVisitor& visit);
+
+  // What random picks know of the members of collections. Who adds or removes members tells it.
+  [[nodiscard]] PickWindows& pick_windows();
 
   // ---- keyspaces ----------------------------------------------------------------------------------------------------
   [[nodiscard]] uint64_t KeyCount(int db);     // expired but not yet deleted keys included, as Redis counts

@@ -8,12 +8,11 @@
 #include "storage/base/clock.h"
 #include "storage/base/coding.h"
 #include "storage/base/hash.h"
+#include "storage/pick_windows.h"
 #include "storage/types/type_errors.h"
 
 namespace holdfast {
 namespace {
-
-__extension__ typedef unsigned __int128 Wide;  // NOLINT: a range of hashes needs 65 bits
 
 constexpr size_t kBatchBytes = 1 << 20;
 constexpr size_t kHashBytes = sizeof(uint64_t);
@@ -151,41 +150,50 @@ Result<void> MemberReader::CollectRange(uint64_t begin, uint64_t end, std::vecto
                                  });
 }
 
-// Counts the members of a range, and copies the one at `place` if there are so many.
-Result<uint64_t> MemberReader::TakeFromRange(uint64_t begin, uint64_t end, uint64_t place, Member& member) const {
+// Counts the members of a range up to the one at `place`, which it copies, or to the end.
+Result<uint64_t> MemberReader::TakeFromRange(uint64_t begin, uint64_t end, uint64_t place, bool count_all,
+                                             Member& member) const {
   uint64_t size = 0;
   RETURN_IF_ERROR(transaction_->VisitRows(header_.id, CollectionKind::kMember, HashPrefix(begin), /*reverse=*/false,
                                           [&](std::string_view suffix, std::string_view value) {
                                             if (end != 0 && LoadBig<uint64_t>(suffix.data()) >= end) return false;
-                                            if (size++ == place) {
-                                              member.member = suffix.substr(kHashBytes);
-                                              member.value = value;
-                                            }
-                                            return true;
+                                            if (size++ != place) return true;
+                                            member.member = suffix.substr(kHashBytes);
+                                            member.value = value;
+                                            return count_all;
                                           }));
   return size;
 }
 
-// Rejection sampling: cut the hash range into equal windows of a few members each, pick one of them and a place below
-// kPlaces, and take the member at that place if there is one. Every member then has the same chance.
+// Rejection sampling: pick one of equal windows of the hash range and a place below what any window holds, and take the
+// member at that place if there is one. Every member then has the same chance. Where the window's count is known, a
+// place without a member costs no look at rows.
 Result<MemberReader::Member> MemberReader::Pick() const {
-  constexpr uint64_t kMembersPerWindow = 8;
-  constexpr uint64_t kPlaces = 40;  // more members than this in a window: a chance below 1e-15 with honest hashes
-  constexpr int kTries = 5000;
+  constexpr uint64_t kSmall = 64;  // walked as a whole
+  constexpr int kTries = 1'000'000;
   Random& random = transaction_->random();
-  const uint64_t windows = count() <= kPlaces ? 1 : count() / kMembersPerWindow;
   Member member;
+  if (count() <= kSmall) {
+    const uint64_t place = random.Below(count());
+    ASSIGN_OR_RETURN(const uint64_t size, TakeFromRange(0, 0, place, /*count_all=*/false, member));
+    if (place < size) return member;
+    return Error{ErrorCode::kCorruption, "no member found in a collection that should have " + std::to_string(count())};
+  }
+  PickWindows::Counts& counts = transaction_->pick_windows().For(header_.id, count());
   for (int i = 0; i < kTries; ++i) {
-    const uint64_t window = random.Below(windows);
-    const auto begin = static_cast<uint64_t>((static_cast<Wide>(window) << 64) / windows);
-    const Wide wide_end = (static_cast<Wide>(window + 1) << 64) / windows;
-    const uint64_t end = wide_end == Wide{1} << 64 ? 0 : static_cast<uint64_t>(wide_end);
-    // One window is everything: no place needs to be rejected.
-    uint64_t place = random.Below(windows == 1 ? count() : kPlaces);
-    ASSIGN_OR_RETURN(uint64_t size, TakeFromRange(begin, end, place, member));
-    if (size > kPlaces) {  // crafted hashes: walk again, so that all have their chance
+    const uint64_t window = random.Below(counts.windows());
+    const uint64_t places = counts.Places();
+    uint64_t place = random.Below(places);
+    const uint8_t known = counts.count(window);
+    const bool unknown = known == PickWindows::Counts::kUnknown;
+    if (!unknown && place >= known) continue;
+    const uint64_t begin = counts.First(window);
+    const uint64_t end = window + 1 == counts.windows() ? 0 : counts.First(window + 1);
+    ASSIGN_OR_RETURN(uint64_t size, TakeFromRange(begin, end, place, unknown, member));
+    if (unknown || place >= size) counts.Learn(window, size);
+    if (size > places) {  // crafted hashes: walk again, so that all have their chance
       place = random.Below(size);
-      ASSIGN_OR_RETURN(size, TakeFromRange(begin, end, place, member));
+      ASSIGN_OR_RETURN(size, TakeFromRange(begin, end, place, /*count_all=*/false, member));
     }
     if (place < size) return member;
   }
@@ -265,7 +273,10 @@ Result<bool> MemberEditor::Put(std::string_view member, std::string_view value) 
 }
 
 void MemberEditor::PutNew(std::string_view member, std::string_view value) {
-  PutOver(member, value);
+  const std::string suffix = MemberSuffix(member);
+  transaction_->PutRow(Id(), CollectionKind::kMember, suffix, value);
+  transaction_->pick_windows().Change(header_.id, LoadBig<uint64_t>(suffix.data()), +1);
+  wrote_ = true;
   ++header_.count;
 }
 
@@ -283,7 +294,9 @@ Result<bool> MemberEditor::Erase(std::string_view member) {
 
 void MemberEditor::EraseKnown(std::string_view member) {
   CHECK(header_.count > 0);
-  transaction_->EraseRow(header_.id, CollectionKind::kMember, MemberSuffix(member));
+  const std::string suffix = MemberSuffix(member);
+  transaction_->EraseRow(header_.id, CollectionKind::kMember, suffix);
+  transaction_->pick_windows().Change(header_.id, LoadBig<uint64_t>(suffix.data()), -1);
   --header_.count;
   wrote_ = true;
 }

@@ -70,13 +70,14 @@ class MemberReader {
   Result<uint64_t> Scan(uint64_t cursor, uint64_t count, const MemberVisitor& visit) const;
 
   // One member, each with the same chance. Only when live: needs the random source. Does not walk over the collection:
-  // it looks at a range of row hashes that holds some eight members, about five times on average.
+  // it looks at one range of row hashes that holds up to some 32 members, at a few of them when it is not known yet how
+  // many members they hold (storage/pick_windows.h).
   Result<Member> Pick() const;
   // `count` different ones, or all there are; each subset with the same chance, in no particular order.
   Result<std::vector<Member>> PickDistinct(uint64_t count) const;
 
  private:
-  Result<uint64_t> TakeFromRange(uint64_t begin, uint64_t end, uint64_t place, Member& member) const;
+  Result<uint64_t> TakeFromRange(uint64_t begin, uint64_t end, uint64_t place, bool count_all, Member& member) const;
   Result<void> CollectRange(uint64_t begin, uint64_t end, std::vector<Member>& members) const;
 
   Transaction* transaction_;
