@@ -1,7 +1,7 @@
 // The command line of the offline tool `holdfast`.
 #pragma once
 
-#include "cli/tool_verify.h"
+#include "cli/tool_context.h"
 
 namespace holdfast::cli {
 

@@ -2,8 +2,13 @@
 #include <iostream>
 
 #include "cli/tool_command_line.h"
+#include "storage/base/diag.h"
 
 int main(int argc, char** argv) {
+  std::ios::sync_with_stdio(false);
+  // Results go to standard output alone.
+  holdfast::diag::SetLevel(holdfast::diag::Level::kWarning);
+  (void)holdfast::diag::OpenFile("/dev/stderr");
   const holdfast::cli::ToolStreams streams{std::cout, std::cerr};
   const int status = holdfast::cli::RunTool(argc, argv, holdfast::PosixFileSystem(), streams);
   std::cout.flush();

@@ -1,199 +1,335 @@
 #include "cli/tool_verify.h"
 
-#include <algorithm>
-#include <optional>
-#include <vector>
-
-#include "cli/tool_json.h"
-#include "storage/base/result.h"
-#include "storage/snapshot.h"
-#include "wal/data_directory.h"
-#include "wal/recovery.h"
-
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "cli/tool_content.h"
+#include "cli/tool_log_reader.h"
+#include "cli/tool_progress.h"
+#include "storage/effects/applier.h"
+#include "storage/run_file.h"
+#include "storage/snapshot.h"
+#include "storage/snapshot_parts.h"
+#include "storage/store.h"
+#include "wal/recovery.h"
 
 namespace holdfast::cli {
 
 namespace {
 
-int Trouble(const std::string& name, const Error& error, bool json, const ToolStreams& streams) {
-  if (json) {
-    streams.out << JsonObject()
-                       .Text("name", name)
-                       .Text("result", error.code == ErrorCode::kCorruption ? "damaged" : "unreadable")
-                       .Text("error", error.message)
-                       .Finish()
-                << "\n";
+int Unreadable(const ToolContext& tool, const std::string& path, const Error& error) {
+  const bool damage = error.code == ErrorCode::kCorruption;
+  if (tool.json) {
+    tool.streams.out << JsonLine(
+        {{"name", path}, {"result", damage ? "damaged" : "unreadable"}, {"error", error.message}});
   }
-  streams.err << "holdfast: " << error.message << "\n";
-  return kToolTrouble;
+  tool.streams.err << "holdfast: " << error.message << "\n";
+  return damage ? kToolDamage : kToolTrouble;
 }
 
-bool Contains(const std::vector<std::string>& names, const std::function<bool(const std::string&)>& matches) {
-  return std::any_of(names.begin(), names.end(), matches);
+// What a damaged block held, as far as the index tells.
+std::string LostWithBlock(const std::vector<snapshot_format::IndexEntry>& index, uint64_t position) {
+  const auto entry = std::find_if(index.begin(), index.end(),
+                                  [&](const snapshot_format::IndexEntry& each) { return each.position == position; });
+  if (entry == index.end()) return "";
+  return fmt::format("{} keys of database {} (row hashes {:016x} to {:016x}), {} records", entry->keys, entry->db,
+                     entry->first_hash, entry->last_hash, entry->records);
 }
 
-// The log directories that `directory` stands for.
-Result<std::vector<std::string>> FindLogs(FileSystem& fs, const std::string& directory) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, fs.List(directory));
-  if (Contains(names, [](const std::string& name) { return name.ends_with(".log"); })) return std::vector{directory};
-  if (Contains(names, [](const std::string& name) { return name == "wal"; })) {
-    return std::vector{JoinPath(directory, "wal")};
-  }
-  if (Contains(names, [](const std::string& name) { return name == "CURRENT"; })) {
-    ASSIGN_OR_RETURN(const std::string generation, wal::ReadCurrentGeneration(fs, directory));
-    return std::vector{JoinPath(generation, "wal")};
-  }
-  // A data directory whose CURRENT is missing: every generation is looked at.
-  std::vector<std::string> logs;
-  for (const std::string& name : names) {
-    if (!name.starts_with("gen-")) continue;
-    const std::string log = JoinPath(JoinPath(directory, name), "wal");
-    ASSIGN_OR_RETURN(const bool exists, fs.Exists(log));
-    if (exists) logs.push_back(log);
-  }
-  if (logs.empty() && !directory.ends_with("wal")) {
-    return Error{ErrorCode::kNotFound,
-                 directory + ": neither a data directory nor a log directory (no gen-*/wal, no wal, no *.log in it)"};
-  }
-  if (logs.empty()) logs.push_back(directory);
-  return logs;
+std::vector<snapshot_format::IndexEntry> ReadIndex(FileSystem& fs, const std::string& path) {
+  auto parts = snapshot_format::SnapshotParts::Open(fs, path);
+  if (!parts.ok()) return {};
+  const auto header = (*parts)->ReadHeader();
+  const auto footer = (*parts)->ReadFooter();
+  if (!header.ok() || !footer.ok()) return {};
+  auto index = (*parts)->ReadIndex(*footer, header->size);
+  return index.ok() ? std::move(index).value() : std::vector<snapshot_format::IndexEntry>();
 }
 
-struct LogResult {
-  std::string directory;
+struct LogFindings {
   wal::RecoveryReport report;
-  std::vector<wal::Finding> findings;
-
-  [[nodiscard]] size_t damages() const {
-    return static_cast<size_t>(
-        std::count_if(findings.begin(), findings.end(), [](const wal::Finding& finding) { return !finding.torn; }));
-  }
-  [[nodiscard]] const char* verdict() const { return damages() != 0 ? "damaged" : findings.empty() ? "clean" : "torn"; }
+  std::vector<VerifyFinding> findings;
 };
 
-void PrintLog(const LogResult& log, const ToolStreams& streams) {
-  for (const wal::Finding& finding : log.findings) {
-    streams.out << fmt::format("{} at byte {}: {}{}\n", finding.file, finding.position, finding.message,
-                               finding.torn ? " (no damage: the next start cuts it)" : "");
+Result<LogFindings> VerifyLogOnce(FileSystem& fs, const std::string& directory) {
+  LogFindings result;
+  const auto report = wal::VerifyLog(fs, directory, [&](const wal::Finding& finding) {
+    result.findings.push_back({finding.file, finding.position, finding.message, "", finding.torn});
+  });
+  if (report.ok()) {
+    result.report = *report;
+  } else if (report.error().code == ErrorCode::kCorruption) {
+    result.findings.push_back({directory, 0, report.error().message, "", false});
+  } else {
+    return report.error();
   }
-  streams.out << fmt::format("{}: {}: {} frames, {} units, {} bytes of stream", log.directory, log.verdict(),
-                             log.report.frames, log.report.units, log.report.replayed_bytes);
-  if (log.damages() != 0) streams.out << fmt::format(", {} damaged places", log.damages());
-  streams.out << "\n";
-}
-
-std::string LogJson(const LogResult& log) {
-  std::string findings;
-  for (const wal::Finding& finding : log.findings) {
-    if (!findings.empty()) findings += ",";
-    findings += JsonObject()
-                    .Text("file", finding.file)
-                    .Number("position", finding.position)
-                    .Flag("torn", finding.torn)
-                    .Text("message", finding.message)
-                    .Finish();
-  }
-  return JsonObject()
-      .Text("name", log.directory)
-      .Text("result", log.verdict())
-      .Number("frames", log.report.frames)
-      .Number("units", log.report.units)
-      .Number("stream_bytes", log.report.replayed_bytes)
-      .Raw("findings", "[" + findings + "]")
-      .Finish();
-}
-
-struct SnapshotResult {
-  std::vector<SnapshotFinding> findings;
-  SnapshotHeader header;  // header and footer only if there are no findings
-  SnapshotFooter footer;
-};
-
-Result<SnapshotResult> CheckSnapshot(FileSystem& fs, const std::string& path) {
-  SnapshotResult result;
-  RETURN_IF_ERROR(
-      VerifySnapshot(fs, path, [&](const SnapshotFinding& finding) { result.findings.push_back(finding); }));
-  if (!result.findings.empty()) return result;
-  ASSIGN_OR_RETURN(const std::unique_ptr<SnapshotReader> reader, SnapshotReader::Open(fs, path));
-  result.header = reader->header();
-  result.footer = reader->footer();
   return result;
 }
 
-void PrintSnapshot(const std::string& path, const SnapshotResult& result, const ToolStreams& streams) {
-  for (const SnapshotFinding& finding : result.findings) {
-    streams.out << fmt::format("{} at byte {}: {}\n", path, finding.position, finding.message);
+// Beside a server that appends, the end moves while it is read and old segments go: only what is found twice at the
+// same place is there.
+Result<LogFindings> VerifyLiveLog(FileSystem& fs, const std::string& directory) {
+  constexpr int kTries = 4;
+  auto result = VerifyLogOnce(fs, directory);
+  for (int i = 0; i < kTries; ++i) {
+    if (result.ok() && result->findings.empty()) return result;
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    auto again = VerifyLogOnce(fs, directory);
+    if (!again.ok()) {
+      if (again.error().code != ErrorCode::kNotFound) return again;
+      continue;  // a segment was removed between listing and reading
+    }
+    if (result.ok()) {
+      std::erase_if(again->findings, [&](const VerifyFinding& finding) {
+        return std::none_of(result->findings.begin(), result->findings.end(), [&](const VerifyFinding& before) {
+          return before.file == finding.file && before.position == finding.position;
+        });
+      });
+      result = std::move(again);
+      // An end that does not move because nothing is appended is no damage: the server has not written on yet.
+      std::erase_if(result->findings, [](const VerifyFinding& finding) { return finding.torn; });
+    } else {
+      result = std::move(again);
+    }
   }
-  if (!result.findings.empty()) {
-    streams.out << fmt::format("{}: damaged: {} damaged places\n", path, result.findings.size());
-    return;
-  }
-  streams.out << fmt::format("{}: clean: {} keys, {} blocks, {} bytes ({} raw), offset {} of history {}\n", path,
-                             result.footer.keys, result.footer.blocks, result.footer.file_bytes,
-                             result.footer.raw_bytes, result.header.position.offset, result.header.position.lineage_id);
+  return result;
 }
 
-std::string SnapshotJson(const std::string& path, const SnapshotResult& result) {
-  JsonObject json;
-  json.Text("name", path).Text("result", result.findings.empty() ? "clean" : "damaged");
-  if (result.findings.empty()) {
-    json.Number("version", result.header.version)
-        .Number("offset", result.header.position.offset)
-        .Text("history", result.header.position.lineage_id)
-        .SignedNumber("created_ms", result.header.created_ms)
-        .Number("keys", result.footer.keys)
-        .Number("blocks", result.footer.blocks)
-        .Number("raw_bytes", result.footer.raw_bytes)
-        .Number("file_bytes", result.footer.file_bytes);
+// One segment by itself.
+Result<VerifiedPart> VerifySegment(const ToolContext& tool, const ToolInput& input) {
+  VerifiedPart part{input.path, "log segment", {}, {}, Json::object()};
+  auto log = LogReader::Open(tool.fs, input, false);
+  if (!log.ok()) {
+    if (log.error().code != ErrorCode::kCorruption) return std::move(log).error();
+    part.findings.push_back({input.path, 0, log.error().message, "the segment, unless it can be had elsewhere", false});
+    return part;
   }
-  std::string findings;
-  for (const SnapshotFinding& finding : result.findings) {
-    if (!findings.empty()) findings += ",";
-    findings += JsonObject().Number("position", finding.position).Text("message", finding.message).Finish();
+  uint64_t frames = 0;
+  while (true) {
+    const auto frame = (*log)->Next();
+    if (!frame.ok()) {
+      if (frame.error().code != ErrorCode::kCorruption) return frame.error();
+      part.findings.push_back(
+          {input.path, (*log)->done_bytes() + wal::kSegmentHeaderSize, frame.error().message, "", false});
+      break;
+    }
+    if (!*frame) break;
+    ++frames;
   }
-  return json.Raw("findings", "[" + findings + "]").Finish();
+  if ((*log)->end_reason()) {
+    part.findings.push_back({input.path, (*log)->done_bytes() + wal::kSegmentHeaderSize,
+                             "a torn end: " + (*log)->end_reason()->message, "", true});
+  }
+  const wal::LogFile& file = (*log)->files().front();
+  part.summary = fmt::format("{} frames, offsets {} to {}", frames, file.numbers.first_offset,
+                             frames == 0 ? file.numbers.first_offset : (*log)->state().end.offset);
+  part.facts = {{"frames", frames}, {"first_offset", file.numbers.first_offset}};
+  return part;
+}
+
+// What the server would do with the log at a start: replay it into memory, through the server's own applier.
+void VerifyReplay(const ToolContext& tool, const ToolInput& input, bool live, VerifiedPart& part) {
+  auto content = OpenStoreContent(tool, input);
+  if (!content.ok()) {
+    part.findings.push_back({input.log, 0, content.error().message, "", false});
+    return;
+  }
+  const ContentInfo& info = (*content)->info();
+  part.summary += fmt::format("; replayed {} bytes from offset {}: {} keys at offset {}", info.log_bytes,
+                              info.checkpoint_offset, info.keys, info.position->offset);
+  part.facts["checkpoint_offset"] = info.checkpoint_offset;
+  part.facts["offset"] = info.position->offset;
+  part.facts["keys"] = info.keys;
+  StreamPosition checkpoint = *info.position;
+  content->reset();
+  if (live) return;
+  // Stopped: recovery's own decision, too.
+  wal::RecoveryInput recovery;
+  StoreOptions options;
+  options.directory = input.generation;
+  options.read_only = true;
+  options.cache_bytes = 0;
+  options.fs = &tool.fs;
+  auto store = Store::Open(options);
+  if (!store.ok()) {
+    part.findings.push_back({input.generation, 0, store.error().message, "", false});
+    return;
+  }
+  recovery.directory = input.log;
+  recovery.checkpoint = (*store)->CheckpointPosition();
+  recovery.read_only = true;
+  recovery.fs = &tool.fs;
+  const auto recovered = wal::Recover(recovery, {});
+  if (!recovered.ok() && part.damages() == 0) {
+    part.findings.push_back({input.log, 0, recovered.error().message, "", false});
+  }
+}
+
+Result<void> VerifyGeneration(const ToolContext& tool, const ToolInput& input, bool live, const PartSink& sink) {
+  ASSIGN_OR_RETURN(VerifiedPart store, VerifyLmdb(tool, input.generation, live));
+  const std::string runs = JoinPath(input.generation, "run");
+  ASSIGN_OR_RETURN(const bool has_runs, tool.fs.Exists(runs));
+  if (has_runs) {
+    ASSIGN_OR_RETURN(const auto paths, ListRuns(tool.fs, runs, true));
+    for (const std::string& path : paths) {
+      const auto run = ReadRun(tool.fs, path);
+      if (run.ok()) {
+        store.summary += fmt::format("; a run of {} rows to offset {}", run->rows->rows(), run->meta.position.offset);
+      } else if (run.error().code != ErrorCode::kNotFound || !live) {
+        store.findings.push_back(
+            {path, 0, run.error().message, "what the run holds, unless the log still has it", false});
+      }
+    }
+  }
+  sink(store);
+  ASSIGN_OR_RETURN(VerifiedPart log, VerifyLogFiles(tool, input, live));
+  // LMDB itself believes its pages: they are opened with it only when they are good.
+  if (store.damages() == 0 && log.damages() == 0) VerifyReplay(tool, input, live, log);
+  sink(log);
+  return {};
 }
 
 }  // namespace
 
-int RunLogVerify(FileSystem& fs, const std::string& directory, bool json, const ToolStreams& streams) {
-  const auto logs = FindLogs(fs, directory);
-  if (!logs.ok()) {
-    const int status = Trouble(directory, logs.error(), json, streams);
-    return logs.error().code == ErrorCode::kCorruption ? kToolDamage : status;
+size_t VerifiedPart::damages() const {
+  return static_cast<size_t>(
+      std::count_if(findings.begin(), findings.end(), [](const VerifyFinding& finding) { return !finding.torn; }));
+}
+
+const char* VerifiedPart::verdict() const { return damages() != 0 ? "damaged" : findings.empty() ? "clean" : "torn"; }
+
+void PrintPart(const ToolContext& tool, const VerifiedPart& part) {
+  std::ostream& out = tool.streams.out;
+  if (tool.json) {
+    Json json = {{"name", part.name}, {"kind", part.kind}, {"result", part.verdict()}};
+    json.update(part.facts);
+    json["findings"] = Json::array();
+    for (const VerifyFinding& finding : part.findings) {
+      Json one = {{"position", finding.position}, {"file", finding.file}, {"message", finding.message}};
+      if (!finding.lost.empty()) one["lost"] = finding.lost;
+      one["torn"] = finding.torn;
+      json["findings"].push_back(std::move(one));
+    }
+    out << JsonLine(json);
+    return;
   }
+  for (const VerifyFinding& finding : part.findings) {
+    out << fmt::format("{} at byte {}: {}{}\n", finding.file, finding.position, finding.message,
+                       finding.torn ? " (no damage: the next start cuts it)" : "");
+    if (!finding.lost.empty()) out << "    lost: " << finding.lost << "\n";
+  }
+  out << part.name << ": " << part.verdict();
+  if (part.damages() != 0) out << fmt::format(": {} damaged places", part.damages());
+  if (!part.summary.empty()) out << ": " << part.summary;
+  out << "\n";
+}
+
+Result<VerifiedPart> VerifySnapshotFile(const ToolContext& tool, const std::string& path) {
+  VerifiedPart part{path, "snapshot", {}, {}, Json::object()};
+  const auto index = ReadIndex(tool.fs, path);
+  RETURN_IF_ERROR(VerifySnapshot(tool.fs, path, [&](const SnapshotFinding& finding) {
+    part.findings.push_back({path, finding.position, finding.message, LostWithBlock(index, finding.position), false});
+  }));
+  if (!part.findings.empty()) return part;
+  ASSIGN_OR_RETURN(const std::unique_ptr<SnapshotReader> reader, SnapshotReader::Open(tool.fs, path));
+  const SnapshotHeader& header = reader->header();
+  const SnapshotFooter& footer = reader->footer();
+  part.facts = {{"version", header.version},
+                {"offset", header.position.offset},
+                {"history", header.position.lineage_id},
+                {"created_ms", header.created_ms},
+                {"keys", footer.keys},
+                {"blocks", footer.blocks},
+                {"raw_bytes", footer.raw_bytes},
+                {"file_bytes", footer.file_bytes}};
+  part.summary =
+      fmt::format("{} keys, {} blocks, {} bytes ({} raw), offset {} of history {}", footer.keys, footer.blocks,
+                  footer.file_bytes, footer.raw_bytes, header.position.offset, header.position.lineage_id);
+  return part;
+}
+
+Result<VerifiedPart> VerifyLogFiles(const ToolContext& tool, const ToolInput& input, bool live) {
+  if (input.kind == InputKind::kLogSegment) return VerifySegment(tool, input);
+  VerifiedPart part{input.log, "log", {}, {}, Json::object()};
+  // A generation in the making has no log yet: not there is not damaged.
+  ASSIGN_OR_RETURN(const LogFindings result,
+                   live ? VerifyLiveLog(tool.fs, input.log) : VerifyLogOnce(tool.fs, input.log));
+  part.findings = result.findings;
+  part.summary = fmt::format("{} frames, {} units, {} bytes of stream", result.report.frames, result.report.units,
+                             result.report.replayed_bytes);
+  part.facts = {
+      {"frames", result.report.frames}, {"units", result.report.units}, {"stream_bytes", result.report.replayed_bytes}};
+  return part;
+}
+
+Result<void> VerifyInput(const ToolContext& tool, const ToolInput& input, const PartSink& sink) {
+  switch (input.kind) {
+    case InputKind::kSnapshot: {
+      ASSIGN_OR_RETURN(const VerifiedPart part, VerifySnapshotFile(tool, input.path));
+      sink(part);
+      return {};
+    }
+    case InputKind::kLogSegment:
+    case InputKind::kLogDirectory: {
+      ASSIGN_OR_RETURN(const VerifiedPart part, VerifyLogFiles(tool, input, false));
+      sink(part);
+      return {};
+    }
+    case InputKind::kGeneration:
+      return VerifyGeneration(tool, input, false, sink);
+    case InputKind::kDataDirectory: {
+      const bool live = RunningServer(input.path).has_value();
+      RETURN_IF_ERROR(VerifyGeneration(tool, input, live, sink));
+      ASSIGN_OR_RETURN(const auto snapshots, ListSnapshots(tool.fs, input.path));
+      for (const SnapshotFileName& snapshot : snapshots) {
+        auto part = VerifySnapshotFile(tool, snapshot.path);
+        if (!part.ok() && part.error().code == ErrorCode::kNotFound && live) continue;  // removed meanwhile
+        if (!part.ok()) return std::move(part).error();
+        sink(*part);
+      }
+      return {};
+    }
+    default:
+      return Error{ErrorCode::kUnsupported, input.path + ": there is no check for a " + InputKindName(input.kind)};
+  }
+}
+
+int RunVerify(const ToolContext& tool, const std::vector<std::string>& paths) {
   int status = kToolClean;
-  for (const std::string& log : *logs) {
-    LogResult result{.directory = log, .report = {}, .findings = {}};
-    auto report = wal::VerifyLog(fs, log, [&](const wal::Finding& finding) { result.findings.push_back(finding); });
-    if (!report.ok() && report.error().code != ErrorCode::kCorruption) {
-      return Trouble(log, report.error(), json, streams);
-    }
-    if (report.ok()) {
-      result.report = *report;
-    } else {
-      result.findings.push_back({log, 0, report.error().message, false});
-    }
-    if (result.damages() != 0) status = kToolDamage;
-    if (json) {
-      streams.out << LogJson(result) << "\n";
-    } else {
-      PrintLog(result, streams);
-    }
+  for (const std::string& path : paths) {
+    const auto input = RecogniseInput(tool.fs, path);
+    const auto sink = [&](const VerifiedPart& part) {
+      if (part.damages() != 0) status = std::max<int>(status, kToolDamage);
+      PrintPart(tool, part);
+    };
+    const Result<void> verified = input.ok() ? VerifyInput(tool, *input, sink) : input.error();
+    if (!verified.ok()) status = std::max(status, Unreadable(tool, path, verified.error()));
   }
   return status;
 }
 
-int RunSnapshotVerify(FileSystem& fs, const std::string& path, bool json, const ToolStreams& streams) {
-  const auto result = CheckSnapshot(fs, path);
-  if (!result.ok()) return Trouble(path, result.error(), json, streams);
-  if (json) {
-    streams.out << SnapshotJson(path, *result) << "\n";
-  } else {
-    PrintSnapshot(path, *result, streams);
+int RunLogVerify(const ToolContext& tool, const std::string& path) {
+  const auto input = RecogniseInput(tool.fs, path);
+  if (!input.ok()) return Unreadable(tool, path, input.error());
+  if (input->log.empty()) {
+    return Unreadable(tool, path,
+                      {ErrorCode::kInvalidArgument, path + ": a " + InputKindName(input->kind) + " has no log"});
   }
-  return result->findings.empty() ? kToolClean : kToolDamage;
+  const bool live = input->kind == InputKind::kDataDirectory && RunningServer(input->path).has_value();
+  const auto part = VerifyLogFiles(tool, *input, live);
+  if (!part.ok()) return Unreadable(tool, path, part.error());
+  PrintPart(tool, *part);
+  return part->damages() == 0 ? kToolClean : kToolDamage;
+}
+
+int RunSnapshotVerify(const ToolContext& tool, const std::string& path) {
+  const auto part = VerifySnapshotFile(tool, path);
+  if (!part.ok()) return Unreadable(tool, path, part.error());
+  PrintPart(tool, *part);
+  return part->damages() == 0 ? kToolClean : kToolDamage;
 }
 
 }  // namespace holdfast::cli

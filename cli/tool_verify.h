@@ -1,29 +1,50 @@
-// The checking commands of the offline tool: `holdfast log verify DIR`, `holdfast snapshot verify FILE`.
-// They read with the server's own readers and write nothing; every finding has a file and a byte position.
+// `holdfast verify`, `holdfast log verify DIR`, `holdfast snapshot verify FILE`: every checksum and every structure
+// rule, with the server's own readers; nothing is written. Every finding has a file and a byte position.
 #pragma once
 
-#include <ostream>
+#include <cstdint>
+#include <functional>
 #include <string>
+#include <vector>
 
-#include "storage/base/file.h"
+#include "cli/tool_context.h"
+#include "cli/tool_input.h"
 
 namespace holdfast::cli {
 
-// Exit status of the offline tool, as cmp and grep do it. docs/operations.md tells users.
-enum ToolExit : int {
-  kToolClean = 0,
-  kToolDamage = 1,
-  kToolTrouble = 2,  // wrong usage, or the file cannot be read: nothing is known about it
+struct VerifyFinding {
+  std::string file;
+  uint64_t position = 0;
+  std::string message;
+  std::string lost;   // what cannot be had back from this file; "" if that is not known or nothing
+  bool torn = false;  // a torn end, which the next start of the server cuts by itself: told, but no damage
 };
 
-struct ToolStreams {
-  std::ostream& out;  // findings and results
-  std::ostream& err;  // why nothing could be checked
+// One file, or one thing made of several, that was checked.
+struct VerifiedPart {
+  std::string name;
+  std::string kind;
+  std::vector<VerifyFinding> findings;
+  std::string summary;  // what is there, in words
+  Json facts = Json::object();
+
+  [[nodiscard]] size_t damages() const;
+  // "clean", "torn" or "damaged"
+  [[nodiscard]] const char* verdict() const;
 };
 
-// `directory`: a data directory, one of its generations, or a log directory (wal). A torn end, which the next start
-// cuts by itself, is told but is no damage.
-int RunLogVerify(FileSystem& fs, const std::string& directory, bool json, const ToolStreams& streams);
-int RunSnapshotVerify(FileSystem& fs, const std::string& path, bool json, const ToolStreams& streams);
+void PrintPart(const ToolContext& tool, const VerifiedPart& part);
+
+// Everything there is to check about an input. The error: it could not be read at all.
+using PartSink = std::function<void(const VerifiedPart&)>;
+Result<void> VerifyInput(const ToolContext& tool, const ToolInput& input, const PartSink& sink);
+Result<VerifiedPart> VerifySnapshotFile(const ToolContext& tool, const std::string& path);
+Result<VerifiedPart> VerifyLogFiles(const ToolContext& tool, const ToolInput& input, bool live);
+Result<VerifiedPart> VerifyLmdb(const ToolContext& tool, const std::string& generation, bool live);
+
+int RunVerify(const ToolContext& tool, const std::vector<std::string>& paths);
+// `path`: a data directory, one of its generations, a log directory, or a segment.
+int RunLogVerify(const ToolContext& tool, const std::string& path);
+int RunSnapshotVerify(const ToolContext& tool, const std::string& path);
 
 }  // namespace holdfast::cli

@@ -4,8 +4,12 @@
 
 #include <bit>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "storage/base/coding.h"
+#include "storage/base/hash.h"
+#include "storage/row.h"
 
 namespace holdfast {
 namespace {
@@ -16,16 +20,21 @@ constexpr uint32_t kMagic = 0xBEEFC0DE;
 constexpr uint32_t kDataVersion = 1;
 constexpr uint16_t kBranch = 0x01;
 constexpr uint16_t kLeaf = 0x02;
+constexpr uint16_t kOverflow = 0x04;
 constexpr uint16_t kMeta = 0x08;
 constexpr uint16_t kNodeBigData = 0x01;
 constexpr uint16_t kNodeSubTree = 0x02;
+constexpr uint16_t kIntegerKeys = 0x08;
 constexpr uint64_t kNoPage = ~uint64_t{0};
 constexpr size_t kTreeRecord = 48;
 constexpr size_t kNodeHeader = 8;
 constexpr int kDepthMax = 32;  // CURSOR_STACK
+constexpr uint64_t kProgressPages = 4096;
 
 struct Tree {
+  uint16_t flags = 0;
   uint16_t depth = 0;
+  uint64_t branch_pages = 0, leaf_pages = 0, overflow_pages = 0;
   uint64_t entries = 0;
   uint64_t root = kNoPage;
 };
@@ -40,15 +49,32 @@ struct Meta {
 
 Tree ReadTree(const char* record) {
   Tree tree;
+  tree.flags = LoadLittle<uint16_t>(record + 4);
   tree.depth = LoadLittle<uint16_t>(record + 6);
+  tree.branch_pages = LoadLittle<uint64_t>(record + 8);
+  tree.leaf_pages = LoadLittle<uint64_t>(record + 16);
+  tree.overflow_pages = LoadLittle<uint64_t>(record + 24);
   tree.entries = LoadLittle<uint64_t>(record + 32);
   tree.root = LoadLittle<uint64_t>(record + 40);
   return tree;
 }
 
-class Checker {
+// A node of a page whose bounds were checked.
+struct Node {
+  std::string_view key;
+  uint16_t flags = 0;
+  uint64_t child = 0;      // branch
+  uint64_t data_size = 0;  // leaf
+  size_t data_at = 0;      // in the page
+};
+
+class Walker {
  public:
-  Checker(File& file, std::string path, LmdbCheckDepth depth) : file_(file), path_(std::move(path)), depth_(depth) {}
+  enum class TreeKind { kFreeList, kMain, kTable };
+
+  // `visitor` null: stops at the first damage.
+  Walker(File& file, std::string path, LmdbCheckDepth depth, const LmdbWalkVisitor* visitor)
+      : file_(file), path_(std::move(path)), depth_(depth), visitor_(visitor) {}
 
   Result<void> Run() {
     ASSIGN_OR_RETURN(size_, file_.Size());
@@ -58,14 +84,41 @@ class Checker {
     if (second.page_size != page_size_) return Damaged(1, "its page size differs from page 0's");
     meta_ = second.transaction > first.transaction ? second : first;
     pages_ = size_ / page_size_;
-    RETURN_IF_ERROR(WalkTree(meta_.free_list, false));
-    return WalkTree(meta_.main, true);
+    report_.page_size = page_size_;
+    report_.pages = meta_.last_page + 1;
+    report_.transaction = meta_.transaction;
+    if (full()) {
+      RETURN_IF_ERROR(CheckMetas(first, second));
+      if (report_.pages > pages_) {
+        RETURN_IF_ERROR(Report(meta_.last_page, "beyond the end of the file: the file is truncated"));
+      }
+      used_.resize(pages_);
+    }
+    RETURN_IF_ERROR(WalkTree(meta_.main, TreeKind::kMain, "main"));
+    RETURN_IF_ERROR(WalkTree(meta_.free_list, TreeKind::kFreeList, "free list"));
+    return full() ? CheckFree() : Result<void>();
   }
 
+  [[nodiscard]] const LmdbWalkReport& report() const { return report_; }
+
  private:
+  struct Counted {
+    uint64_t branch_pages = 0, leaf_pages = 0, overflow_pages = 0, entries = 0;
+    bool damaged = false;
+  };
+
+  [[nodiscard]] bool full() const { return visitor_ != nullptr; }
+
   [[nodiscard]] Error Damaged(uint64_t page, std::string_view what) const {
     return Error{ErrorCode::kCorruption, fmt::format("{}: page {} (byte {}): {}; the file has {} bytes", path_, page,
                                                      page * page_size_, what, size_)};
+  }
+  // Ends a check that stops at the first damage; else tells, and the caller goes on elsewhere.
+  Result<void> Report(uint64_t page, std::string_view what) {
+    if (!full()) return Damaged(page, what);
+    counted_.damaged = true;
+    visitor_->damage({page * page_size_, fmt::format("page {}: {}", page, what)});
+    return {};
   }
 
   Result<Meta> ReadMeta(uint64_t position, size_t page_size) {
@@ -97,92 +150,309 @@ class Checker {
     return result;
   }
 
-  Result<void> WalkTree(const Tree& tree, bool is_main) {
-    if (tree.root == kNoPage) return {};
-    if (tree.depth == 0 || tree.depth > kDepthMax) return Damaged(tree.root, "its tree has an impossible depth");
-    return WalkPage(tree.root, tree.depth, is_main);
+  // Transaction n is written to meta page n % 2; both say 0 in a new file.
+  Result<void> CheckMetas(const Meta& first, const Meta& second) {
+    const bool is_new = first.transaction == 0 && second.transaction == 0;
+    const bool neighbours = first.transaction + 1 == second.transaction || second.transaction + 1 == first.transaction;
+    const bool in_place = first.transaction % 2 == 0 && (second.transaction % 2 == 1 || second.transaction == 0);
+    if (!is_new && (!neighbours || !in_place)) {
+      RETURN_IF_ERROR(Report(0, fmt::format("the meta pages are of transactions {} and {}: one is damaged",
+                                            first.transaction, second.transaction)));
+    }
+    if (meta_.free_list.flags != kIntegerKeys) {
+      RETURN_IF_ERROR(Report(0, fmt::format("the list of free pages has flags {:#x}", meta_.free_list.flags)));
+    }
+    return {};
   }
 
-  Result<void> CheckNumber(uint64_t page, uint64_t count) const {
-    if (page < 2 || page > meta_.last_page || count > meta_.last_page + 1 - page) {
-      return Damaged(page, fmt::format("outside of the {} pages the meta page knows", meta_.last_page + 1));
+  Result<void> WalkTree(const Tree& tree, TreeKind kind, std::string_view name) {
+    const Counted outer = std::exchange(counted_, {});
+    last_key_.reset();
+    if (full() && kind != TreeKind::kFreeList && tree.flags != 0) {
+      RETURN_IF_ERROR(Report(0, fmt::format("database '{}' has flags {:#x}", name, tree.flags)));
     }
-    if (page + count > pages_) return Damaged(page, "beyond the end of the file: the file is truncated");
+    if (tree.root != kNoPage) {
+      if (tree.depth == 0 || tree.depth > kDepthMax) {
+        RETURN_IF_ERROR(Report(tree.root, "its tree has an impossible depth"));
+      } else {
+        RETURN_IF_ERROR(WalkPage(tree.root, tree.depth, kind, {}, std::nullopt));
+      }
+    }
+    const Counted& seen = counted_;
+    const bool agrees = seen.branch_pages == tree.branch_pages && seen.leaf_pages == tree.leaf_pages &&
+                        seen.overflow_pages == tree.overflow_pages && seen.entries == tree.entries;
+    if (full() && !seen.damaged && !agrees) {
+      RETURN_IF_ERROR(Report(tree.root == kNoPage ? 0 : tree.root,
+                             fmt::format("database '{}' has {} rows on {}+{}+{} pages, its record says {} on {}+{}+{}",
+                                         name, seen.entries, seen.branch_pages, seen.leaf_pages, seen.overflow_pages,
+                                         tree.entries, tree.branch_pages, tree.leaf_pages, tree.overflow_pages)));
+    }
+    const bool damaged = counted_.damaged;
+    counted_ = outer;
+    counted_.damaged = counted_.damaged || damaged;
+    last_key_.reset();
     return {};
+  }
+
+  // False, told, if it cannot be.
+  Result<bool> ClaimPages(uint64_t page, uint64_t count) {
+    std::string what;
+    if (page < 2 || page > meta_.last_page || count > meta_.last_page + 1 - page) {
+      what = fmt::format("outside of the {} pages the meta page knows", meta_.last_page + 1);
+    } else if (page + count > pages_) {
+      what = "beyond the end of the file: the file is truncated";
+    }
+    if (what.empty() && full()) {
+      for (uint64_t i = page; i < page + count && what.empty(); ++i) {
+        if (used_[i]) what = "is used twice";
+        used_[i] = true;
+      }
+      report_.tree_pages += count;
+      if (visitor_->progress && report_.tree_pages >= next_progress_) {
+        next_progress_ = report_.tree_pages + kProgressPages;
+        visitor_->progress(report_.tree_pages, report_.pages);
+      }
+    }
+    if (what.empty()) return true;
+    RETURN_IF_ERROR(Report(page, what));
+    return false;
+  }
+
+  // Reads and checks one page of a tree. Null, told, if it is damaged.
+  Result<std::unique_ptr<std::string>> ReadPage(uint64_t number, int level) {
+    auto page = std::make_unique<std::string>(page_size_, '\0');
+    const auto damaged = [&](std::string_view what) -> Result<std::unique_ptr<std::string>> {
+      RETURN_IF_ERROR(Report(number, what));
+      return std::unique_ptr<std::string>();
+    };
+    ASSIGN_OR_RETURN(const size_t count, file_.ReadAt(number * page_size_, page->data(), page->size()));
+    if (count != page->size()) return damaged("cannot be read whole");
+    if (LoadLittle<uint64_t>(page->data()) != number) return damaged("carries another page's number");
+    const auto flags = LoadLittle<uint16_t>(page->data() + 10);
+    if (flags != (level == 1 ? kLeaf : kBranch)) {
+      return damaged(fmt::format("flags {:#x} do not fit its place in the tree", flags));
+    }
+    const auto lower = LoadLittle<uint16_t>(page->data() + 12);
+    const auto upper = LoadLittle<uint16_t>(page->data() + 14);
+    if (lower < kPageHeader || lower > upper || upper > page_size_ || lower % 2 != 0) {
+      return damaged(fmt::format("free space from {} to {} is impossible", lower, upper));
+    }
+    return page;
+  }
+
+  // nullopt, told, if it lies outside of the page.
+  Result<std::optional<Node>> ReadNode(uint64_t number, const std::string& page, size_t i, bool is_leaf) {
+    const auto damaged = [&](std::string_view what) -> Result<std::optional<Node>> {
+      RETURN_IF_ERROR(Report(number, what));
+      return std::optional<Node>();
+    };
+    const auto upper = LoadLittle<uint16_t>(page.data() + 14);
+    const size_t at = LoadLittle<uint16_t>(page.data() + kPageHeader + 2 * i);
+    if (at < upper || at + kNodeHeader > page_size_) {
+      return damaged(fmt::format("node {} lies at {}, outside of the page", i, at));
+    }
+    const char* bytes = page.data() + at;
+    const size_t key_size = LoadLittle<uint16_t>(bytes + 6);
+    if (at + kNodeHeader + key_size > page_size_) {
+      return damaged(fmt::format("node {} has a key of {} bytes, too long", i, key_size));
+    }
+    Node node;
+    node.key = std::string_view(page).substr(at + kNodeHeader, key_size);
+    const uint64_t low = LoadLittle<uint16_t>(bytes) | static_cast<uint64_t>(LoadLittle<uint16_t>(bytes + 2)) << 16;
+    const auto flags = LoadLittle<uint16_t>(bytes + 4);
+    if (!is_leaf) {
+      node.child = low | static_cast<uint64_t>(flags) << 32;
+      return std::optional<Node>(node);
+    }
+    node.flags = flags;
+    node.data_size = low;
+    node.data_at = at + kNodeHeader + key_size;
+    const bool big = (flags & kNodeBigData) != 0;
+    if (node.data_at + (big ? 8 : node.data_size) > page_size_) {
+      return damaged(fmt::format("a node at {} has {} bytes of data, too many", at, node.data_size));
+    }
+    return std::optional<Node>(node);
+  }
+
+  // Nodes stand close together from `upper` to the page's end.
+  Result<void> CheckPacking(uint64_t number, const std::string& page, size_t packed) {
+    const auto upper = LoadLittle<uint16_t>(page.data() + 14);
+    if (packed == page_size_ - upper) return {};
+    return Report(number, fmt::format("its nodes take {} bytes, {} were expected", packed, page_size_ - upper));
   }
 
   // `level` counts down to 1, the leaves. Leaves of the main tree hold the named databases and are always read.
-  Result<void> WalkPage(uint64_t number, int level, bool is_main) {
-    RETURN_IF_ERROR(CheckNumber(number, 1));
-    if (level == 1 && !is_main && depth_ == LmdbCheckDepth::kQuick) return {};
-    std::string page(page_size_, '\0');
-    ASSIGN_OR_RETURN(const size_t count, file_.ReadAt(number * page_size_, page.data(), page.size()));
-    if (count != page.size()) return Damaged(number, "cannot be read whole");
-    if (LoadLittle<uint64_t>(page.data()) != number) return Damaged(number, "carries another page's number");
-    const auto flags = LoadLittle<uint16_t>(page.data() + 10);
-    if ((flags & (kBranch | kLeaf)) != (level == 1 ? kLeaf : kBranch)) {
-      return Damaged(number, fmt::format("flags {:#x} do not fit its place in the tree", flags));
+  // Keys lie in [from, to).
+  Result<void> WalkPage(uint64_t number, int level, TreeKind kind, std::string_view from,
+                        std::optional<std::string_view> to) {
+    ASSIGN_OR_RETURN(const bool mine, ClaimPages(number, 1));
+    if (!mine) return {};
+    if (level == 1 && kind != TreeKind::kMain && depth_ == LmdbCheckDepth::kQuick) return {};
+    ASSIGN_OR_RETURN(const std::unique_ptr<std::string> page, ReadPage(number, level));
+    if (page == nullptr) return {};
+    const bool is_leaf = level == 1;
+    ++(is_leaf ? counted_.leaf_pages : counted_.branch_pages);
+    const size_t count = (LoadLittle<uint16_t>(page->data() + 12) - kPageHeader) / 2;
+    if (full() && count < (is_leaf ? 1u : 2u)) return Report(number, fmt::format("has {} nodes", count));
+    std::vector<Node> nodes;
+    size_t packed = 0;
+    for (size_t i = 0; i < count; ++i) {
+      ASSIGN_OR_RETURN(const std::optional<Node> node, ReadNode(number, *page, i, is_leaf));
+      if (!node) return {};
+      const bool big = (node->flags & kNodeBigData) != 0;
+      packed += (kNodeHeader + node->key.size() + (is_leaf ? (big ? 8 : node->data_size) : 0) + 1) & ~size_t{1};
+      nodes.push_back(*node);
     }
-    const auto lower = LoadLittle<uint16_t>(page.data() + 12);
-    const auto upper = LoadLittle<uint16_t>(page.data() + 14);
-    if (lower < kPageHeader || lower > upper || upper > page_size_) {
-      return Damaged(number, fmt::format("free space from {} to {} is impossible", lower, upper));
-    }
-    const size_t nodes = (lower - kPageHeader) / 2;
-    for (size_t i = 0; i < nodes; ++i) {
-      const size_t at = LoadLittle<uint16_t>(page.data() + kPageHeader + 2 * i);
-      if (at < upper || at + kNodeHeader > page_size_) {
-        return Damaged(number, fmt::format("node {} lies at {}, outside of the page", i, at));
+    if (full()) RETURN_IF_ERROR(CheckPacking(number, *page, packed));
+    for (size_t i = 0; i < count; ++i) {
+      if (is_leaf) {
+        if (full()) RETURN_IF_ERROR(CheckKey(number, nodes[i].key, from, to, kind));
+        RETURN_IF_ERROR(WalkLeafNode(number, *page, nodes[i], kind));
+        continue;
       }
-      const size_t key_size = LoadLittle<uint16_t>(page.data() + at + 6);
-      if (at + kNodeHeader + key_size > page_size_) {
-        return Damaged(number, fmt::format("node {} has a key of {} bytes, too long", i, key_size));
-      }
-      RETURN_IF_ERROR(level > 1 ? WalkPage(ChildOf(page.data() + at), level - 1, is_main)
-                                : CheckLeafNode(number, page, at, key_size, is_main));
+      // The first key of a branch page is not looked at: all below it is less than the second.
+      const std::string_view lower = i == 0 ? from : nodes[i].key;
+      const auto upper = i + 1 < count ? std::optional(nodes[i + 1].key) : to;
+      RETURN_IF_ERROR(WalkPage(nodes[i].child, level - 1, kind, lower, upper));
     }
     return {};
   }
 
-  static uint64_t ChildOf(const char* node) {
-    return LoadLittle<uint16_t>(node) | static_cast<uint64_t>(LoadLittle<uint16_t>(node + 2)) << 16 |
-           static_cast<uint64_t>(LoadLittle<uint16_t>(node + 4)) << 32;
+  Result<void> CheckKey(uint64_t number, std::string_view key, std::string_view from,
+                        std::optional<std::string_view> to, TreeKind kind) {
+    if (kind == TreeKind::kFreeList) return {};  // numbers; few
+    const bool in_bounds = key >= from && (!to || key < *to);
+    const bool ascends = !last_key_ || *last_key_ < key;
+    last_key_ = key;
+    return in_bounds && ascends ? Result<void>() : Report(number, "its keys are not in order");
   }
 
-  Result<void> CheckLeafNode(uint64_t number, const std::string& page, size_t at, size_t key_size, bool is_main) {
-    const char* node = page.data() + at;
-    const uint64_t data_size = LoadLittle<uint16_t>(node) | static_cast<uint64_t>(LoadLittle<uint16_t>(node + 2)) << 16;
-    const auto flags = LoadLittle<uint16_t>(node + 4);
-    const size_t data_at = at + kNodeHeader + key_size;
-    const bool big = (flags & kNodeBigData) != 0;
-    if (data_at + (big ? 8 : data_size) > page_size_) {
-      return Damaged(number, fmt::format("a node at {} has {} bytes of data, too many", at, data_size));
+  Result<void> WalkLeafNode(uint64_t number, const std::string& page, const Node& node, TreeKind kind) {
+    ++counted_.entries;
+    const bool big = (node.flags & kNodeBigData) != 0;
+    std::string_view value = std::string_view(page).substr(node.data_at, big ? 8 : node.data_size);
+    if (full() && (node.flags & ~(kind == TreeKind::kMain ? kNodeSubTree : kNodeBigData)) != 0) {
+      return Report(number, fmt::format("a node has flags {:#x}", node.flags));
     }
+    uint64_t position = number * page_size_ + node.data_at;
+    std::string joined;
     if (big) {
-      const auto first = LoadLittle<uint64_t>(page.data() + data_at);
-      return CheckNumber(first, (data_size + kPageHeader + page_size_ - 1) / page_size_);
+      const auto first = LoadLittle<uint64_t>(value.data());
+      const uint64_t count = (node.data_size + kPageHeader + page_size_ - 1) / page_size_;
+      ASSIGN_OR_RETURN(const bool mine, ClaimPages(first, count));
+      if (!mine || !full()) return {};
+      counted_.overflow_pages += count;
+      joined.resize(kPageHeader + node.data_size);
+      ASSIGN_OR_RETURN(const size_t got, file_.ReadAt(first * page_size_, joined.data(), joined.size()));
+      const bool fits = got == joined.size() && LoadLittle<uint64_t>(joined.data()) == first &&
+                        LoadLittle<uint16_t>(joined.data() + 10) == kOverflow &&
+                        LoadLittle<uint32_t>(joined.data() + 12) == count;
+      if (!fits) return Report(first, "is not the page of a long value that it should be");
+      value = std::string_view(joined).substr(kPageHeader);
+      position = first * page_size_ + kPageHeader;
     }
-    if (!is_main) return {};
-    if ((flags & kNodeSubTree) == 0 || data_size != kTreeRecord) {
-      return Damaged(number, "the list of databases holds something else");
+    if (kind == TreeKind::kMain) return WalkTable(number, node, value);
+    if (!full()) return {};
+    return kind == TreeKind::kFreeList ? TakeFree(number, node.key, value) : GiveRow(number, node.key, value, position);
+  }
+
+  Result<void> WalkTable(uint64_t number, const Node& node, std::string_view value) {
+    if ((node.flags & kNodeSubTree) == 0 || value.size() != kTreeRecord) {
+      return Report(number, "the list of databases holds something else");
     }
-    return WalkTree(ReadTree(page.data() + data_at), false);
+    const std::string name(node.key);
+    const std::optional<std::string> outer_key = last_key_;
+    for (size_t i = 0; i < kLmdbTables; ++i) {
+      if (name == LmdbTableName(static_cast<LmdbTable>(i))) table_ = static_cast<LmdbTable>(i);
+    }
+    if (full()) {
+      if (name != LmdbTableName(table_)) return Report(number, "the list of databases has a name that is not known");
+      found_[static_cast<size_t>(table_)] = true;
+    }
+    RETURN_IF_ERROR(WalkTree(ReadTree(value.data()), TreeKind::kTable, name));
+    last_key_ = outer_key;
+    return {};
+  }
+
+  Result<void> GiveRow(uint64_t number, std::string_view key, std::string_view stored, uint64_t position) {
+    ++report_.rows[static_cast<size_t>(table_)];
+    if (stored.size() >= kLmdbRowChecksumSize) {
+      const std::string_view value = stored.substr(0, stored.size() - kLmdbRowChecksumSize);
+      if (LoadLittle<uint32_t>(stored.data() + value.size()) == LmdbRowChecksum(key, value)) {
+        return visitor_->row ? visitor_->row(table_, key, value, position) : Result<void>();
+      }
+    }
+    return Report(number, fmt::format("database '{}', row '{}': the value ({} bytes) does not match its checksum",
+                                      LmdbTableName(table_), PrintableKey(key), stored.size()));
+  }
+
+  // key: transaction u64; value: count u64, pages.
+  Result<void> TakeFree(uint64_t number, std::string_view key, std::string_view value) {
+    const uint64_t count = value.size() < 8 ? 0 : LoadLittle<uint64_t>(value.data());
+    if (key.size() != 8 || value.size() < 8 || count > value.size() / 8 - 1) {
+      return Report(number, "a list of free pages that cannot be");
+    }
+    for (uint64_t i = 0; i < count; ++i) free_.push_back(LoadLittle<uint64_t>(value.data() + 8 * (i + 1)));
+    report_.free_pages += count;
+    return {};
+  }
+
+  Result<void> CheckFree() {
+    for (const uint64_t page : free_) {
+      if (page < 2 || page > meta_.last_page) {
+        RETURN_IF_ERROR(Report(page, "is listed as free, and does not exist"));
+      } else if (page < used_.size() && used_[page]) {
+        RETURN_IF_ERROR(Report(page, "is listed as free, and in use or listed twice: it would be overwritten"));
+      } else if (page < used_.size()) {
+        used_[page] = true;
+      }
+    }
+    for (size_t i = 0; i < kLmdbTables; ++i) {
+      if (!found_[i]) {
+        RETURN_IF_ERROR(Report(meta_.main.root == kNoPage ? 0 : meta_.main.root,
+                               fmt::format("database '{}' is missing", LmdbTableName(static_cast<LmdbTable>(i)))));
+      }
+    }
+    return {};
   }
 
   File& file_;
   std::string path_;
   LmdbCheckDepth depth_;
+  const LmdbWalkVisitor* visitor_;
   uint64_t size_ = 0;
   uint64_t page_size_ = kDirectAlignment;
   uint64_t pages_ = 0;
   Meta meta_;
+  LmdbWalkReport report_;
+  Counted counted_;
+  std::vector<bool> used_;
+  std::vector<uint64_t> free_;
+  std::optional<std::string> last_key_;
+  LmdbTable table_ = LmdbTable::kKeys;
+  bool found_[kLmdbTables] = {};
+  uint64_t next_progress_ = kProgressPages;
 };
 
 }  // namespace
 
+uint32_t LmdbRowChecksum(std::string_view row_key, std::string_view value) {
+  return static_cast<uint32_t>(Checksum64(value, Checksum64(row_key)));
+}
+
 Result<void> CheckLmdbFile(FileSystem& fs, const std::string& path, LmdbCheckDepth depth) {
   ASSIGN_OR_RETURN(std::unique_ptr<File> file, fs.Open(path, OpenOptions{OpenMode::kRead, false}));
-  return Checker(*file, path, depth).Run();
+  return Walker(*file, path, depth, nullptr).Run();
+}
+
+Result<LmdbWalkReport> WalkLmdbFile(FileSystem& fs, const std::string& path, const LmdbWalkVisitor& visitor) {
+  ASSIGN_OR_RETURN(std::unique_ptr<File> file, fs.Open(path, OpenOptions{OpenMode::kRead, false}));
+  Walker walker(*file, path, LmdbCheckDepth::kAllPages, &visitor);
+  auto run = walker.Run();
+  if (run.ok()) return walker.report();
+  if (run.error().code != ErrorCode::kCorruption) return std::move(run).error();
+  visitor.damage({0, run.error().message});
+  return walker.report();
 }
 
 }  // namespace holdfast

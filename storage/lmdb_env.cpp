@@ -10,7 +10,6 @@
 #include "storage/base/check.h"
 #include "storage/base/coding.h"
 #include "storage/base/diag.h"
-#include "storage/base/hash.h"
 #include "storage/lmdb_check.h"
 #include "storage/row.h"
 
@@ -19,7 +18,7 @@ namespace {
 
 constexpr unsigned kReadersMax = 512;
 constexpr uint64_t kMapBytesMin = 64ull << 20;
-constexpr size_t kChecksumSize = 4;
+constexpr size_t kChecksumSize = kLmdbRowChecksumSize;
 
 MDB_val ToVal(std::string_view bytes) {
   MDB_val val;
@@ -29,10 +28,6 @@ MDB_val ToVal(std::string_view bytes) {
 }
 
 std::string_view FromVal(const MDB_val& val) { return {static_cast<const char*>(val.mv_data), val.mv_size}; }
-
-uint32_t RowChecksum(std::string_view key, std::string_view value) {
-  return static_cast<uint32_t>(Checksum64(value, Checksum64(key)));
-}
 
 Result<LmdbTableStats> StatsOf(const MDB_stat& stat) {
   LmdbTableStats stats;
@@ -213,7 +208,7 @@ uint64_t LmdbEnv::map_bytes() const {
 Result<std::string_view> LmdbEnv::Verified(LmdbTable table, std::string_view key, std::string_view stored) const {
   if (stored.size() >= kChecksumSize) {
     const std::string_view value = stored.substr(0, stored.size() - kChecksumSize);
-    if (LoadLittle<uint32_t>(stored.data() + value.size()) == RowChecksum(key, value)) return value;
+    if (LoadLittle<uint32_t>(stored.data() + value.size()) == LmdbRowChecksum(key, value)) return value;
   }
   return Error{ErrorCode::kCorruption,
                fmt::format("lmdb {}: database '{}', row '{}': the value ({} bytes) does not match its checksum",
@@ -361,7 +356,7 @@ Result<bool> LmdbWriter::PutWith(LmdbTable table, std::string_view key, std::str
   if (rc != 0) return env_.MakeError(rc, fmt::format("write to database '{}'", LmdbTableName(table)));
   char* to = static_cast<char*>(place.mv_data);
   if (!value.empty()) std::memcpy(to, value.data(), value.size());
-  StoreLittle<uint32_t>(to + value.size(), RowChecksum(key, value));
+  StoreLittle<uint32_t>(to + value.size(), LmdbRowChecksum(key, value));
   return true;
 }
 

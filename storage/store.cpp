@@ -57,6 +57,12 @@ Result<void> ReadPendingRun(const StoreOptions& options, bool half_merged, OnDis
       if (!options.read_only) RETURN_IF_ERROR(options.fs->Remove(path));
       continue;
     }
+    if (run.meta.checkpoint != disk.lmdb.checkpoint + 1) {
+      // Without a server at work a file is missing. Beside one, LMDB has moved on since it was looked at.
+      return Error{ErrorCode::kCorruption,
+                   fmt::format("{} is of checkpoint {}, but LMDB holds checkpoint {}: one between them is missing",
+                               path, run.meta.checkpoint, disk.lmdb.checkpoint)};
+    }
     if (disk.run.has_value()) {
       return Error{ErrorCode::kCorruption,
                    fmt::format("{} and {}: two runs wait to be merged, there can be one", disk.run->path, path)};

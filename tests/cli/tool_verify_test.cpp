@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "cli/tool_command_line.h"
-#include "cli/tool_json.h"
+#include "cli/tool_context.h"
 #include "tests/support/fault_file_system.h"
 #include "wal/data_directory.h"
 #include "wal/log.h"
@@ -173,10 +173,25 @@ TEST(ToolVerifyTest, HelpAndVersionAreClean) {
   EXPECT_EQ(version.out, std::string("holdfast ") + HOLDFAST_VERSION + "\n");
 }
 
-TEST(ToolJsonTest, StringsAreEscaped) {
-  EXPECT_EQ(JsonString("a\"b\\c\n\x7f"), "\"a\\\"b\\\\c\\u000a\\u007f\"");
-  EXPECT_EQ(JsonString("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"), "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"");
-  EXPECT_EQ(JsonString("\xff\xc0\xaf\xed\xa0\x80"), "\"\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\\ufffd\"");
+TEST(ToolJsonTest, BytesThatAreNoUtf8AreKeptAsBase64) {
+  EXPECT_EQ(JsonBytes("a\"\n").dump(), "\"a\\\"\\n\"");
+  EXPECT_EQ(JsonBytes("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80").dump(), "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"");
+  EXPECT_EQ(JsonBytes("\xff").dump(), "{\"base64\":\"/w==\"}");
+  EXPECT_EQ(JsonBytes("\xc0\xaf").dump(), "{\"base64\":\"wK8=\"}");
+  EXPECT_EQ(JsonBytes("\xed\xa0\x80").dump(), "{\"base64\":\"7aCA\"}");
+}
+
+TEST(ToolTimeTest, ZonesAndFormsAreUnderstood) {
+  EXPECT_EQ(ParseTime("2026-11-22T14:32:05.250Z").value(), 1795357925250);
+  EXPECT_EQ(ParseTime("2026-11-22T15:32:05.25+01:00").value(), 1795357925250);
+  EXPECT_EQ(ParseTime("2026-11-22 09:32:05.250-0500").value(), 1795357925250);
+  EXPECT_EQ(ParseTime("1795357925250").value(), 1795357925250);
+  EXPECT_EQ(TimeText(1795357925250), "2026-11-22T14:32:05.250Z");
+  EXPECT_EQ(TimeText(-1), "1969-12-31T23:59:59.999Z");
+  EXPECT_TRUE(ParseTime("2026-11-22T14:32").ok());
+  for (const char* wrong : {"", "yesterday", "2026-11-31T00:00:00Z", "2026-11-22T14:32:05Zz", "2026-13-01", "14:32"}) {
+    EXPECT_FALSE(ParseTime(wrong).ok()) << wrong;
+  }
 }
 
 }  // namespace

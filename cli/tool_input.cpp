@@ -1,0 +1,169 @@
+#include "cli/tool_input.h"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+#include <string_view>
+#include <vector>
+
+#include "storage/snapshot_format.h"
+#include "wal/data_directory.h"
+#include "wal/segment_format.h"
+
+namespace holdfast::cli {
+
+namespace {
+
+constexpr size_t kHeadBytes = 64;
+constexpr std::string_view kSegmentMagic{"HFLOG\r\n\0", 8};
+
+std::string_view BaseName(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
+bool Has(const std::vector<std::string>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+Result<ToolInput> RecogniseDirectory(FileSystem& fs, const std::string& path, const std::vector<std::string>& names) {
+  ToolInput input{InputKind::kLogDirectory, path, {}, {}};
+  if (Has(names, kBackupManifestName)) {
+    input.kind = InputKind::kBackup;
+    input.log = JoinPath(path, "wal");
+    return input;
+  }
+  if (Has(names, "CURRENT")) {
+    input.kind = InputKind::kDataDirectory;
+    ASSIGN_OR_RETURN(input.generation, wal::ReadCurrentGeneration(fs, path));
+    input.log = JoinPath(input.generation, "wal");
+    return input;
+  }
+  if (Has(names, "lmdb") || Has(names, "wal")) {
+    input.kind = InputKind::kGeneration;
+    input.generation = path;
+    input.log = JoinPath(path, "wal");
+    return input;
+  }
+  const bool segments = std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return wal::ParseSegmentName(name).has_value() || name.ends_with(".log");
+  });
+  if (segments || BaseName(path) == "wal") {
+    input.log = path;
+    return input;
+  }
+  const bool manifest =
+      std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.ends_with(".manifest"); });
+  if (manifest) {
+    input.kind = InputKind::kAof;
+    return input;
+  }
+  // A data directory whose CURRENT is missing: the newest generation.
+  std::string newest;
+  for (const std::string& name : names) {
+    if (!name.starts_with("gen-")) continue;
+    if (newest.empty() || std::pair(name.size(), name) > std::pair(newest.size(), newest)) newest = name;
+  }
+  if (!newest.empty()) {
+    input.kind = InputKind::kGeneration;
+    input.generation = JoinPath(path, newest);
+    input.log = JoinPath(input.generation, "wal");
+    return input;
+  }
+  return Error{ErrorCode::kInvalidArgument,
+               path + ": neither a data directory nor a log directory, backup or AOF directory (no CURRENT, gen-*, " +
+                   "lmdb, wal, *.log, " + kBackupManifestName + " or *.manifest in it)"};
+}
+
+Result<std::string> ReadPart(File& file, uint64_t position, size_t size) {
+  std::string bytes(size, '\0');
+  ASSIGN_OR_RETURN(const size_t got, file.ReadAt(position, bytes.data(), size));
+  bytes.resize(got);
+  return bytes;
+}
+
+Result<ToolInput> RecogniseFile(FileSystem& fs, const std::string& path) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<File> file, fs.Open(path, {.mode = OpenMode::kRead}));
+  ASSIGN_OR_RETURN(const uint64_t size, file->Size());
+  ASSIGN_OR_RETURN(const std::string head, ReadPart(*file, 0, kHeadBytes));
+  ToolInput input{InputKind::kSnapshot, path, {}, {}};
+  if (head.starts_with(snapshot_format::kFileMagic)) return input;
+  if (head.starts_with(kSegmentMagic)) {
+    input.kind = InputKind::kLogSegment;
+    input.log = ParentDirectory(path);
+    return input;
+  }
+  if (head.starts_with("REDIS") || head.starts_with("VALKEY")) {
+    input.kind = InputKind::kRdb;
+    return input;
+  }
+  const bool resp = head.size() > 1 && head[0] == '*' && head[1] >= '1' && head[1] <= '9';
+  if (resp || head.starts_with("#TS:") || head.starts_with("file ")) {
+    input.kind = InputKind::kAof;
+    return input;
+  }
+  // The beginning may be what is damaged.
+  if (size >= snapshot_format::kFooterSize) {
+    ASSIGN_OR_RETURN(const std::string foot, ReadPart(*file, size - snapshot_format::kFooterSize, 4));
+    if (foot == "HFSF") return input;
+  }
+  if (wal::ParseSegmentName(BaseName(path))) {
+    input.kind = InputKind::kLogSegment;
+    input.log = ParentDirectory(path);
+    return input;
+  }
+  if (path.ends_with(".hfs")) return input;
+  return Error{ErrorCode::kInvalidArgument,
+               path + ": not a file this tool knows: no snapshot, log segment, RDB or AOF"};
+}
+
+}  // namespace
+
+const char* InputKindName(InputKind kind) {
+  switch (kind) {
+    case InputKind::kSnapshot:
+      return "snapshot";
+    case InputKind::kLogSegment:
+      return "log segment";
+    case InputKind::kLogDirectory:
+      return "log directory";
+    case InputKind::kGeneration:
+      return "generation directory";
+    case InputKind::kDataDirectory:
+      return "data directory";
+    case InputKind::kBackup:
+      return "backup";
+    case InputKind::kRdb:
+      return "RDB file";
+    case InputKind::kAof:
+      return "AOF";
+  }
+  return "unknown";
+}
+
+Result<ToolInput> RecogniseInput(FileSystem& fs, const std::string& given) {
+  std::string path = given;
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  const auto names = fs.List(path);
+  if (names.ok()) return RecogniseDirectory(fs, path, *names);
+  return RecogniseFile(fs, path);
+}
+
+std::optional<int> RunningServer(const std::string& data_directory) {
+  struct stat status {};
+  if (::stat(JoinPath(data_directory, "LOCK").c_str(), &status) != 0) return std::nullopt;
+  // "1: FLOCK  ADVISORY  WRITE 123 08:01:4711 0 EOF"
+  std::ifstream locks("/proc/locks");
+  for (std::string line; std::getline(locks, line);) {
+    std::istringstream words(line);
+    std::string number, kind, advisory, access, place;
+    int pid = 0;
+    if (!(words >> number >> kind >> advisory >> access >> pid >> place) || kind != "FLOCK") continue;
+    // Overlay file systems show another device there: the inode has to do.
+    const size_t colon = place.rfind(':');
+    if (colon != std::string::npos && place.substr(colon + 1) == std::to_string(status.st_ino)) return pid;
+  }
+  return std::nullopt;
+}
+
+}  // namespace holdfast::cli

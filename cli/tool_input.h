@@ -1,0 +1,40 @@
+// What a path given to the offline tool is, recognised by content.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "storage/base/file.h"
+#include "storage/base/result.h"
+
+namespace holdfast::cli {
+
+enum class InputKind {
+  kSnapshot,       // .hfs
+  kLogSegment,     // one file of a log
+  kLogDirectory,   // gen-N/wal, or segments anywhere
+  kGeneration,     // gen-N: lmdb, run, wal
+  kDataDirectory,  // what a server runs on, perhaps at this moment
+  kBackup,         // made by `holdfast backup`
+  kRdb,            // of Redis or Valkey
+  kAof,            // plain RESP, or the directory of a multi-part AOF (its manifest)
+};
+
+[[nodiscard]] const char* InputKindName(InputKind kind);
+
+struct ToolInput {
+  InputKind kind;
+  std::string path;        // as it was given, without "/" at the end
+  std::string generation;  // kDataDirectory: the one in force; kGeneration: the same as path
+  std::string log;         // the log directory, if there is one; kLogSegment: the file's
+};
+
+// kNotFound: nothing there; kInvalidArgument: none of ours; kCorruption: a data directory whose CURRENT is damaged.
+Result<ToolInput> RecogniseInput(FileSystem& fs, const std::string& path);
+
+inline constexpr const char* kBackupManifestName = "holdfast-backup.json";
+
+// The process that holds the data directory's lock now, as /proc/locks says; nullopt: none. Touches nothing.
+std::optional<int> RunningServer(const std::string& data_directory);
+
+}  // namespace holdfast::cli
