@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "storage/base/coding.h"
 #include "storage/base/hash.h"
+#include "storage/types/stream_value.h"
 #include "storage/types/string_value.h"
 
 namespace holdfast {
@@ -60,21 +62,98 @@ Result<void> AddChunks(Chain& chain, const ChunkedBody& body, CollectionId id, c
 
 // Kinds whose order is content, and kinds that are a set of rows. The score index repeats what members say.
 Result<void> AddRows(Chain& chain, CollectionId id, const RowSource& rows) {
-  // List positions are local: only their order counts. Stream ids are content.
+  // List positions are local: only their order counts.
   RETURN_IF_ERROR(rows(id, CollectionKind::kItem, [&](std::string_view, std::string_view value) {
     chain.AddPart(value);
     return true;
   }));
-  for (CollectionKind kind :
-       {CollectionKind::kMember, CollectionKind::kEntry, CollectionKind::kGroup, CollectionKind::kPending}) {
-    RETURN_IF_ERROR(rows(id, kind, [&](std::string_view suffix, std::string_view value) {
-      chain.AddPart(suffix);
-      chain.AddPart(value);
-      return true;
-    }));
-  }
-  return {};
+  return rows(id, CollectionKind::kMember, [&](std::string_view suffix, std::string_view value) {
+    chain.AddPart(suffix);
+    chain.AddPart(value);
+    return true;
+  });
 }
+
+// Groups and consumers have numbers by creation, which are no content, as is when a consumer was seen: a group is the
+// chain of its own rows, and groups come by name.
+class StreamDigest {
+ public:
+  StreamDigest(CollectionId id, const RowSource& rows) : id_(id), rows_(rows) {}
+
+  Result<void> AddTo(Chain& chain, const StreamHeader& header) {
+    AddIds(chain, {header.last, header.max_deleted});
+    AddNumber(chain, header.entries_added);
+    RETURN_IF_ERROR(Visit(CollectionKind::kEntry, [&](std::string_view id, std::string_view fields) -> Result<void> {
+      chain.AddPart(id);
+      chain.AddPart(fields);
+      return {};
+    }));
+    RETURN_IF_ERROR(AddGroups());
+    for (const uint64_t number : by_name_) {
+      const Chain& group = groups_[number];
+      AddNumber(chain, group.a);
+      AddNumber(chain, group.b);
+    }
+    return {};
+  }
+
+ private:
+  using Taker = std::function<Result<void>(std::string_view suffix, std::string_view value)>;
+
+  static void AddNumber(Chain& chain, uint64_t number) {
+    char bytes[sizeof(uint64_t)];
+    StoreLittle<uint64_t>(bytes, number);
+    chain.Add({bytes, sizeof(bytes)});
+  }
+  static void AddIds(Chain& chain, std::initializer_list<StreamId> ids) {
+    for (const StreamId id : ids) chain.Add(id.Bytes());
+  }
+
+  Result<void> Visit(CollectionKind kind, const Taker& take) {
+    Result<void> failed;
+    RETURN_IF_ERROR(rows_(id_, kind, [&](std::string_view suffix, std::string_view value) {
+      failed = take(suffix, value);
+      return failed.ok();
+    }));
+    return failed;
+  }
+
+  // The chain of the group a row belongs to, by the number in front of its suffix.
+  Result<Chain*> GroupOf(std::string_view suffix) {
+    const auto found =
+        suffix.size() < sizeof(uint64_t) ? groups_.end() : groups_.find(LoadBig<uint64_t>(suffix.data()));
+    if (found == groups_.end()) return Error{ErrorCode::kCorruption, "stream: a row of no group"};
+    return &found->second;
+  }
+
+  Result<void> AddGroups() {
+    RETURN_IF_ERROR(Visit(CollectionKind::kGroup, [&](std::string_view name, std::string_view value) -> Result<void> {
+      ASSIGN_OR_RETURN(const GroupState group, GroupState::Parse(value));
+      Chain& chain = groups_[group.number];
+      chain.AddPart(name);
+      AddIds(chain, {group.last_delivered});
+      AddNumber(chain, static_cast<uint64_t>(group.entries_read));
+      by_name_.push_back(group.number);
+      return {};
+    }));
+    RETURN_IF_ERROR(Visit(CollectionKind::kConsumer, [&](std::string_view suffix, std::string_view) -> Result<void> {
+      ASSIGN_OR_RETURN(Chain * chain, GroupOf(suffix));
+      chain->AddPart(suffix.substr(sizeof(uint64_t)));
+      return {};
+    }));
+    return Visit(CollectionKind::kPending, [&](std::string_view suffix, std::string_view value) -> Result<void> {
+      ASSIGN_OR_RETURN(Chain * chain, GroupOf(suffix));
+      chain->AddPart(suffix.substr(sizeof(uint64_t)));
+      chain->AddPart(value);
+      return {};
+    });
+  }
+
+  CollectionId id_;
+  const RowSource& rows_;
+  std::map<uint64_t, Chain> groups_;
+  std::vector<uint64_t> by_name_;
+};
 
 Result<Chain> ValueChain(const KeyValue& value, const RowSource& rows) {
   Chain chain;
@@ -88,6 +167,9 @@ Result<Chain> ValueChain(const KeyValue& value, const RowSource& rows) {
   } else if (value.type == ValueType::kString) {
     ASSIGN_OR_RETURN(ChunkedBody body, ChunkedBody::Parse(value.body));
     RETURN_IF_ERROR(AddChunks(chain, body, *collection, rows));
+  } else if (value.type == ValueType::kStream) {
+    ASSIGN_OR_RETURN(const StreamHeader stream, StreamHeader::Parse(value.body));
+    RETURN_IF_ERROR(StreamDigest(*collection, rows).AddTo(chain, stream));
   } else {
     RETURN_IF_ERROR(AddRows(chain, *collection, rows));
   }

@@ -39,13 +39,15 @@ enum class RowClass : uint8_t { kMeta = 0x01, kKey = 0x10, kCollection = 0x20, k
 
 // Kinds of collection rows. Byte order within a kind is the order commands need.
 enum class CollectionKind : uint8_t {
-  kChunk = 'c',    // string chunk: index u32 BE
-  kMember = 'm',   // hash field, set or sorted set member: row hash u64 BE | member   (hash-ordered in the memtable)
-  kScore = 's',    // sorted set score index: sortable score u64 BE | member
-  kItem = 'i',     // list item: position u64 BE, biased by 2^63
-  kEntry = 'e',    // stream entry: ms u64 BE | seq u64 BE
-  kGroup = 'g',    // stream group state
-  kPending = 'p',  // stream pending entry
+  kChunk = 'c',     // string chunk: index u32 BE
+  kMember = 'm',    // hash field, set or sorted set member: row hash u64 BE | member   (hash-ordered in the memtable)
+  kScore = 's',     // sorted set score index: sortable score u64 BE | member
+  kItem = 'i',      // list item: position u64 BE, biased by 2^63
+  kEntry = 'e',     // stream entry: ms u64 BE | seq u64 BE
+  kGroup = 'g',     // stream group: name
+  kConsumer = 'o',  // its consumers: group number u64 BE | name
+  kPending = 'p',   // what it has delivered: group number u64 BE | ms u64 BE | seq u64 BE
+  kOwned = 'q',     // the same by consumer: group number u64 BE | consumer number u64 BE | ms u64 BE | seq u64 BE
 };
 
 enum class ValueType : uint8_t { kString = 0, kList = 1, kSet = 2, kSortedSet = 3, kHash = 4, kStream = 5 };

@@ -332,7 +332,7 @@ std::string_view KindsOf(ValueType type, bool chunked) {
     case ValueType::kHash:
       return "m";
     case ValueType::kStream:
-      return "egp";
+      return "egopq";
   }
   return "";
 }

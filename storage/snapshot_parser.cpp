@@ -13,6 +13,11 @@ namespace {
 
 Error Corrupt(std::string message) { return Error{ErrorCode::kCorruption, std::move(message)}; }
 
+// The body begins with the element count; a collection id stands before it in a store.
+Result<StreamHeader> ParseStreamBody(std::string_view body) {
+  return StreamHeader::Parse(std::string(sizeof(CollectionId), '\0').append(body));
+}
+
 }  // namespace
 
 void RecordParser::SkipGap() {
@@ -33,7 +38,54 @@ Result<void> RecordParser::EndKey(SnapshotVisitor& visitor) {
   if (type_ == ValueType::kList && items_seen_ != items_) {
     return Corrupt("a list of " + std::to_string(items_) + " items that has " + std::to_string(items_seen_));
   }
+  if (type_ == ValueType::kStream) RETURN_IF_ERROR(CheckStream());
   return FromVisitor(visitor.KeyEnd());
+}
+
+Result<void> RecordParser::TakeStreamRow(CollectionKind kind, std::string_view suffix, std::string_view value) {
+  constexpr size_t kNumber = sizeof(uint64_t);
+  if (kind == CollectionKind::kEntry) {
+    ++stream_rows_.entries;
+    if (suffix.size() != StreamId::kBytes) return Corrupt("an entry of a stream without id");
+    const StreamId id = StreamId::FromBytes(suffix);
+    if (id > stream_.last || (stream_rows_.entries == 1 && id != stream_.first)) {
+      return Corrupt("an entry outside of its stream");
+    }
+    StreamFields fields;
+    return DecodeStreamFields(value, fields);
+  }
+  if (kind == CollectionKind::kGroup) {
+    ++stream_rows_.groups;
+    ASSIGN_OR_RETURN(const GroupState group, GroupState::Parse(value));
+    if (group.number >= stream_.next_group) return Corrupt("a group of a stream with an impossible number");
+    stream_counts_.consumers += group.consumers;
+    stream_counts_.pending += group.pending;
+    return {};
+  }
+  if (kind == CollectionKind::kConsumer) {
+    ++stream_rows_.consumers;
+    if (suffix.size() < kNumber) return Corrupt("a consumer of no group");
+    const auto consumer = ConsumerState::Parse(value);
+    return consumer.ok() ? Result<void>() : consumer.error();
+  }
+  const bool owned = kind == CollectionKind::kOwned;
+  ++(owned ? stream_rows_.owned : stream_rows_.pending);
+  if (suffix.size() != (owned ? 2 : 1) * kNumber + StreamId::kBytes) return Corrupt("a pending entry without id");
+  if (owned) return value.empty() ? Result<void>() : Corrupt("an owned row with a value");
+  const auto pending = PendingState::Parse(value);
+  return pending.ok() ? Result<void>() : pending.error();
+}
+
+Result<void> RecordParser::CheckStream() const {
+  if (stream_rows_.entries != stream_.length) {
+    return Corrupt("a stream of " + std::to_string(stream_.length) + " entries that has " +
+                   std::to_string(stream_rows_.entries));
+  }
+  if (stream_rows_.groups != stream_.groups || stream_rows_.consumers != stream_counts_.consumers ||
+      stream_rows_.pending != stream_counts_.pending || stream_rows_.owned != stream_counts_.pending) {
+    return Corrupt("a stream whose groups do not count what they have");
+  }
+  return {};
 }
 
 Result<void> RecordParser::Finish(SnapshotVisitor& visitor) {
@@ -161,6 +213,10 @@ Result<void> RecordParser::DispatchKey(const RecordHead& head, std::string_view 
   items_ = type_ == ValueType::kList ? LoadLittle<uint64_t>(value.body.data()) : 0;
   items_seen_ = 0;
   if (type_ == ValueType::kList && items_ == 0) return Corrupt("a list without items");
+  stream_rows_ = stream_counts_ = {};
+  if (type_ == ValueType::kStream) {
+    ASSIGN_OR_RETURN(stream_, ParseStreamBody(value.body));
+  }
   ++counts_.records;
   ++counts_.keys;
   ++counts_.keys_by_type[static_cast<size_t>(type_)];
@@ -186,6 +242,7 @@ Result<void> RecordParser::DispatchRow(const RecordHead& head, std::string_view 
   kind_ = head.kind;
   suffix_ = suffix;
   if (kind_ == CollectionKind::kItem) ++items_seen_;
+  if (type_ == ValueType::kStream) RETURN_IF_ERROR(TakeStreamRow(head.kind, suffix, value));
   ++counts_.records;
   return FromVisitor(visitor.Row({head.kind, suffix, value}));
 }
@@ -222,12 +279,11 @@ Result<void> RecordParser::CheckRowShape(CollectionKind kind, std::string_view s
       }
       return {};
     case CollectionKind::kEntry:
-      fixed = 16;
-      break;
     case CollectionKind::kGroup:
-      break;
+    case CollectionKind::kConsumer:
     case CollectionKind::kPending:
-      break;
+    case CollectionKind::kOwned:
+      break;  // see TakeStreamRow
   }
   if (suffix.size() < fixed) return Corrupt("a row with a short name");
   return {};

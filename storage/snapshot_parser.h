@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "storage/snapshot_format.h"
+#include "storage/types/stream_value.h"
 
 namespace holdfast::snapshot_format {
 
@@ -36,6 +37,8 @@ class RecordParser {
   Result<void> DispatchKey(const RecordHead& head, std::string_view payload, SnapshotVisitor& visitor);
   Result<void> DispatchRow(const RecordHead& head, std::string_view payload, SnapshotVisitor& visitor);
   Result<void> CheckRowShape(CollectionKind kind, std::string_view suffix, std::string_view value) const;
+  Result<void> TakeStreamRow(CollectionKind kind, std::string_view suffix, std::string_view value);
+  Result<void> CheckStream() const;
   Result<void> EndKey(SnapshotVisitor& visitor);
   Result<void> FromVisitor(Result<void> result);
 
@@ -56,6 +59,12 @@ class RecordParser {
   uint64_t string_length_ = 0;  // of a chunked string
   uint64_t items_ = 0;          // of a list, as its header says
   uint64_t items_seen_ = 0;
+  StreamHeader stream_;  // of a stream, and what its rows have said so far
+  struct StreamRows {
+    uint64_t entries = 0, groups = 0, consumers = 0, pending = 0, owned = 0;
+  };
+  StreamRows stream_rows_;
+  StreamRows stream_counts_;  // consumers and pending entries, as its groups say
 
   // The newest row of the key: for the order of rows.
   bool any_row_ = false;

@@ -26,7 +26,7 @@ Result<std::string_view> RedisEncoding(Transaction& transaction, const KeyValue&
       return std::string_view(header.shape == CollectionShape::kLarge ? "skiplist" : "listpack");
     }
     case ValueType::kStream:
-      break;
+      return std::string_view("stream");
   }
   return WrongTypeError();
 }

@@ -8,40 +8,16 @@
 
 #include "storage/base/coding.h"
 #include "storage/types/numbers.h"
+#include "storage/types/row_copies.h"
 #include "storage/types/string_value.h"
 #include "storage/types/type_errors.h"
 
 namespace holdfast::keys {
 namespace {
 
-constexpr std::array kAllKinds = {CollectionKind::kChunk,  CollectionKind::kMember, CollectionKind::kScore,
-                                  CollectionKind::kItem,   CollectionKind::kEntry,  CollectionKind::kGroup,
-                                  CollectionKind::kPending};
-
-// Copies rows in batches: visitors must not write, and a collection may be larger than memory should be.
-Result<void> CopyRows(Transaction& transaction, CollectionId from, CollectionId to, CollectionKind kind) {
-  constexpr size_t kBatchBytes = 1 << 20;
-  std::string next;
-  bool more = true;
-  while (more) {
-    std::vector<std::pair<std::string, std::string>> batch;
-    size_t bytes = 0;
-    more = false;
-    RETURN_IF_ERROR(transaction.VisitRows(from, kind, next, /*reverse=*/false,
-                                          [&](std::string_view suffix, std::string_view value) {
-                                            if (bytes >= kBatchBytes) {
-                                              more = true;
-                                              next = suffix;
-                                              return false;
-                                            }
-                                            batch.emplace_back(suffix, value);
-                                            bytes += suffix.size() + value.size();
-                                            return true;
-                                          }));
-    for (const auto& [suffix, value] : batch) transaction.PutRow(to, kind, suffix, value);
-  }
-  return {};
-}
+constexpr std::array kAllKinds = {CollectionKind::kChunk,    CollectionKind::kMember,  CollectionKind::kScore,
+                                  CollectionKind::kItem,     CollectionKind::kEntry,   CollectionKind::kGroup,
+                                  CollectionKind::kConsumer, CollectionKind::kPending, CollectionKind::kOwned};
 
 // The row body of an independent copy of `value`, whose rows are written here.
 Result<std::string> CopyBody(Transaction& transaction, const KeyValue& value) {

@@ -2,6 +2,7 @@
 
 #include "storage/types/list_value.h"
 #include "storage/types/members.h"
+#include "storage/types/stream_value.h"
 #include "storage/types/string_value.h"
 #include "storage/types/type_errors.h"
 
@@ -36,8 +37,18 @@ Result<uint64_t> ValueBytes(Transaction& transaction, const KeyValue& value, uin
       const double mean = static_cast<double>(bytes) / static_cast<double>(looked_at);
       return static_cast<uint64_t>(mean * static_cast<double>(list.Length()));
     }
-    case ValueType::kStream:
-      break;
+    case ValueType::kStream: {
+      ASSIGN_OR_RETURN(const StreamReader stream, StreamReader::From(transaction, value));
+      uint64_t looked_at = 0, bytes = 0;
+      RETURN_IF_ERROR(stream.VisitAll([&](StreamId, const StreamFields& fields) {
+        bytes += StreamId::kBytes;
+        for (const std::string_view field : fields) bytes += field.size();
+        return ++looked_at != samples;
+      }));
+      if (looked_at == 0) return bytes;
+      const double mean = static_cast<double>(bytes) / static_cast<double>(looked_at);
+      return static_cast<uint64_t>(mean * static_cast<double>(stream.Length()));
+    }
   }
   return WrongTypeError();
 }
@@ -60,8 +71,10 @@ Result<uint64_t> ValueRows(const KeyValue& value) {
       ASSIGN_OR_RETURN(const ListBody body, ListBody::Parse(value.body));
       return body.count;
     }
-    case ValueType::kStream:
-      break;
+    case ValueType::kStream: {
+      ASSIGN_OR_RETURN(const StreamHeader header, StreamHeader::Parse(value.body));
+      return header.length + header.groups;
+    }
   }
   return WrongTypeError();
 }

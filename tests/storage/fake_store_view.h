@@ -13,6 +13,7 @@
 #include "storage/row.h"
 #include "storage/snapshot.h"
 #include "storage/store_view.h"
+#include "storage/types/stream_value.h"
 
 namespace holdfast::testing {
 
@@ -170,6 +171,23 @@ inline SnapshotHeader SampleHeader() {
   return header;
 }
 
+// One entry, one group, and one consumer that was given the entry.
+inline FakeValue FakeStream() {
+  StreamHeader header;
+  header.length = header.entries_added = header.groups = 1;
+  header.first = header.last = {5, 1};
+  header.next_group = 2;
+  const GroupState group{1, {5, 1}, 1, 1, 1, 2};
+  FakeValue stream{.type = ValueType::kStream, .body = header.Encode().substr(sizeof(CollectionId))};
+  const std::vector<std::string_view> fields = {"field", "value"};
+  stream.rows[{'e', header.last.Bytes()}] = EncodeStreamFields(fields);
+  stream.rows[{'g', "group"}] = group.Encode();
+  stream.rows[{'o', ConsumerSuffix(1, "consumer")}] = ConsumerState{1, 1'700'000'000'000, 1}.Encode();
+  stream.rows[{'p', PendingSuffix(1, header.last)}] = PendingState{1'700'000'000'000, 1, "consumer"}.Encode();
+  stream.rows[{'q', OwnedSuffix(1, 1, header.last)}] = "";
+  return stream;
+}
+
 // A few keys of each type, each with rows of all kinds it may have.
 inline FakeContent ContentOfAllTypes() {
   FakeContent content;
@@ -197,11 +215,7 @@ inline FakeContent ContentOfAllTypes() {
   content[MakeFakeKey(7, "sorted")] = sorted;
   content[MakeFakeKey(15, "hash")] = {
       .type = ValueType::kHash, .body = CountBody(1), .rows = {{{'m', MemberSuffix("field")}, "value"}}};
-  FakeValue stream{.type = ValueType::kStream, .body = CountBody(1, "last id and so on")};
-  stream.rows[{'e', BigEndian<uint64_t>(5) + BigEndian<uint64_t>(1)}] = "entry";
-  stream.rows[{'g', "group"}] = "state";
-  stream.rows[{'p', "group" + BigEndian<uint64_t>(5)}] = "pending";
-  content[MakeFakeKey(15, "stream")] = stream;
+  content[MakeFakeKey(15, "stream")] = FakeStream();
   return content;
 }
 

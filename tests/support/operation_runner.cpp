@@ -19,6 +19,7 @@
 #include "storage/types/strings.h"
 #include "storage/types/type_errors.h"
 #include "tests/support/sorted_set_operations.h"
+#include "tests/support/stream_operations.h"
 
 namespace holdfast::testing {
 namespace {
@@ -375,6 +376,7 @@ std::string OperationRunner::RunIn(Transaction& transaction, const std::vector<s
     return "+OK";
   }
   if (auto reply = RunSortedSet(transaction, words)) return *reply;
+  if (auto reply = RunStream(transaction, words)) return *reply;
   auto handler = Handlers().find(words[0]);
   return handler == Handlers().end() ? "-ERR unknown command" : handler->second(transaction, words);
 }
