@@ -14,10 +14,12 @@ namespace {
 
 constexpr size_t kTableCapacityMin = 8;
 constexpr size_t kChunkBytes = 256 * 1024;
-constexpr size_t kBigRow = 16 * 1024;     // rows from this size on are allocated one by one
-constexpr uint64_t kTableRowCost = 32;    // slots of a table at its usual load
-constexpr uint64_t kOrderedRowCost = 32;  // its place in the tree, with inner nodes and room left in leaves
-constexpr uint64_t kTableCost = 256;      // an empty table and its place in the map
+constexpr size_t kBigRow = 16 * 1024;  // rows from this size on are allocated one by one
+constexpr size_t kCacheLine = 64;
+constexpr size_t kPrefetchedBytes = 3 * kCacheLine;  // of a row: header, a usual key and value
+constexpr uint64_t kTableRowCost = 32;               // slots of a table at its usual load
+constexpr uint64_t kOrderedRowCost = 32;             // its place in the tree, with inner nodes and room left in leaves
+constexpr uint64_t kTableCost = 256;                 // an empty table and its place in the map
 
 // The most rows a table of this capacity may hold: 11/16, where runs of displaced rows are still short.
 size_t RowsMax(size_t capacity) { return capacity / 16 * 11 + capacity % 16 / 2; }
@@ -54,6 +56,18 @@ RowTable::Slot* RowTable::Find(uint64_t hash, std::string_view key) const {
     if (slot.hash == hash && slot.row->key() == key) return &slot;
   }
   return nullptr;
+}
+
+bool RowTable::PrefetchRow(uint64_t hash) const {
+  for (size_t i = Home(hash); i < slot_count_; ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.row == nullptr || slot.hash > hash) return false;
+    if (slot.hash != hash) continue;
+    const char* row = reinterpret_cast<const char*>(slot.row);
+    for (size_t line = 0; line < kPrefetchedBytes; line += kCacheLine) __builtin_prefetch(row + line, 1);
+    return true;
+  }
+  return false;
 }
 
 // Into empty slots; entries without a row are skipped.

@@ -62,6 +62,10 @@ class RowTable {
 
   // The slot of the row, null if it is not here. Valid until the next Insert or Remove.
   [[nodiscard]] Slot* Find(uint64_t hash, std::string_view key) const;
+  // Hints to the processor: to fetch the hash's home slot; then, when that has come, to fetch the first row of that
+  // hash. False if there is none.
+  void PrefetchSlot(uint64_t hash) const { __builtin_prefetch(slots_ + Home(hash)); }
+  [[nodiscard]] bool PrefetchRow(uint64_t hash) const;
   // The row must not be here yet.
   void Insert(uint64_t hash, Row* row);
   // Takes the slot's row out; the row itself stays.

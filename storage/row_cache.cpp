@@ -24,6 +24,8 @@ struct RowCache::Entry {
 
 namespace {
 constexpr size_t kSlotsMin = 1024;
+constexpr size_t kCacheLine = 64;
+constexpr size_t kPrefetchedBytes = 3 * kCacheLine;
 constexpr uint64_t kLargestShare = 64;  // a row may take a 64th of the cache
 constexpr uint64_t kEvictedShare = 8;   // evicted rows waiting for release
 }  // namespace
@@ -42,9 +44,10 @@ void RowCache::Clear() {
   hand_ = 0;
 }
 
-uint64_t RowCache::Mix(uint64_t space, uint64_t hash) {
-  const uint64_t x = (hash ^ (space * 0x9E3779B97F4A7C15ull)) * 0xD6E8FEB86659FD93ull;
-  return x ^ (x >> 32);
+void RowCache::PrefetchEntry(uint64_t space, uint64_t hash) const {
+  const char* entry = reinterpret_cast<const char*>(slots_[Mix(space, hash) & mask_]);
+  if (entry == nullptr) return;
+  for (size_t line = 0; line < kPrefetchedBytes; line += kCacheLine) __builtin_prefetch(entry + line, 1);
 }
 
 size_t RowCache::SlotOf(uint64_t mixed, uint64_t space, std::string_view key) const {

@@ -23,6 +23,11 @@ class RowCache {
     [[nodiscard]] std::string_view view() const { return {data, size}; }
   };
   Value Find(uint64_t space, uint64_t hash, std::string_view key);
+  // Hints to the processor: to fetch the slot; then, when that has come, to fetch the entry it leads to.
+  void PrefetchSlot(uint64_t space, uint64_t hash) const {
+    __builtin_prefetch(slots_.data() + (Mix(space, hash) & mask_));
+  }
+  void PrefetchEntry(uint64_t space, uint64_t hash) const;
   // Not kept if it is large against the whole cache, or when much was evicted since the last ReleaseEvicted().
   void Insert(uint64_t space, uint64_t hash, std::string_view key, std::string_view value);
   void Erase(uint64_t space, uint64_t hash, std::string_view key);
@@ -40,7 +45,10 @@ class RowCache {
   struct Entry;
   static constexpr size_t kNotFound = ~size_t{0};
 
-  [[nodiscard]] static uint64_t Mix(uint64_t space, uint64_t hash);
+  [[nodiscard]] static uint64_t Mix(uint64_t space, uint64_t hash) {
+    const uint64_t x = (hash ^ (space * 0x9E3779B97F4A7C15ull)) * 0xD6E8FEB86659FD93ull;
+    return x ^ (x >> 32);
+  }
   [[nodiscard]] size_t SlotOf(uint64_t mixed, uint64_t space, std::string_view key) const;
   Entry* TakeOut(size_t slot);
   void FreeEvicted();

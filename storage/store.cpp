@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "storage/base/check.h"
 #include "storage/base/coding.h"
 #include "storage/base/diag.h"
+#include "storage/base/hash.h"
 #include "storage/layer_cursor.h"
 #include "storage/lmdb_view.h"
 #include "storage/merge.h"
@@ -100,6 +102,7 @@ Result<OnDisk> ReadDisk(const StoreOptions& options, const LmdbOptions& lmdb) {
 Result<void> MemtableCheckpoint::Run(const std::function<void(double progress)>& progress,
                                      const std::atomic<bool>& cancelled) {
   if (done()) return {};
+  retired_.reset();
   if (run_path_.empty()) {
     ASSIGN_OR_RETURN(run_path_, WriteRun(*options_.fs, RunDirectory(options_), meta_, *rows_));
   }
@@ -162,13 +165,14 @@ void StoreState::MapDatabase(int db) {
   Database& database = databases[static_cast<size_t>(db)];
   database_of[database.keyspace] = db;
   database.active = active->FindKeyTable(database.keyspace);
-  database.frozen = frozen == nullptr ? nullptr : frozen->FindKeyTable(database.keyspace);
+  const Memtable* next = FrozenOrMerged();
+  database.below = next == nullptr ? nullptr : next->FindKeyTable(database.keyspace);
 }
 
 RowTable& StoreState::ActiveKeys(Database& database) {
   if (database.active == nullptr) {
     // A table as large as the last one spares the stalls of growing.
-    const size_t last = database.frozen == nullptr ? 0 : database.frozen->size();
+    const size_t last = database.below == nullptr ? 0 : database.below->size();
     database.active = active->KeyTable(database.keyspace, last < kExpectedRowsMin ? 0 : last);
   }
   return *database.active;
@@ -233,6 +237,27 @@ Transaction& Store::Begin(TransactionMode mode, int db, int64_t now_ms) {
   return *state_->transaction;
 }
 
+void Store::Prefetch(int db, std::span<const std::string_view> keys) {
+  constexpr size_t kTogether = 64;
+  StoreState& state = *state_;
+  const StoreState::Database& database = state.databases[static_cast<size_t>(db)];
+  const uint64_t space = KeyCacheSpace(database.keyspace);
+  uint64_t hashes[kTogether];
+  keys = keys.first(std::min(keys.size(), kTogether));
+  for (size_t i = 0; i < keys.size(); ++i) {
+    hashes[i] = RowHash(keys[i]);
+    if (database.active != nullptr) database.active->PrefetchSlot(hashes[i]);
+    if (database.below != nullptr) database.below->PrefetchSlot(hashes[i]);
+    state.cache.PrefetchSlot(space, hashes[i]);
+  }
+  // By now the first slots are there: they say where the rows are.
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (database.active != nullptr && database.active->PrefetchRow(hashes[i])) continue;
+    if (database.below != nullptr && database.below->PrefetchRow(hashes[i])) continue;
+    state.cache.PrefetchEntry(space, hashes[i]);
+  }
+}
+
 void Store::SetApplyUnit(uint64_t start_offset, uint64_t end_offset) {
   state_->apply_start = start_offset;
   state_->apply_end = end_offset;
@@ -254,11 +279,12 @@ std::shared_ptr<CheckpointJob> Store::FreezeActive(StreamPosition position) {
   ++state.checkpoint;
   state.frozen = std::move(state.active);
   state.active = std::make_shared<Memtable>();
-  state.job = std::make_shared<MemtableCheckpoint>(
-      state.env, state.options, state.frozen, state.MakeMeta(state.checkpoint, std::move(position)), std::string());
+  state.job = std::make_shared<MemtableCheckpoint>(state.env, state.options, state.frozen,
+                                                   state.MakeMeta(state.checkpoint, std::move(position)), std::string(),
+                                                   std::exchange(state.merged, nullptr));
   state.first_collection_active = state.next_collection;
   for (StoreState::Database& database : state.databases) {
-    database.frozen = database.active;
+    database.below = database.active;
     database.active = nullptr;
   }
   return state.job;
@@ -280,8 +306,9 @@ Result<void> Store::FinishCheckpoint() {
   // Ids given out since the freeze are above LMDB from now on; the frozen ones are in it.
   state.first_collection_above_lmdb = state.first_collection_active;
   state.job.reset();
+  if (state.options.cache_bytes > 0) state.merged = std::move(state.frozen);
   state.frozen.reset();
-  for (StoreState::Database& database : state.databases) database.frozen = nullptr;
+  for (size_t i = 0; i < state.databases.size(); ++i) state.MapDatabase(static_cast<int>(i));
   return {};
 }
 
@@ -338,6 +365,7 @@ StoreStats Store::Stats() const {
   }
   stats.cache_bytes = state.cache.bytes();
   stats.cache_rows = state.cache.rows();
+  stats.merged_bytes = state.merged == nullptr ? 0 : state.merged->bytes();
   stats.cache_hits = state.cache.hits();
   stats.cache_misses = state.cache.misses();
   stats.lmdb_used_bytes = state.env->used_bytes();

@@ -2,6 +2,7 @@
 //
 //   active memtable   rows written since the last freeze                          (executor)
 //   frozen memtable   at most one: rows of the checkpoint being made              (shared, read-only)
+//   merged memtable   the frozen one after its merge, until the next freeze       (shared, read-only)
 //   clean row cache   rows read lately, bounded; never newer or older than below  (executor)
 //   LMDB              everything up to the last finished merge                    (read txn of the executor)
 //
@@ -21,6 +22,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +41,7 @@ namespace holdfast {
 
 struct StoreStats {
   uint64_t active_bytes = 0, active_rows = 0, frozen_bytes = 0, frozen_rows = 0, cache_bytes = 0, cache_rows = 0;
+  uint64_t merged_bytes = 0;  // rows of the last checkpoint that are kept until the next one
   uint64_t lmdb_used_bytes = 0, lmdb_map_bytes = 0;
   uint64_t cache_hits = 0, cache_misses = 0, checkpoints = 0, merged_rows = 0;
   uint64_t dead_collections = 0;  // deleted collections and databases whose rows are not removed yet
@@ -68,6 +71,9 @@ class Store {
   // Starts a unit; Transaction::Commit() ends it. One at a time: the object is reused, do not keep the reference.
   // Live: `now_ms` is the caller's clock; raised to the last unit's time if below. Apply: the frame's time.
   Transaction& Begin(TransactionMode mode, int db, int64_t now_ms);
+  // Has the rows of these keys, as far as they are in memory, fetched into the processor's cache: all together, where
+  // looking at one key after the other would wait for each. A hint; nothing changes.
+  void Prefetch(int db, std::span<const std::string_view> keys);
   // Apply mode: the stream offset at which the unit being applied starts and ends. Call before Begin(kApply).
   void SetApplyUnit(uint64_t start_offset, uint64_t end_offset);
 
@@ -78,7 +84,7 @@ class Store {
   std::shared_ptr<CheckpointJob> FreezeActive(StreamPosition position);
   // Moves the executor's LMDB read transaction to the newest state, so that LMDB can reuse pages. Between units.
   Result<void> RenewReader();
-  // After Run() returned ok: drops the frozen layer. Between units.
+  // After Run() returned ok: there is no frozen layer any more; its rows stay as clean ones. Between units.
   Result<void> FinishCheckpoint();
   // Fraction (0..1+) of the active memtable's bound that is in use while a frozen one is still being merged: writers
   // are slowed smoothly as it approaches 1 and beyond. 0 when nothing is frozen.

@@ -26,10 +26,11 @@ class MemtableCheckpoint : public CheckpointJob {
  public:
   // `run_path` not empty: the run was found at open.
   MemtableCheckpoint(std::shared_ptr<LmdbEnv> env, const StoreOptions& options, std::shared_ptr<const Memtable> rows,
-                     StoreMeta meta, std::string run_path)
+                     StoreMeta meta, std::string run_path, std::shared_ptr<const Memtable> retired = nullptr)
       : env_(std::move(env)),
         options_(options),
         rows_(std::move(rows)),
+        retired_(std::move(retired)),
         meta_(std::move(meta)),
         run_path_(std::move(run_path)) {}
 
@@ -43,6 +44,7 @@ class MemtableCheckpoint : public CheckpointJob {
   std::shared_ptr<LmdbEnv> env_;
   StoreOptions options_;
   std::shared_ptr<const Memtable> rows_;
+  std::shared_ptr<const Memtable> retired_;  // freed by Run(): on the background thread
   StoreMeta meta_;
   std::string run_path_;
   bool merged_ = false;
@@ -50,15 +52,18 @@ class MemtableCheckpoint : public CheckpointJob {
   std::atomic<double> progress_{0};
 };
 
+// Spaces of the row cache: keyspaces have the highest bit, the kinds of a collection's rows have not.
+inline uint64_t KeyCacheSpace(KeyspaceId keyspace) { return uint64_t{1} << 63 | keyspace; }
+
 struct StoreState {
   // One logical database.
   struct Database {
     KeyspaceId keyspace = 0;
     uint64_t keys = 0;
     uint64_t expiries = 0;
-    uint64_t marker_offset = 0;  // writer of the newest FLUSHDB or SWAPDB that changed what this database is
-    RowTable* active = nullptr;  // the keyspace's table in each layer, null if it has none there
-    const RowTable* frozen = nullptr;
+    uint64_t marker_offset = 0;       // writer of the newest FLUSHDB or SWAPDB that changed what this database is
+    RowTable* active = nullptr;       // the keyspace's table in the layer, null if it has none there
+    const RowTable* below = nullptr;  // in FrozenOrMerged()
   };
 
   StoreState(StoreOptions store_options, std::shared_ptr<LmdbEnv> lmdb)
@@ -72,6 +77,11 @@ struct StoreState {
   // Rows of a collection with this id may be in LMDB, in the frozen memtable.
   [[nodiscard]] bool MayBeInLmdb(CollectionId id) const { return id < first_collection_above_lmdb; }
   [[nodiscard]] bool MayBeFrozen(CollectionId id) const { return id < first_collection_active && frozen != nullptr; }
+  [[nodiscard]] const Memtable* LayerBelow(CollectionId id) const {
+    return id < first_collection_active ? FrozenOrMerged() : nullptr;
+  }
+  // The layer in which single rows are looked for next after the active one, null if there is none.
+  [[nodiscard]] const Memtable* FrozenOrMerged() const { return frozen != nullptr ? frozen.get() : merged.get(); }
   void PutExpiryRow(int64_t at, KeyspaceId keyspace, uint64_t hash, std::string_view key, uint64_t writer_offset);
   void EraseExpiryRow(int64_t at, KeyspaceId keyspace, uint64_t hash, std::string_view key, uint64_t writer_offset);
 
@@ -83,6 +93,9 @@ struct StoreState {
   std::shared_ptr<Memtable> active;
   std::shared_ptr<const Memtable> frozen;
   std::shared_ptr<MemtableCheckpoint> job;  // of `frozen`
+  // The rows of the last checkpoint, from the end of its merge to the next freeze: LMDB holds the same, but here they
+  // are found at the cost of a memory access. Only while nothing is frozen; never with cache_bytes 0.
+  std::shared_ptr<const Memtable> merged;
 
   std::vector<Database> databases;
   std::unordered_map<KeyspaceId, int> database_of;

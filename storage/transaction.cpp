@@ -17,7 +17,10 @@ namespace {
 
 constexpr std::string_view kMulti = "*1\r\n$5\r\nMULTI\r\n";
 constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
-constexpr uint64_t kKeyspaceBit = uint64_t{1} << 63;  // cache spaces: keyspaces; else collection and kind
+
+// Strings of the last unit's touched keys that the next one uses again.
+constexpr size_t kSpareKeys = 16;
+constexpr size_t kSpareKeyMax = 512;
 
 // A key or suffix as it stands in row keys, folded into `folded` if it is too long.
 std::string_view AsInKeyRow(RowKey& folded, std::string_view key) {
@@ -54,6 +57,10 @@ void Transaction::Start(TransactionMode mode, int db, int64_t now_ms) {
   seen_offset_ = 0;
   effect_count_ = 0;
   effects_.assign(kMulti);
+  for (Touched& touched : touched_) {
+    if (spare_keys_.size() == kSpareKeys || touched.key.capacity() > kSpareKeyMax) break;
+    spare_keys_.push_back(std::move(touched.key));
+  }
   touched_.clear();
   state_.cache.ReleaseEvicted();
   if (mode == TransactionMode::kLive) {
@@ -103,7 +110,7 @@ Result<Transaction::Lookup> Transaction::FindAny(int db, std::string_view key, b
   const uint64_t hash = RowHash(key);
   RowKey folded;
   const std::string_view row_part = AsInKeyRow(folded, key);
-  for (const RowTable* table : {static_cast<const RowTable*>(database.active), database.frozen}) {
+  for (const RowTable* table : {static_cast<const RowTable*>(database.active), database.below}) {
     if (table == nullptr) continue;
     const RowTable::Slot* slot = table->Find(hash, row_part);
     if (slot == nullptr) continue;
@@ -111,7 +118,7 @@ Result<Transaction::Lookup> Transaction::FindAny(int db, std::string_view key, b
     if (slot->row->tombstone) return Lookup{};
     return ParseFound(key, slot->row->value());
   }
-  const uint64_t space = kKeyspaceBit | database.keyspace;
+  const uint64_t space = KeyCacheSpace(database.keyspace);
   const RowCache::Value cached = state_.cache.Find(space, hash, row_part);
   if (cached.data != nullptr) return ParseFound(key, cached.view());
   RowKey row_key;
@@ -140,7 +147,13 @@ Result<std::optional<KeyValue>> Transaction::FindForWrite(int db, std::string_vi
 
 void Transaction::Touch(int db, std::string_view key) {
   if (!touched_.empty() && touched_.back().db == db && touched_.back().key == key && !touched_.back().whole_db) return;
-  touched_.push_back({db, std::string(key), false});
+  if (spare_keys_.empty()) {
+    touched_.push_back({db, std::string(key), false});
+    return;
+  }
+  touched_.push_back({db, std::move(spare_keys_.back()), false});
+  spare_keys_.pop_back();
+  touched_.back().key.assign(key);
 }
 
 // The rows of `old` are to be collected, unless `replacement` goes on with the same collection.
@@ -182,7 +195,7 @@ void Transaction::Put(int db, std::string_view key, const KeyValue& value, const
   const std::string_view row_part = AsInKeyRow(folded, key);
   char* to = state_.active->Put(state_.ActiveKeys(database), hash, row_part, KeyValueSize(key, value), writer);
   WriteKeyValue(to, key, value);
-  state_.cache.Erase(kKeyspaceBit | database.keyspace, hash, row_part);
+  state_.cache.Erase(KeyCacheSpace(database.keyspace), hash, row_part);
   Touch(db, key);
 }
 
@@ -200,7 +213,7 @@ void Transaction::Erase(int db, std::string_view key, const KeyValue& old, bool 
   RowKey folded;
   const std::string_view row_part = AsInKeyRow(folded, key);
   state_.active->Erase(state_.ActiveKeys(database), hash, row_part, writer);
-  state_.cache.Erase(kKeyspaceBit | database.keyspace, hash, row_part);
+  state_.cache.Erase(KeyCacheSpace(database.keyspace), hash, row_part);
   Touch(db, key);
 }
 
@@ -220,7 +233,7 @@ Result<std::optional<std::string_view>> Transaction::FindRow(CollectionId id, Co
     }
     return std::optional<std::string_view>(row.value);
   };
-  const Memtable* layers[] = {state_.active.get(), MayBeFrozenLayer(id)};
+  const Memtable* layers[] = {state_.active.get(), state_.LayerBelow(id)};
   for (const Memtable* layer : layers) {
     if (layer == nullptr) continue;
     const Row* row = nullptr;

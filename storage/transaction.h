@@ -163,6 +163,7 @@ class Transaction {
   bool committed_ = true;
   std::string effects_;  // begins with MULTI, which is sent only around several effects
   std::vector<Touched> touched_;
+  std::vector<std::string> spare_keys_;
 };
 
 }  // namespace holdfast

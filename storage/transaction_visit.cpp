@@ -94,7 +94,7 @@ Result<uint64_t> Transaction::VisitKeys(int db, uint64_t from, const KeyVisitor&
   Saw(database.marker_offset);
   LayerCursor cursor(RowRange::Keys(database.keyspace));
   cursor.AddTable(database.active);
-  cursor.AddTable(database.frozen);
+  if (state_.frozen != nullptr) cursor.AddTable(database.below);
   RETURN_IF_ERROR(cursor.AddLmdb(*state_.reader));
   bool stopping = false;
   uint64_t last_hash = 0;
@@ -144,7 +144,7 @@ Result<void> Transaction::CollectKeys(int db, uint64_t begin, uint64_t end, std:
   const StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
   LayerCursor cursor(RowRange::Keys(database.keyspace));
   cursor.AddTable(database.active);
-  cursor.AddTable(database.frozen);
+  if (state_.frozen != nullptr) cursor.AddTable(database.below);
   RETURN_IF_ERROR(cursor.AddLmdb(*state_.reader));
   RETURN_IF_ERROR(cursor.Start(RowStart{begin, {}}));
   while (cursor.valid() && (end == 0 || cursor.hash() < end)) {

@@ -91,12 +91,18 @@ class StoreTest : public ::testing::Test {
     return position;
   }
 
-  void Checkpoint() {
-    auto job = store_->FreezeActive(Position());
+  void Freeze() { job_ = store_->FreezeActive(Position()); }
+
+  void Merge() {
     std::atomic<bool> cancelled = false;
-    auto run = job->Run({}, cancelled);
+    auto run = std::exchange(job_, nullptr)->Run({}, cancelled);
     ASSERT_TRUE(run.ok()) << run.error().message;
     ASSERT_TRUE(store_->FinishCheckpoint().ok());
+  }
+
+  void Checkpoint() {
+    Freeze();
+    Merge();
   }
 
   std::string DataFile() { return options_.directory + "/lmdb/data.mdb"; }
@@ -114,6 +120,7 @@ class StoreTest : public ::testing::Test {
   StoreOptions options_;
   RecordingSink sink_;
   std::unique_ptr<Store> store_;
+  std::shared_ptr<CheckpointJob> job_;
   uint64_t seen_ = 0;
 };
 
@@ -200,6 +207,8 @@ TEST_F(StoreTest, ViewsOfSeveralReadsLiveThroughTheUnitWhileTheCacheEvicts) {
   Open();
   for (int i = 0; i < 1000; ++i) Set("k" + std::to_string(i), std::string(100, static_cast<char>('a' + i % 26)));
   Checkpoint();
+  Set("other", "x");
+  Checkpoint();  // now the rows of the first checkpoint are in LMDB alone
   Transaction& txn = Live();
   std::vector<std::string_view> views;
   for (int round = 0; round < 2; ++round) {
@@ -215,6 +224,71 @@ TEST_F(StoreTest, ViewsOfSeveralReadsLiveThroughTheUnitWhileTheCacheEvicts) {
   txn.Commit();
   EXPECT_GT(store_->Stats().cache_rows, 0u);
   EXPECT_LE(store_->Stats().cache_bytes, options_.cache_bytes);
+}
+
+TEST_F(StoreTest, RowsOfTheLastCheckpointStayInMemoryUntilTheNextFreeze) {
+  Set("kept", "1");
+  Set("gone", "2", 5000);
+  Checkpoint();
+  EXPECT_GT(store_->Stats().merged_bytes, 0u);
+  const uint64_t misses = store_->Stats().cache_misses;
+  EXPECT_EQ(Get("kept"), "1");
+  EXPECT_EQ(store_->Stats().cache_misses, misses);  // not looked for any further
+  Delete("gone");
+  EXPECT_EQ(Get("gone"), std::nullopt);
+  Set("kept", "3");
+  EXPECT_EQ(Get("kept"), "3");
+  Freeze();
+  EXPECT_EQ(store_->Stats().merged_bytes, 0u);
+  EXPECT_EQ(Get("gone"), std::nullopt);
+  Merge();
+  EXPECT_EQ(Get("gone"), std::nullopt);  // a tombstone of the merged layer
+  EXPECT_EQ(Get("kept"), "3");
+  Open();
+  EXPECT_EQ(Get("gone"), std::nullopt);
+  EXPECT_EQ(Get("kept"), "3");
+}
+
+TEST_F(StoreTest, MergedRowsFollowTheirDatabase) {
+  Set("key", "zero");
+  Set("key", "one", kNoExpiry, 1);
+  Checkpoint();
+  Transaction& swap = Live();
+  swap.SwapDb(0, 1);
+  swap.EmitOn(0, {"SWAPDB", "0", "1"});
+  swap.Commit();
+  EXPECT_EQ(Get("key"), "one");
+  EXPECT_EQ(Get("key", 1), "zero");
+  Transaction& flush = Live();
+  flush.FlushDb(0);
+  flush.EmitOn(0, {"FLUSHDB"});
+  flush.Commit();
+  EXPECT_EQ(Get("key"), std::nullopt);
+  EXPECT_EQ(Get("key", 1), "zero");
+}
+
+TEST_F(StoreTest, WithoutACacheNoMergedRowsAreKept) {
+  options_.cache_bytes = 0;
+  Open();
+  Set("key", "value");
+  Checkpoint();
+  EXPECT_EQ(store_->Stats().merged_bytes, 0u);
+  EXPECT_EQ(Get("key"), "value");
+}
+
+TEST_F(StoreTest, PrefetchIsAHintForAnyKeysInAnyLayer) {
+  const std::vector<std::string_view> keys = {"frozen", "active", "nowhere", ""};
+  store_->Prefetch(0, keys);  // no tables yet
+  Set("frozen", "1");
+  Freeze();
+  Set("active", "2");
+  store_->Prefetch(0, keys);
+  store_->Prefetch(3, keys);
+  Merge();
+  store_->Prefetch(0, std::vector<std::string_view>(1000, "frozen"));
+  EXPECT_EQ(Get("frozen"), "1");
+  EXPECT_EQ(Get("active"), "2");
+  EXPECT_EQ(Get("nowhere"), std::nullopt);
 }
 
 TEST_F(StoreTest, ScanReturnsEveryKeyThatStaysAcrossFreezeMergeAndReopening) {
