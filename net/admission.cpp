@@ -39,7 +39,7 @@ std::string UnknownSubcommand(std::span<const std::string_view> args) {
 }
 
 Verdict Known(Admission& a) {
-  const CommandSpec* spec = a.server.commands().Find(a.args[0]);
+  const CommandSpec* spec = a.spec != nullptr ? a.spec : a.server.commands().Find(a.args[0]);
   if (spec == nullptr) return a.Refuse(UnknownCommand(a.args));
   if (!spec->subcommands.empty() && a.args.size() > 1) {
     spec = CommandTable::FindSubcommand(*spec, a.args[1]);

@@ -25,7 +25,7 @@ struct Admission {
   Server& server;
   Client& client;
   std::span<const std::string_view> args;
-  const CommandSpec* spec = nullptr;
+  const CommandSpec* spec = nullptr;  // found by the caller, or null; then what is to be run
   // The command's flags; EXEC has those of what is queued, too.
   uint32_t flags = 0;
   std::string error;

@@ -19,6 +19,9 @@ constexpr double kSlowFrom = 0.6;
 constexpr double kDebtMaxUs = 2000;
 constexpr uint32_t kDebtDueUs = 1000;
 
+// Rows beyond these would push the first ones out of the cache again.
+constexpr size_t kPrefetchedKeysMax = 64;
+
 // A write's effects hold little more than its arguments, and DELs of keys among them whose time has passed. What logs
 // more than it was given asks for itself (SPOP). A client's request must not make a unit that the log cannot take.
 Result<void> CheckRoomInUnit(const CommandSpec& spec, std::span<const std::string_view> args, const Transaction& tx) {
@@ -36,11 +39,28 @@ std::string_view FirstWord(std::string_view line) { return line.substr(0, line.f
 
 }  // namespace
 
-void Server::Execute(Client& client, std::span<const std::string_view> args) {
+void Server::Prefetch(const Client& client, CommandBatch& batch) {
+  prefetch_keys_.clear();
+  for (size_t i = 0; i < batch.size(); ++i) {
+    const std::span<const std::string_view> args = batch.args(i);
+    const CommandSpec* spec = commands_.Find(args[0]);
+    batch.SetSpec(i, spec);
+    if (spec == nullptr || spec->keys.first <= 0) continue;
+    const auto count = static_cast<int>(args.size());
+    const int last = spec->keys.last < 0 ? count + spec->keys.last : std::min(spec->keys.last, count - 1);
+    for (int key = spec->keys.first; key <= last && prefetch_keys_.size() < kPrefetchedKeysMax;
+         key += spec->keys.step) {
+      prefetch_keys_.push_back(args[static_cast<size_t>(key)]);
+    }
+  }
+  if (!prefetch_keys_.empty()) store().Prefetch(client.db, prefetch_keys_);
+}
+
+void Server::Execute(Client& client, std::span<const std::string_view> args, const CommandSpec* spec) {
   if (args.empty()) return;
   client.retry_command = false;
   client.last_interaction_ms = MonotonicMs();
-  Admission admission{.server = *this, .client = client, .args = args, .error = {}};
+  Admission admission{.server = *this, .client = client, .args = args, .spec = spec, .error = {}};
   switch (admission.Decide()) {
     case Verdict::kRun:
       return Run(client, *admission.spec, args);
@@ -83,12 +103,14 @@ void Server::Run(Client& client, const CommandSpec& spec, std::span<const std::s
   size_t begin = client.output.bytes.size();
   Reply reply(client.output.bytes, client.resp);
   uint64_t gate = 0;
-  int64_t started_us = clock().MonotonicUs();
+  // One look at the clock a command: it begins when the one before it ended.
+  const int64_t started_us = command_us_ != 0 ? command_us_ : clock().MonotonicUs();
   executing_ = &client;
   RunHandler(client, spec, args, reply, &gate);
   executing_ = nullptr;
   ++client.commands_total;
-  Count(client, spec, args, reply, begin, clock().MonotonicUs() - started_us);
+  command_us_ = clock().MonotonicUs();
+  Count(client, spec, args, reply, begin, command_us_ - started_us);
   FinishReply(client, begin, gate, was_skipping);
   blocking_.ServeTouched();
   if ((spec.flags & kWrite) != 0) SlowWriter(client);

@@ -14,6 +14,26 @@ namespace {
 
 // What may be reserved before it has come: a client that announces much and sends nothing must not cost memory.
 constexpr size_t kArgumentsReservedMax = 1024;
+// A command with more arguments, or a length of more digits, is not one that has to be fast.
+constexpr size_t kWholeArgumentsMax = 999;
+constexpr size_t kWholeDigitsMax = 6;
+
+// A length as clients write it: digits without a zero in front, then a line end (of which the line feed may be any
+// byte). Returns what is behind it, or null if it is something else or not all there.
+const char* PlainNumber(const char* at, const char* end, size_t* number) {
+  const char* const first = at;
+  size_t value = 0;
+  for (; at < end; ++at) {
+    const auto digit = static_cast<unsigned>(static_cast<unsigned char>(*at)) - '0';
+    if (digit > 9) break;
+    value = value * 10 + digit;
+    if (static_cast<size_t>(at - first) == kWholeDigitsMax) return nullptr;
+  }
+  const bool plain = at > first && (*first != '0' || at - first == 1);
+  if (!plain || end - at < 2 || *at != '\r') return nullptr;
+  *number = value;
+  return at + 2;
+}
 
 }  // namespace
 
@@ -37,6 +57,10 @@ RespParser::Status RespParser::NeedMore(size_t missing) {
 
 RespParser::Status RespParser::Parse(std::string_view input, const Limits& limits) {
   consumed_ = 0;
+  owned_ = false;
+  if (!InsideCommand() && !limits.unauthenticated && !input.empty() && input[0] == '*' && ParseWhole(input, limits)) {
+    return Status::kCommand;
+  }
   // Empty lines and empty arrays are no commands: skipped, however many.
   while (true) {
     bool empty = false;
@@ -46,6 +70,24 @@ RespParser::Status RespParser::Parse(std::string_view input, const Limits& limit
     Restart();
     if (!empty) return Status::kCommand;
   }
+}
+
+bool RespParser::ParseWhole(std::string_view input, const Limits& limits) {
+  const char* const begin = input.data();
+  const char* const end = begin + input.size();
+  size_t count = 0;
+  const char* at = PlainNumber(begin + 1, end, &count);
+  if (at == nullptr || count == 0 || count > kWholeArgumentsMax) return false;
+  args_.clear();
+  for (; count > 0; --count) {
+    size_t length = 0;
+    if (at == end || *at != '$' || (at = PlainNumber(at + 1, end, &length)) == nullptr) return false;
+    if (length > limits.bulk_max || static_cast<size_t>(end - at) < length + 2) return false;
+    args_.emplace_back(at, length);
+    at += length + 2;
+  }
+  consumed_ += static_cast<size_t>(at - begin);
+  return true;
 }
 
 RespParser::Status RespParser::ParseOne(std::string_view input, const Limits& limits, bool* empty) {
@@ -136,6 +178,7 @@ bool RespParser::SplitInline(std::string_view line) {
   std::optional<std::vector<std::string>> words = SplitWords(line);
   if (!words) return false;
   inline_words_ = *std::move(words);
+  owned_ = true;
   args_.assign(inline_words_.begin(), inline_words_.end());
   return true;
 }

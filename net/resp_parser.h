@@ -45,6 +45,10 @@ class RespParser {
   // After kNeedMore: how many bytes more, at least, will make progress possible; 1 if unknown. A hint for the size of
   // the next read, from a length a client announced: bound it.
   [[nodiscard]] size_t missing() const { return missing_; }
+  // Between commands, or in the middle of one whose rest has not come.
+  [[nodiscard]] bool InsideCommand() const { return in_array_ || scanned_ > 0; }
+  // The last command came inline: its arguments are the parser's own, not views of the input.
+  [[nodiscard]] bool ArgumentsAreOwned() const { return owned_; }
   // Forgets a half-read command: the same input will be parsed from its beginning (a command that has to run again).
   void Restart();
 
@@ -53,6 +57,9 @@ class RespParser {
     size_t begin, length;
   };
 
+  // A command of which everything is there, in the form that clients send: the fast way through. False, and nothing
+  // done, in any other case, errors included.
+  bool ParseWhole(std::string_view input, const Limits& limits);
   Status ParseOne(std::string_view input, const Limits& limits, bool* empty);
   Status ParseArray(std::string_view input, const Limits& limits, bool* empty);
   Status ParseInline(std::string_view input, bool* empty);
@@ -72,6 +79,7 @@ class RespParser {
 
   size_t consumed_ = 0;
   size_t missing_ = 1;
+  bool owned_ = false;
   std::vector<std::string_view> args_;
   std::vector<std::string> inline_words_;  // what args_ views after an inline command
   std::string error_;

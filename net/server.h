@@ -14,6 +14,7 @@
 #include "net/blocking.h"
 #include "net/clients.h"
 #include "net/command.h"
+#include "net/command_batch.h"
 #include "net/config.h"
 #include "net/executor.h"
 #include "net/monitoring.h"
@@ -76,7 +77,12 @@ class Server : public TurnHooks {
   // ---- commands ----
   // Runs one parsed command for a client: admission, MULTI queueing, execution, output with its gate, statistics.
   // (net/dispatcher.cpp)
-  void Execute(Client& client, std::span<const std::string_view> args);
+  // `spec`, if not null, is what commands() finds for args[0].
+  void Execute(Client& client, std::span<const std::string_view> args, const CommandSpec* spec = nullptr);
+  // Before the commands of one read are run: the next one's time is taken anew.
+  void BeginCommands() { command_us_ = 0; }
+  // Looks the commands up, and has the rows of their keys fetched into the processor's cache. Changes nothing else.
+  void Prefetch(const Client& client, CommandBatch& batch);
   // Runs a queued command inside EXEC's transaction.
   void ExecuteQueued(Client& client, const QueuedCommand& command, Transaction& tx, Reply& reply);
   // Commits a unit: watches, keyspace notifications, WAIT offset; returns the offset its reply must wait for.
@@ -187,6 +193,8 @@ class Server : public TurnHooks {
   std::string run_id_;
   int64_t started_us_ = 0;                 // monotonic
   int64_t now_ms_ = 0, monotonic_us_ = 0;  // 0: not yet read in this turn
+  int64_t command_us_ = 0;                 // monotonic, the end of the last command; 0: it was not just now
+  std::vector<std::string_view> prefetch_keys_;
   uint64_t cron_ticks_ = 0;
 
   // The log of the batch in flight; the engine it belongs to may have been replaced meanwhile.

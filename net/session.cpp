@@ -163,35 +163,62 @@ size_t Session::RunCommands(std::string_view input) {
   running_ = true;
   running_input_ = input;
   stalled_ = false;
+  std::unique_ptr<CommandBatch> batch = std::exchange(host_.batch, nullptr);
+  if (batch == nullptr) batch = std::make_unique<CommandBatch>();
+  host_.server.BeginCommands();
   while (consumed < input.size()) {
     if (!MayRun()) {
       stalled_ = true;
       break;
     }
     const Settings& settings = host_.server.config().settings();
-    RespParser::Limits limits{settings.proto_max_bulk_len, !client_->authenticated && !settings.requirepass.empty()};
-    RespParser::Status status = parser_.Parse(input.substr(consumed), limits);
-    consumed += parser_.consumed();
-    if (status == RespParser::Status::kNeedMore) break;
-    if (status == RespParser::Status::kError) {
-      diag::Verbose("Protocol error from client {}: {}", client_->peer_address, parser_.error());
-      Reply(client_->output.bytes, client_->resp).Error(parser_.error());
-      client_->output.Gate(0, host_.server.GateOffset(), 0);
-      client_->close_after_reply = true;
+    const bool unauthenticated = !client_->authenticated && !settings.requirepass.empty();
+    RespParser::Limits limits{settings.proto_max_bulk_len, unauthenticated};
+    // One by one while AUTH may change the limits.
+    const size_t count = unauthenticated ? 1 : CommandBatch::kCommandsMax;
+    const RespParser::Status status = batch->Fill(parser_, input.substr(consumed), limits, count);
+    if (!batch->empty()) {
+      if (!RunBatch(*batch, consumed, &consumed)) break;
+    } else if (status == RespParser::Status::kError) {
+      ProtocolError();
       consumed = input.size();
-      break;
+    } else {
+      consumed += batch->consumed();
     }
-    running_consumed_ = consumed;
-    host_.server.Execute(*client_, parser_.args());
-    if (client_ == nullptr || released_fd_ >= 0) break;
-    if (client_->retry_command) {
-      consumed -= parser_.consumed();
-      stalled_ = true;
-      break;
-    }
+    if (status == RespParser::Status::kNeedMore) break;
   }
+  host_.batch = std::move(batch);
   running_ = false;
   return consumed;
+}
+
+bool Session::RunBatch(CommandBatch& batch, size_t begin, size_t* consumed) {
+  host_.server.Prefetch(*client_, batch);
+  for (size_t i = 0; i < batch.size(); ++i) {
+    *consumed = begin + batch.begin(i);
+    stalled_ = !MayRun();
+    if (!stalled_) {
+      running_consumed_ = begin + batch.end(i);
+      host_.server.Execute(*client_, batch.args(i), batch.spec(i));
+      if (client_ != nullptr && released_fd_ < 0 && !client_->retry_command) continue;
+      if (client_ == nullptr || released_fd_ >= 0) {
+        *consumed = running_consumed_;
+        return false;
+      }
+      stalled_ = true;
+    }
+    parser_.Restart();
+    return false;
+  }
+  *consumed = begin + batch.consumed();
+  return true;
+}
+
+void Session::ProtocolError() {
+  diag::Verbose("Protocol error from client {}: {}", client_->peer_address, parser_.error());
+  Reply(client_->output.bytes, client_->resp).Error(parser_.error());
+  client_->output.Gate(0, host_.server.GateOffset(), 0);
+  client_->close_after_reply = true;
 }
 
 void Session::RunBuffered() {

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "net/client.h"
+#include "net/command_batch.h"
 #include "net/input_buffer.h"
 #include "net/resp_parser.h"
 #include "net/socket_poller.h"
@@ -38,7 +39,8 @@ struct SessionHost {
   SocketPoller poller{context};
   std::vector<char> scratch = std::vector<char>(64 * 1024);
   bool scratch_busy = false;
-  uint64_t over_budget_reader = 0;  // the one client that may read a large request although the budget is used up
+  std::unique_ptr<CommandBatch> batch;  // null while commands run
+  uint64_t over_budget_reader = 0;      // the one client that may read a large request although the budget is used up
   std::unordered_map<Session*, std::shared_ptr<Session>> sessions;  // with a client
 
   void CloseAll();
@@ -67,6 +69,9 @@ class Session final : public ClientTransport, private SocketWatcher, public std:
   void EndOfInput();
   // Runs the commands in `input`; returns how many bytes were consumed.
   size_t RunCommands(std::string_view input);
+  // Runs the commands of `batch`, parsed at `begin` of running_input_. False: `*consumed` is where to stop.
+  bool RunBatch(CommandBatch& batch, size_t begin, size_t* consumed);
+  void ProtocolError();
   [[nodiscard]] bool MayRun() const;
   void RunBuffered();
   void AfterInput();

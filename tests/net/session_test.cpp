@@ -60,6 +60,45 @@ TEST(SessionThreadTest, DeepPipelinesAreAnsweredInOrder) {
   EXPECT_TRUE(answer == expected);
 }
 
+// Commands are parsed some ahead: what one of them does to the connection must hold for those behind it.
+TEST(SessionThreadTest, APipelineStopsAtACommandThatWaits) {
+  InProcessServer server;
+  TestClient client = TestClient::Tcp(server.port());
+  const auto array = [](const std::string& name, const std::string& key, const std::string& last) {
+    return "*3\r\n" + Bulk(name) + Bulk(key) + Bulk(last);
+  };
+  ASSERT_TRUE(client.Send(array("SET", "k", "1") + array("BLPOP", "list", "0") + array("APPEND", "k", "2") +
+                          array("APPEND", "k", "3") + "GET k\r\n"));
+  EXPECT_EQ(client.Read(5), "+OK\r\n");
+  TestClient other = TestClient::Tcp(server.port());
+  EXPECT_ANSWER(other, "GET k\r\n", "$1\r\n1\r\n");
+  EXPECT_ANSWER(other, "RPUSH list x\r\n", ":1\r\n");
+  const std::string answer = "*2\r\n$4\r\nlist\r\n$1\r\nx\r\n:2\r\n:3\r\n$3\r\n123\r\n";
+  EXPECT_EQ(client.Read(answer.size()), answer);
+}
+
+TEST(SessionThreadTest, APipelineEndsAtQuit) {
+  InProcessServer server;
+  TestClient client = TestClient::Tcp(server.port());
+  const std::string set = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n";
+  ASSERT_TRUE(client.Send(set + "1\r\n*1\r\n$4\r\nQUIT\r\n" + set + "2\r\n"));
+  std::string rest;
+  EXPECT_TRUE(client.ReadToEnd(&rest));
+  EXPECT_EQ(rest, "+OK\r\n+OK\r\n");
+  TestClient other = TestClient::Tcp(server.port());
+  EXPECT_ANSWER(other, "GET k\r\n", "$1\r\n1\r\n");
+}
+
+TEST(SessionThreadTest, LimitsSetInAPipelineHoldForWhatFollows) {
+  InProcessServer server;
+  TestClient client = TestClient::Tcp(server.port());
+  EXPECT_ANSWER(client, "CONFIG SET proto-max-bulk-len 1048576\r\n", "+OK\r\n");
+  const std::string value(2 << 20, 'v');
+  ASSERT_TRUE(client.Send("*4\r\n$6\r\nCONFIG\r\n$3\r\nSET\r\n$18\r\nproto-max-bulk-len\r\n$7\r\n4194304\r\n" +
+                          ("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n" + Bulk(value))));
+  EXPECT_EQ(client.Read(10), "+OK\r\n+OK\r\n");
+}
+
 TEST(SessionThreadTest, LargeValuesPassBothWays) {
   InProcessServer server;
   TestClient client = TestClient::Tcp(server.port());
