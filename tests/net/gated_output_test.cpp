@@ -107,5 +107,19 @@ TEST(GatedOutputTest, AgreesWithAModelOnRandomHistories) {
   }
 }
 
+TEST(GatedOutputTest, AHeldReplyWaitsForItsReleaseAndThenForTheOffsetGiven) {
+  GatedOutput output;
+  output.bytes = "first";
+  output.Gate(10, 0, 0);
+  output.bytes += "held";
+  output.Gate(GatedOutput::kHeld, 0, 10);
+  output.bytes += "behind";
+  output.Gate(20, 0, 10);
+  EXPECT_EQ(output.Sendable(1'000'000), "first");
+  output.ReleaseHeld(30);
+  EXPECT_EQ(output.Sendable(29), "first");
+  EXPECT_EQ(output.Sendable(30), "firstheldbehind");
+}
+
 }  // namespace
 }  // namespace holdfast::net
