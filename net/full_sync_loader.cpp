@@ -69,6 +69,22 @@ void FullSyncLoader::Cancel() {
   if (thread_.joinable()) thread_.join();
 }
 
+Result<std::optional<wal::SavedTail>> FullSyncLoader::SaveLost(const LoadRequest& request, wal::Log& new_log) {
+  const auto common = replication::FindCommon(request.own_lineage, request.own_end, new_log.lineage(), UINT64_MAX);
+  // Without shared history all of it goes: a person consented to that, or none of it was written here.
+  if (!common || common->fork >= request.own_end) return std::optional<wal::SavedTail>();
+  wal::TailRequest tail;
+  tail.log_directory = JoinPath(request.own_generation, "wal");
+  tail.data_directory = request.directory->path();
+  tail.from = common->fork;
+  tail.to = request.own_end;
+  tail.fs = request.options.fs;
+  tail.random = request.options.random;
+  auto saved = wal::SaveTail(tail);
+  if (!saved.ok()) return saved.error().WithContext("keeping the end of our history, which the master does not have");
+  return std::optional<wal::SavedTail>(std::move(*saved));
+}
+
 Result<LoadedGeneration> FullSyncLoader::Load(const LoadRequest& request) {
   FileSystem& fs = *request.options.fs;
   Clock& clock = *request.options.clock;
@@ -94,6 +110,7 @@ Result<LoadedGeneration> FullSyncLoader::Load(const LoadRequest& request) {
       return Error{ErrorCode::kCorruption, fmt::format("the new generation stands at offset {} instead of {}",
                                                        loaded.engine->log().AppendedOffset(), request.offset)};
     }
+    ASSIGN_OR_RETURN(loaded.tail, SaveLost(request, loaded.engine->log()));
     return loaded;
   };
   Result<LoadedGeneration> loaded = load();

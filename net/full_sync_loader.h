@@ -5,11 +5,13 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "storage/snapshot.h"
 #include "wal/data_directory.h"
+#include "wal/diverged_tail.h"
 #include "wal/engine.h"
 
 namespace holdfast::net {
@@ -19,12 +21,18 @@ struct LoadRequest {
   uint64_t offset = 0;         // what the file must hold
   wal::EngineOptions options;  // generation_path is set by the loader
   std::string role_record;     // payload of the new log's first role frame
+  // Our history as far as the new one does not have it is kept in a file: nothing acknowledged goes without a trace.
+  wal::Lineage own_lineage;
+  uint64_t own_end = 0;  // durable
+  std::string own_generation;
+  std::shared_ptr<wal::Log::Pin> own_pin;
   wal::DataDirectory* directory = nullptr;
 };
 
 struct LoadedGeneration {
   std::unique_ptr<wal::Engine> engine;
   std::string path;
+  std::optional<wal::SavedTail> tail;  // what is given up
 };
 
 class FullSyncLoader {
@@ -37,6 +45,7 @@ class FullSyncLoader {
 
  private:
   Result<LoadedGeneration> Load(const LoadRequest& request);
+  static Result<std::optional<wal::SavedTail>> SaveLost(const LoadRequest& request, wal::Log& new_log);
 
   std::atomic<bool> cancelled_{false};
   std::thread thread_;

@@ -49,6 +49,30 @@ void FillTail(LinkRequest& request) {
   claim.tail_checksum = Checksum64(tail);
 }
 
+// What we are at a fork before our end, where a frame of ours must end. kNotFound: the log cannot tell.
+Result<replication::HistoryClaim> ClaimAtFork(const LinkRequest& request, uint64_t offset) {
+  auto cursor = wal::OpenCursor(*request.log);
+  RETURN_IF_ERROR(cursor->Seek(offset - 1));
+  while (true) {
+    ASSIGN_OR_RETURN(auto frame, cursor->Next());
+    if (!frame) return Error{ErrorCode::kNotFound, "the log ends before the fork"};
+    if (frame->history.kind != wal::FrameKind::kData) continue;
+    if (frame->history.EndOffset() != offset || !frame->history.EndsUnit()) {
+      return Error{ErrorCode::kNotFound, fmt::format("offset {} lies inside a frame of our log", offset)};
+    }
+    LinkRequest at_fork;
+    at_fork.claim = request.claim;
+    at_fork.claim.end_offset = offset;
+    at_fork.claim.digest = frame->history.digest;
+    at_fork.claim.lineage = replication::LineageUpTo(request.claim.lineage, offset);
+    at_fork.claim.tail_length = 0;
+    at_fork.first_offset = request.first_offset;
+    at_fork.log = request.log;
+    FillTail(at_fork);
+    return at_fork.claim;
+  }
+}
+
 }  // namespace
 
 struct MasterReceiver::Link {
@@ -64,6 +88,9 @@ struct MasterReceiver::Link {
   void Act(ReplicaActions& actions);
   void Do(replication::SendBytes& send);
   void Do(replication::Continued& continued);
+  void Do(replication::ForkFound& found);
+  void Do(replication::RewindImpossible& impossible);
+  void Do(replication::RewindAgreed& agreed);
   void Do(replication::SnapshotStarted& started);
   void Do(replication::SnapshotBytes& bytes);
   void Do(replication::SnapshotComplete& complete);
@@ -156,7 +183,8 @@ void MasterReceiver::Link::Connected() {
 
 void MasterReceiver::Link::Read() {
   // Backpressure: nothing is read while the executor has enough to do or a snapshot is being loaded.
-  if (!link || reading || in_flight >= kReceiverBytesMax || link->state() == ReplicaState::kLoading) return;
+  if (!link || reading || in_flight >= kReceiverBytesMax) return;
+  if (link->state() == ReplicaState::kLoading || link->state() == ReplicaState::kRewinding) return;
   reading = true;
   socket->async_read_some(asio::buffer(read_buffer), [this, mine = attempt, keep = socket](asio::error_code error,
                                                                                            size_t size) {
@@ -221,6 +249,23 @@ void MasterReceiver::Link::Do(replication::SendBytes& send) { out += send.bytes;
 
 void MasterReceiver::Link::Do(replication::Continued& continued) {
   events.continued(request.epoch, std::move(continued.lineage));
+}
+
+void MasterReceiver::Link::Do(replication::ForkFound& found) {
+  auto claim = ClaimAtFork(request, found.offset);
+  if (!claim.ok()) events.rewind_impossible(request.epoch, claim.error().message);
+  ReplicaActions next;
+  link->ForkClaim(claim.ok() ? std::optional(*std::move(claim)) : std::nullopt, next);
+  Act(next);
+}
+
+void MasterReceiver::Link::Do(replication::RewindImpossible& impossible) {
+  events.rewind_impossible(request.epoch, std::move(impossible.reason));
+}
+
+void MasterReceiver::Link::Do(replication::RewindAgreed& agreed) {
+  progress.loading = true;
+  events.rewind(request.epoch, agreed.offset, std::move(agreed.lineage));
 }
 
 void MasterReceiver::Link::Do(replication::SnapshotStarted& started) {
@@ -308,17 +353,21 @@ void MasterReceiver::FramesTaken(uint64_t bytes) {
   });
 }
 
-void MasterReceiver::Loaded() {
-  asio::post(link_->context, [link = link_.get()] {
+void MasterReceiver::Resume(void (ReplicaLink::*event)(int64_t, ReplicaActions&)) {
+  asio::post(link_->context, [link = link_.get(), event] {
     if (!link->link) return;
     link->progress.loading = false;
     uint64_t mine = link->attempt;
     ReplicaActions actions;
-    link->link->Loaded(link->NowMs(), actions);
+    ((*link->link).*event)(link->NowMs(), actions);
     link->Act(actions);
     if (mine == link->attempt) link->Read();
   });
 }
+
+void MasterReceiver::Loaded() { Resume(&ReplicaLink::Loaded); }
+
+void MasterReceiver::Rewound() { Resume(&ReplicaLink::Rewound); }
 
 void MasterReceiver::Durable(uint64_t durable_offset, uint64_t applied_offset, const std::string& lineage_id) {
   asio::post(link_->context, [link = link_.get(), durable_offset, applied_offset, lineage_id] {

@@ -50,6 +50,9 @@ using FrameBatch = std::vector<std::shared_ptr<const wal::SharedFrame>>;
 
 struct LinkEvents {
   std::function<void(uint64_t epoch, wal::Lineage lineage)> continued;
+  // Our log is to be cut at `offset`. Answer with Rewound() or Disconnect().
+  std::function<void(uint64_t epoch, uint64_t offset, wal::Lineage lineage)> rewind;
+  std::function<void(uint64_t epoch, std::string reason)> rewind_impossible;
   // `bytes` must come back through FramesTaken().
   std::function<void(uint64_t epoch, FrameBatch frames, uint64_t bytes)> frames;
   // The snapshot lies complete and synced at the spool path. Answer with Loaded() or Disconnect().
@@ -68,12 +71,16 @@ class MasterReceiver {
   void Disconnect();
   void FramesTaken(uint64_t bytes);
   void Loaded();
+  void Rewound();
   void Durable(uint64_t durable_offset, uint64_t applied_offset, const std::string& lineage_id);
   void Stop();
   [[nodiscard]] const LinkProgress& progress() const { return progress_; }
 
  private:
   struct Link;  // the thread's own
+
+  // The link goes on from a state in which nothing was read.
+  void Resume(void (replication::ReplicaLink::*event)(int64_t, replication::ReplicaActions&));
 
   std::unique_ptr<Link> link_;
   LinkProgress progress_;

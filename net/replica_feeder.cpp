@@ -135,7 +135,7 @@ void ReplicaFeeder::Feed::Start() {
   pin_ = std::move(request_.pin);
   Decision decision = replication::DecideByLineage(request_.own, request_.claim ? &*request_.claim : nullptr);
   if (decision.verdict == Verdict::kContinue)
-    decision = replication::DecideByDigest(*request_.claim, GatherEvidence(request_));
+    decision = replication::DecideByDigest(*request_.claim, GatherEvidence(request_), request_.fork);
   if (decision.verdict == Verdict::kContinue) {
     cursor_ = wal::OpenCursor(*request_.log);
     auto sought = cursor_->Seek(request_.claim->end_offset);
@@ -164,7 +164,9 @@ void ReplicaFeeder::Feed::Start() {
 
 void ReplicaFeeder::Feed::Continue() {
   link_.Continue(request_.own.lineage, request_.claim->end_offset, loop_.feeder.durable_.load(), out_);
-  loop_.events.decided(status_, FeedOutcome::kContinued, fmt::format("from offset {}", request_.claim->end_offset));
+  loop_.events.decided(status_, FeedOutcome::kContinued,
+                       fmt::format("from offset {}{}", request_.claim->end_offset,
+                                   request_.fork ? ", the fork up to which it goes back" : ""));
 }
 
 void ReplicaFeeder::Feed::Refuse(const std::string& line, const std::string& reason) {
@@ -350,6 +352,7 @@ std::shared_ptr<FeedStatus> ReplicaFeeder::Add(FeedRequest request) {
   auto status = std::make_shared<FeedStatus>();
   status->address = request.address;
   status->port = request.port;
+  status->node_id = request.node_id;
   status->last_ack_ms = loop_->NowMs();
   auto feed = std::make_shared<Feed>(*loop_, std::move(request), status);
   asio::post(loop_->context, [loop = loop_.get(), feed] {

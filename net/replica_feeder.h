@@ -31,6 +31,7 @@ enum class FeedState : int { kPreparing, kSendingSnapshot, kOnline, kClosed };
 struct FeedStatus {
   std::string address;
   int port = 0;
+  std::string node_id;
   std::atomic<FeedState> state{FeedState::kPreparing};
   std::atomic<uint64_t> acked_offset{0};
   std::atomic<uint64_t> applied_offset{0};
@@ -43,7 +44,9 @@ struct FeedRequest {
   std::string unread;  // bytes read behind the PSYNC
   std::string address;
   int port = 0;
+  std::string node_id;
   std::optional<replication::HistoryClaim> claim;  // nullopt: asks for everything
+  bool fork = false;                               // the claim is of a fork: the replica will cut its log there
   replication::OwnHistory own;
   uint64_t own_digest = 0;  // at own_digest_offset
   uint64_t own_digest_offset = 0;

@@ -21,6 +21,14 @@ constexpr std::string_view kPing = "*1\r\n$4\r\nPING\r\n";
 constexpr int64_t kSharedSnapshotIdleMs = 60'000;
 constexpr uint32_t kCapabilityEof = 1, kCapabilityPsync2 = 2, kCapabilityHoldfast1 = 4;
 
+// What the replica said of itself in REPLCONF, "" if nothing.
+std::string_view ReplicaOption(const Client& client, std::string_view name) {
+  for (const auto& [key, value] : client.replica_options) {
+    if (EqualsIgnoreCase(key, name)) return value;
+  }
+  return {};
+}
+
 }  // namespace
 
 std::unique_ptr<ReplicationService> CreateReplicationDriver(Server& server, Executor& executor) {
@@ -30,6 +38,7 @@ std::unique_ptr<ReplicationService> CreateReplicationDriver(Server& server, Exec
 ReplicationDriver::ReplicationDriver(Server& server, Executor& executor) : server_(server), executor_(executor) {
   server_.engine().SetApplyObserver(this);
   link_down_since_ms_ = server_.MonotonicMs();
+  tails_ = wal::CountTails(server_.fs(), server_.directory().path());
   ReadRole();
   diag::SetRole(IsReplica() ? 'S' : 'M');
   if (IsReplica()) {
@@ -149,6 +158,7 @@ ReplicaFeeder& ReplicationDriver::Feeder() {
 void ReplicationDriver::HandleReplconf(Client& client, std::span<const std::string_view> args, Reply& reply) {
   if (args.size() % 2 == 0) return reply.Error("ERR syntax error");
   bool history = false;
+  std::vector<std::pair<std::string, std::string>> options;
   for (size_t i = 1; i + 1 < args.size(); i += 2) {
     const std::string_view name = args[i], value = args[i + 1];
     if (EqualsIgnoreCase(name, "listening-port")) {
@@ -175,13 +185,21 @@ void ReplicationDriver::HandleReplconf(Client& client, std::span<const std::stri
     } else if (EqualsIgnoreCase(name, "holdfast-history")) {
       auto claim = replication::ParseClaim(value);
       if (!claim.ok()) return reply.Error("HOLDFAST " + claim.error().message);
-      client.replica_options = {{"holdfast-history", std::string(value)}};
+      options.emplace_back(name, value);
       history = true;
+    } else if (EqualsIgnoreCase(name, "holdfast-fork") || EqualsIgnoreCase(name, "holdfast-id")) {
+      options.emplace_back(name, value.substr(0, replication::kHostBytesMax));
     } else {
       return reply.Error(fmt::format("ERR Unrecognized REPLCONF option: {}", name));
     }
   }
-  if (history) return reply.Status("HOLDFAST 1");
+  if (history) {
+    client.replica_options = std::move(options);
+    // What is not on disk yet nobody learns of; without it the replica does not look for a fork.
+    if (!RoleSettled()) return reply.Status("HOLDFAST 1");
+    const wal::Log& log = server_.log();
+    return reply.Status("HOLDFAST 1 " + replication::FormatOffer({log.lineage(), log.DurableOffset()}));
+  }
   reply.Ok();
 }
 
@@ -189,10 +207,9 @@ Result<std::optional<HistoryClaim>> ReplicationDriver::ClaimOf(Client& client, s
   if (args.size() < 3 || args[1] == "?") return std::optional<HistoryClaim>();
   const auto offset = ParseInteger(args[2]);
   if (!offset || *offset < 1) return Error{ErrorCode::kInvalidArgument, "PSYNC with an impossible offset"};
-  if (client.replica_options.empty()) {
-    return Error{ErrorCode::kInvalidArgument, "PSYNC without REPLCONF holdfast-history"};
-  }
-  ASSIGN_OR_RETURN(HistoryClaim claim, replication::ParseClaim(client.replica_options.back().second));
+  const std::string_view history = ReplicaOption(client, "holdfast-history");
+  if (history.empty()) return Error{ErrorCode::kInvalidArgument, "PSYNC without REPLCONF holdfast-history"};
+  ASSIGN_OR_RETURN(HistoryClaim claim, replication::ParseClaim(history));
   if (!EqualsIgnoreCase(claim.lineage.current_id(), args[1]) ||
       claim.end_offset + 1 != static_cast<uint64_t>(*offset)) {
     return Error{ErrorCode::kInvalidArgument, "PSYNC does not ask for what REPLCONF holdfast-history names"};
@@ -234,6 +251,8 @@ void ReplicationDriver::Attach(Client& client, std::optional<HistoryClaim> claim
   request.address = client.replica_announced_ip;
   if (request.address.empty()) request.address = client.peer_address.substr(0, client.peer_address.rfind(':'));
   request.port = client.replica_listening_port;
+  request.node_id = ReplicaOption(client, "holdfast-id");
+  request.fork = ReplicaOption(client, "holdfast-fork") == "1";
   const StreamPosition end = log.EndPosition();
   request.own.lineage = log.lineage();
   request.own.end_offset = log.DurableOffset();

@@ -18,6 +18,7 @@
 #include "net/server.h"
 #include "replication/role.h"
 #include "storage/effects/applier.h"
+#include "wal/diverged_tail.h"
 
 namespace holdfast::net {
 
@@ -57,6 +58,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void ShardPublished(std::string_view channel, std::string_view message) override;
   void AckRequested(uint64_t end_offset) override;
 
+  void AppendTailInfo(std::string& to) const;                     // replication_info.cpp
   void AppendReplicaInfo(std::string& to, int64_t now_ms) const;  // replication_info.cpp
 
   // ---- role ----
@@ -84,6 +86,10 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void ConnectIn(int64_t delay_ms);
   void LinkLost(replication::CloseKind kind, const std::string& reason);
   void Continued(const wal::Lineage& lineage);
+  // Cuts the log at a fork agreed with the master and goes on from there.
+  void Rewind(uint64_t offset, const wal::Lineage& lineage);
+  Result<wal::SavedTail> CutAt(uint64_t offset, const wal::Lineage& lineage);
+  void TailKept(const wal::SavedTail& tail);
   void TakeFrames(const FrameBatch& frames);
   Result<void> TakeFrame(const wal::SharedFrame& frame);
   // Lets the receiver read on, once there is room for more.
@@ -134,9 +140,13 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   replication::Backoff backoff_;
   uint64_t held_window_ = 0;  // bytes of frames taken, for which the receiver may not read on yet
   bool window_timer_ = false;
-  bool linked_ = false;       // streaming
-  std::string last_failure_;  // logged once while it repeats
-  std::string halted_;        // why the link is not tried again
+  bool linked_ = false;         // streaming
+  std::string last_failure_;    // logged once while it repeats
+  std::string halted_;          // why the link is not tried again
+  std::string rewind_refusal_;  // why the last fork ended in a full sync instead
+  uint64_t rewinds_ = 0;
+  std::optional<wal::SavedTail> last_tail_;  // given up since the start of this process
+  wal::TailFiles tails_;                     // kept in the data directory
   int64_t link_down_since_ms_ = 0;
 };
 

@@ -5,6 +5,7 @@
 
 #include "net/replication_driver.h"
 #include "storage/base/diag.h"
+#include "wal/rewind.h"
 
 namespace holdfast::net {
 
@@ -29,6 +30,11 @@ MasterReceiver& ReplicationDriver::Receiver() {
   };
   LinkEvents events;
   events.continued = when_current([this](const wal::Lineage& lineage) { Continued(lineage); });
+  events.rewind = when_current([this](uint64_t offset, const wal::Lineage& lineage) { Rewind(offset, lineage); });
+  events.rewind_impossible = when_current([this](const std::string& reason) {
+    rewind_refusal_ = reason;
+    diag::Warning("MASTER <-> REPLICA sync: our history cannot be cut back to what the master has: {}", reason);
+  });
   events.frames = [this](uint64_t epoch, FrameBatch frames, uint64_t bytes) {
     Post([this, epoch, frames = std::move(frames), bytes] {
       if (epoch == epoch_ && !stopped_) TakeFrames(frames);
@@ -81,12 +87,14 @@ void ReplicationDriver::Connect() {
   request.options.listening_port = settings.replica_announce_port > 0 ? settings.replica_announce_port : settings.port;
   request.options.announced_ip = settings.replica_announce_ip;
   request.options.run_id = server_.run_id();
+  request.options.node_id = server_.directory().identity().node_id;
   request.options.timeout_ms = settings.repl_timeout * 1000;
   request.claim.lineage = log.lineage();
   request.claim.end_offset = end.offset;
   request.claim.digest = end.digest.Value();
   request.claim.digest_base = end.offset - end.digest.total_length();
-  request.situation = {log.lineage(), end.offset, role_.ids_made_here, role_.operator_consents};
+  request.situation = {log.lineage(), end.offset, role_.ids_made_here, role_.operator_consents,
+                       server_.engine().RewindFloor()};
   request.first_offset = log.FirstOffset();
   request.log = &log;
   request.spool_path = JoinPath(server_.directory().path(), "full-sync.tmp");
@@ -124,6 +132,69 @@ void ReplicationDriver::Continued(const wal::Lineage& lineage) {
     log.AppendControl(wal::FrameKind::kLineage, table, log.EndPosition().time_ms);
     diag::Notice("The history is called {} from now on", lineage.current_id());
   }
+}
+
+// The executor waits for the replay since the last checkpoint: what it would answer meanwhile is data about to go.
+void ReplicationDriver::Rewind(uint64_t offset, const wal::Lineage& lineage) {
+  wal::Log& log = server_.log();
+  if (log.HasPending() || log.InFlight() || server_.HasRetiredEngine()) {
+    server_.SyncSoon();
+    executor_.RunAfter(kSettlePauseMs * 1000,
+                       [this, alive = std::weak_ptr<int>(alive_), epoch = epoch_, offset, lineage] {
+                         if (!alive.expired() && epoch == epoch_ && !stopped_) Rewind(offset, lineage);
+                       });
+    return;
+  }
+  const uint64_t end = log.DurableOffset();
+  diag::Notice(
+      "MASTER <-> REPLICA sync: going back from offset {} to {}, where the master's history {} parts from ours", end,
+      offset, lineage.current_id());
+  auto tail = CutAt(offset, lineage);
+  if (!tail.ok()) {
+    receiver_->Disconnect();
+    return LinkLost(CloseKind::kRetry, "going back to the fork failed: " + tail.error().message);
+  }
+  ++rewinds_;
+  TailKept(*tail);
+  linked_ = true;
+  last_failure_.clear();
+  rewind_refusal_.clear();
+  backoff_.Reset();
+  diag::Notice("MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization from offset {}, history {}",
+               offset, lineage.current_id());
+  receiver_->Rewound();
+}
+
+Result<wal::SavedTail> ReplicationDriver::CutAt(uint64_t offset, const wal::Lineage& lineage) {
+  if (server_.engine().RewindFloor() > offset) {
+    return Error{ErrorCode::kAborted, "a checkpoint has been made beyond it meanwhile"};
+  }
+  wal::TailRequest request;
+  const std::string generation = server_.engine().options().generation_path;
+  request.log_directory = JoinPath(generation, "wal");
+  request.data_directory = server_.directory().path();
+  request.from = offset;
+  request.to = server_.log().DurableOffset();
+  request.fs = &server_.fs();
+  request.random = &server_.random();
+  if (feeder_) feeder_->CloseAll("this server cuts its history back to its master's");
+  snapshot_.reset();
+  wal::SavedTail tail;
+  RETURN_IF_ERROR(server_.ReopenEngine([&]() -> Result<void> {
+    ASSIGN_OR_RETURN(tail, wal::SaveTail(request));
+    if (tail.from != offset) return Error{ErrorCode::kCorruption, "no frame of the log ends at the fork"};
+    return wal::WriteRewindOrder(server_.fs(), generation,
+                                 {offset, lineage, replication::FormatRole(role_), tail.path});
+  }));
+  return tail;
+}
+
+void ReplicationDriver::TailKept(const wal::SavedTail& tail) {
+  diag::Warning(
+      "The end of our history that the master does not have is kept in {}: {} units, {} bytes from offset {} on",
+      tail.path, tail.units, tail.bytes, tail.from);
+  last_tail_ = tail;
+  tails_ = wal::CountTails(server_.fs(), server_.directory().path());
 }
 
 void ReplicationDriver::TakeFrames(const FrameBatch& frames) {
@@ -192,6 +263,10 @@ void ReplicationDriver::SnapshotComplete(uint64_t offset) {
   role.operator_consents = false;  // used up
   request.role_record = replication::FormatRole(role);
   request.directory = &server_.directory();
+  request.own_lineage = server_.log().lineage();
+  request.own_end = server_.log().DurableOffset();
+  request.own_generation = server_.engine().options().generation_path;
+  request.own_pin = server_.log().PinFrom(server_.log().FirstOffset());
   diag::Notice("MASTER <-> REPLICA sync: Loading the snapshot in the background, the old data is served meanwhile");
   loading_ = true;
   loader_.Start(std::move(request), [this, load = load_, epoch = epoch_](Result<LoadedGeneration> loaded) {
@@ -220,6 +295,7 @@ void ReplicationDriver::GenerationLoaded(Result<LoadedGeneration> loaded, bool l
   if (auto removed = server_.fs().Remove(JoinPath(server_.directory().path(), "full-sync.tmp")); !removed.ok()) {
     diag::Warning("The transferred snapshot could not be removed: {}", removed.error().message);
   }
+  if (loaded->tail) TailKept(*loaded->tail);
   role_.operator_consents = false;
   last_failure_.clear();
   backoff_.Reset();

@@ -116,6 +116,15 @@ void ReplicationDriver::AppendInfo(std::string& to) const {
   Line(to, "repl_backlog_size:{}", settings.repl_backlog_size);
   Line(to, "repl_backlog_first_byte_offset:{}", first + 1);
   Line(to, "repl_backlog_histlen:{}", log.DurableOffset() - std::min(first, log.DurableOffset()));
+  AppendTailInfo(to);
+}
+
+void ReplicationDriver::AppendTailInfo(std::string& to) const {
+  Line(to, "holdfast_rewinds:{}", rewinds_);
+  Line(to, "holdfast_diverged_files:{}", tails_.count);
+  Line(to, "holdfast_diverged_bytes:{}", tails_.stream_bytes);
+  if (last_tail_) Line(to, "holdfast_last_diverged_file:{}", last_tail_->path);
+  if (!rewind_refusal_.empty()) Line(to, "holdfast_rewind_impossible:{}", rewind_refusal_);
 }
 
 void ReplicationDriver::AppendReplicaInfo(std::string& to, int64_t now_ms) const {

@@ -25,6 +25,7 @@ constexpr size_t kPendingBytesMax = 1 << 20;
 constexpr int64_t kExpirySliceUs = 1000;
 constexpr int64_t kExpiryPauseUs = 3000;
 constexpr size_t kExpiryBatch = 32;
+constexpr int kExitDataRefused = 2;
 constexpr int kExitLogFailed = 3;
 
 }  // namespace
@@ -59,6 +60,31 @@ void Server::ReplaceEngine(std::unique_ptr<wal::Engine> engine) {
     // The other thread may still be writing the old log's last batch.
     if (old->log().InFlight()) retired_engine_ = std::move(old);
   }
+  ForgetOldHistory();
+}
+
+Result<void> Server::ReopenEngine(const std::function<Result<void>()>& between) {
+  CHECK(!BatchInFlight());
+  CHECK(retired_engine_ == nullptr);
+  CloseGatedClients(log());
+  wal::EngineOptions options = engine().options();
+  engine().Stop();
+  parts_.engine.reset();
+  Result<void> outcome = between();
+  auto opened = wal::Engine::Open(std::move(options), {});
+  if (!opened.ok()) {
+    diag::Warning("FATAL: the data cannot be opened again: {}. The server stops, a start would say the same",
+                  opened.error().message);
+    diag::Flush();
+    _exit(kExitDataRefused);
+  }
+  parts_.engine = *std::move(opened);
+  AdoptEngine();
+  ForgetOldHistory();
+  return outcome;
+}
+
+void Server::ForgetOldHistory() {
   watches_.TouchAll();
   clients_.ForEach([](Client& client) { client.last_write_offset = 0; });
   replication().OnEngineReplaced();

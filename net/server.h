@@ -66,6 +66,10 @@ class Server : public TurnHooks {
   // Full sync, import: swaps in another generation. Connections stay; watches become dirty.
   // Replies that wait for the old history to become durable are never sent: their connections are closed.
   void ReplaceEngine(std::unique_ptr<wal::Engine> engine);
+  // Closes the engine, lets `between` change its files, and opens it again, changed or (if that failed: its error) not.
+  // No batch may be in flight, and no cursor, pin or view of the engine in use. Ends the process with exit code 2 if
+  // the data cannot be opened again.
+  Result<void> ReopenEngine(const std::function<Result<void>()>& between);
   // The replaced engine's last batch is still being written.
   [[nodiscard]] bool HasRetiredEngine() const { return retired_engine_ != nullptr; }
 
@@ -164,6 +168,7 @@ class Server : public TurnHooks {
 
   // server.cpp
   void AdoptEngine();
+  void ForgetOldHistory();
   [[nodiscard]] bool BatchInFlight() const { return batch_log_ != nullptr; }
   void CronHundredMs();
   void CheckIdleClients();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "storage/base/coding.h"
 
@@ -92,7 +93,7 @@ Decision DecideByLineage(const OwnHistory& own, const HistoryClaim* claim) {
   return {Verdict::kContinue, {}};
 }
 
-Decision DecideByDigest(const HistoryClaim& claim, const DigestEvidence& evidence) {
+Decision DecideByDigest(const HistoryClaim& claim, const DigestEvidence& evidence, bool must_prove) {
   bool same_base = claim.digest_base == evidence.digest_base;
   if (same_base && evidence.digest) {
     if (*evidence.digest == claim.digest) return {Verdict::kContinue, {}};
@@ -107,7 +108,7 @@ Decision DecideByDigest(const HistoryClaim& claim, const DigestEvidence& evidenc
   }
   // With equal bases the next frame's digest covers the whole past, and the replica's log verifies it before anything
   // is applied.
-  if (same_base) return {Verdict::kContinue, {}};
+  if (same_base && !must_prove) return {Verdict::kContinue, {}};
   return {Verdict::kFullSync,
           fmt::format("the past before offset {} cannot be compared: digests begin at {} and {}, and "
                       "the logs retain no common bytes",
@@ -145,6 +146,49 @@ std::optional<std::string> RefuseFullSync(const OwnSituation& own, const FullSyn
         common->id, offer.end_offset, ours);
   }
   return std::nullopt;
+}
+
+RewindPlan PlanRewind(const OwnSituation& own, const FullSyncOffer& master) {
+  auto common = FindCommon(own.lineage, own.end_offset, master.lineage, master.end_offset);
+  if (!common || common->fork >= own.end_offset) return {};
+  // Under its current id the master has less than we: it lost data, and we do not follow it there.
+  if (master.lineage.current_id() == common->id) return {};
+  if (common->fork == 0) return {std::nullopt, "the histories part at their very beginning"};
+  if (common->fork < own.rewind_floor) {
+    return {std::nullopt,
+            fmt::format("the histories part at offset {}, and the last checkpoint, of offset {}, cannot be "
+                        "undone",
+                        common->fork, own.rewind_floor)};
+  }
+  return {common->fork, {}};
+}
+
+std::string FormatOffer(const FullSyncOffer& offer) {
+  std::string table;
+  offer.lineage.AppendTo(table);
+  std::string text = fmt::format("{} ", offer.end_offset);
+  for (const char c : table) fmt::format_to(std::back_inserter(text), "{:02x}", static_cast<unsigned char>(c));
+  return text;
+}
+
+Result<FullSyncOffer> ParseOffer(std::string_view text) {
+  const Error broken{ErrorCode::kCorruption, "the master describes its history in an unknown way"};
+  FullSyncOffer offer;
+  const char* end = text.data() + text.size();
+  auto [at, error] = std::from_chars(text.data(), end, offer.end_offset);
+  if (error != std::errc() || at == end || *at != ' ') return broken;
+  std::string_view hex = text.substr(static_cast<size_t>(at - text.data()) + 1);
+  if (hex.size() % 2 != 0 || hex.size() > 2 * wal::Lineage::kSerializedSizeMax) return broken;
+  std::string table;
+  for (; !hex.empty(); hex.remove_prefix(2)) {
+    uint8_t byte = 0;
+    auto [stop, wrong] = std::from_chars(hex.data(), hex.data() + 2, byte, 16);
+    if (wrong != std::errc() || stop != hex.data() + 2) return broken;
+    table.push_back(static_cast<char>(byte));
+  }
+  ASSIGN_OR_RETURN(offer.lineage, wal::Lineage::Parse(table));
+  if (offer.lineage.empty()) return broken;
+  return offer;
 }
 
 wal::Lineage LineageUpTo(const wal::Lineage& lineage, uint64_t end_offset) {

@@ -64,8 +64,9 @@ struct DigestEvidence {
   std::optional<uint64_t> digest;         // at the claim's end offset, if a frame ends there and is retained
   std::optional<uint64_t> tail_checksum;  // of the claim's tail range, if all of it is retained
 };
-// Second half, after DecideByLineage said kContinue.
-[[nodiscard]] Decision DecideByDigest(const HistoryClaim& claim, const DigestEvidence& evidence);
+// Second half, after DecideByLineage said kContinue. With `must_prove` an equal past must be seen here and now: the
+// replica is going to cut its log there.
+[[nodiscard]] Decision DecideByDigest(const HistoryClaim& claim, const DigestEvidence& evidence, bool must_prove);
 
 // Replica: may what we have be replaced by a copy of this master? The refusal's reason, or nullopt.
 struct FullSyncOffer {
@@ -77,8 +78,22 @@ struct OwnSituation {
   uint64_t end_offset = 0;
   std::vector<std::string> ids_made_here;  // ids under which this node was a master
   bool operator_consents = false;          // REPLICAOF was given by a person for this master
+  uint64_t rewind_floor = UINT64_MAX;      // lowest offset to which our log and data can go back
 };
 [[nodiscard]] std::optional<std::string> RefuseFullSync(const OwnSituation& own, const FullSyncOffer& offer);
+
+// Replica: when a legitimately newer history parts from ours before our end, how far must we go back for the master to
+// continue? nullopt and no reason: there is nothing to go back from. nullopt and a reason: not possible, a full sync
+// is.
+struct RewindPlan {
+  std::optional<uint64_t> fork;
+  std::string impossible;
+};
+[[nodiscard]] RewindPlan PlanRewind(const OwnSituation& own, const FullSyncOffer& master);
+
+// A master's description of its history in its answer to REPLCONF holdfast-history: "<durable end> <table in hex>".
+[[nodiscard]] std::string FormatOffer(const FullSyncOffer& offer);
+Result<FullSyncOffer> ParseOffer(std::string_view text);
 
 // The entries of a master's table that concern a node whose stream ends at `end_offset`: later ones arrive as frames.
 [[nodiscard]] wal::Lineage LineageUpTo(const wal::Lineage& lineage, uint64_t end_offset);

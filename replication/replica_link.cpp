@@ -66,7 +66,9 @@ void ReplicaLink::Received(std::string_view bytes, int64_t now_ms, ReplicaAction
     Line(line, now_ms, actions);
   }
   if (state_ == ReplicaState::kClosed || bytes.empty()) return;
-  if (state_ == ReplicaState::kConnecting) return End(CloseKind::kRetry, "bytes before the connection was up", actions);
+  if (state_ == ReplicaState::kConnecting || state_ == ReplicaState::kForking) {
+    return End(CloseKind::kRetry, "the master sent bytes where none were due", actions);
+  }
   parser_.Append(bytes);
   Messages(actions);
 }
@@ -112,11 +114,61 @@ void ReplicaLink::PingReply(std::string_view line, ReplicaActions& actions) {
   }
   AppendCommand(send.bytes, {"REPLCONF", "capa", "eof", "capa", "psync2", "capa", "holdfast1"});
   expected_.push_back(Expected::kCapabilities);
+  SendClaim(Expected::kHistory, send);
+  actions.emplace_back(std::move(send));
+}
+
+void ReplicaLink::SendClaim(Expected expected, SendBytes& send) {
   std::string claim;
   AppendClaim(claim, claim_);
-  AppendCommand(send.bytes, {"REPLCONF", "holdfast-node", options_.run_id, "holdfast-history", claim});
-  expected_.push_back(Expected::kHistory);
+  const bool fork = expected == Expected::kForkHistory;
+  AppendCommand(send.bytes, {"REPLCONF", "holdfast-node", options_.run_id, "holdfast-id", options_.node_id,
+                             "holdfast-fork", fork ? "1" : "0", "holdfast-history", claim});
+  expected_.push_back(expected);
+}
+
+void ReplicaLink::SendPsync(ReplicaActions& actions) {
+  state_ = ReplicaState::kPsync;
+  SendBytes send;
+  if (NoHistory()) {
+    AppendCommand(send.bytes, {"PSYNC", "?", "-1"});
+  } else {
+    AppendCommand(send.bytes, {"PSYNC", claim_.lineage.current_id(), std::to_string(claim_.end_offset + 1)});
+  }
   actions.emplace_back(std::move(send));
+}
+
+bool ReplicaLink::LookForFork(std::string_view line, ReplicaActions& actions) {
+  constexpr std::string_view kPrefix = "+HOLDFAST 1 ";
+  if (NoHistory() || !line.starts_with(kPrefix)) return true;
+  auto offer = ParseOffer(line.substr(kPrefix.size()));
+  if (!offer.ok()) return true;  // a later version's words: the master decides
+  RewindPlan plan = PlanRewind(situation_, *offer);
+  if (!plan.impossible.empty()) actions.emplace_back(RewindImpossible{std::move(plan.impossible)});
+  if (!plan.fork) return true;
+  state_ = ReplicaState::kForking;
+  actions.emplace_back(ForkFound{*plan.fork});
+  return false;
+}
+
+void ReplicaLink::ForkClaim(std::optional<HistoryClaim> claim, ReplicaActions& actions) {
+  if (state_ != ReplicaState::kForking) return;
+  if (!claim) return SendPsync(actions);
+  state_ = ReplicaState::kHandshake;
+  rewind_ = true;
+  claim_ = *std::move(claim);
+  next_offset_ = durable_ = applied_ = claim_.end_offset;
+  SendBytes send;
+  SendClaim(Expected::kForkHistory, send);
+  actions.emplace_back(std::move(send));
+}
+
+void ReplicaLink::Rewound(int64_t now_ms, ReplicaActions& actions) {
+  if (state_ != ReplicaState::kRewinding) return;
+  state_ = ReplicaState::kStreaming;
+  last_io_ms_ = now_ms;
+  SendAck(actions);
+  Messages(actions);
 }
 
 void ReplicaLink::HandshakeReply(std::string_view line, ReplicaActions& actions) {
@@ -143,15 +195,12 @@ void ReplicaLink::HandshakeReply(std::string_view line, ReplicaActions& actions)
                     line),
         actions);
   }
-  if (!expected_.empty()) return;  // errors to the other lines are not critical
-  state_ = ReplicaState::kPsync;
-  SendBytes send;
-  if (NoHistory()) {
-    AppendCommand(send.bytes, {"PSYNC", "?", "-1"});
-  } else {
-    AppendCommand(send.bytes, {"PSYNC", claim_.lineage.current_id(), std::to_string(claim_.end_offset + 1)});
+  if (expected == Expected::kForkHistory && error) {
+    return End(CloseKind::kRetry, fmt::format("the master refuses the fork: {}", line.substr(1)), actions);
   }
-  actions.emplace_back(std::move(send));
+  if (!expected_.empty()) return;  // errors to the other lines are not critical
+  if (expected == Expected::kHistory && !LookForFork(line, actions)) return;
+  SendPsync(actions);
 }
 
 // An empty node with nothing but the id it made for itself. Offset 0 of a master's history is a history.
@@ -240,6 +289,11 @@ Result<void> ReplicaLink::OnHistory(std::string_view body, ReplicaActions& actio
     return Error{ErrorCode::kCorruption,
                  fmt::format("the master continues at offset {}, but its history {} does not contain ours",
                              claim_.end_offset, history.lineage.current_id())};
+  }
+  if (rewind_) {
+    state_ = ReplicaState::kRewinding;
+    actions.emplace_back(RewindAgreed{claim_.end_offset, LineageUpTo(history.lineage, claim_.end_offset)});
+    return {};
   }
   actions.emplace_back(Continued{LineageUpTo(history.lineage, claim_.end_offset)});
   SendAck(actions);
@@ -337,16 +391,16 @@ void ReplicaLink::Durable(uint64_t durable_offset, uint64_t applied_offset, std:
 
 void ReplicaLink::Tick(int64_t now_ms, ReplicaActions& actions) {
   if (state_ == ReplicaState::kClosed) return;
-  // While a snapshot is loaded nothing is read, so silence means nothing.
-  if (state_ == ReplicaState::kLoading) {
+  // While a snapshot is loaded or the log is cut nothing is read, so silence means nothing.
+  if (state_ == ReplicaState::kLoading || state_ == ReplicaState::kRewinding) {
     last_io_ms_ = now_ms;
   } else if (now_ms - last_io_ms_ > options_.timeout_ms) {
     return End(CloseKind::kRetry,
                fmt::format("nothing from the master for {} seconds (repl-timeout)", (now_ms - last_io_ms_) / 1000),
                actions);
   }
-  bool after_psync =
-      state_ == ReplicaState::kSnapshot || state_ == ReplicaState::kLoading || state_ == ReplicaState::kStreaming;
+  bool after_psync = state_ == ReplicaState::kSnapshot || state_ == ReplicaState::kLoading ||
+                     state_ == ReplicaState::kRewinding || state_ == ReplicaState::kStreaming;
   if (after_psync && now_ms - last_ack_ms_ >= options_.ack_period_ms) {
     last_ack_ms_ = now_ms;
     SendAck(actions);

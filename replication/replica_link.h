@@ -2,13 +2,16 @@
 // brings bytes and the time and does what the actions say, in order. docs/replication.md "Handshake" has the exchange.
 //
 //   kConnecting -> kPing -> kHandshake -> kPsync -> kStreaming
-//                                             \-> kSnapshot -> kLoading -> kStreaming
+//                              |              |\-> kSnapshot -> kLoading -> kStreaming
+//                              \-> kForking ->+
+//                                             \-> kRewinding -> kStreaming     (only after kForking)
 //   any state -> kClosed (a Close action says why; nothing is accepted afterwards)
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -24,6 +27,7 @@ struct ReplicaLinkOptions {
   std::string user, password;  // password empty: no AUTH
   int listening_port = 0;
   std::string run_id;        // so that a server notices when it is told to follow itself
+  std::string node_id;       // of the data directory: stays over restarts
   std::string announced_ip;  // empty: the master takes the address it sees
   int64_t timeout_ms = 60'000;
   int64_t ack_period_ms = 1000;
@@ -35,6 +39,20 @@ struct SendBytes {
 };
 // The master goes on from our end. `lineage` is its table as far as it concerns us now.
 struct Continued {
+  wal::Lineage lineage;
+};
+// The master's history parts from ours at `offset`, and we can go back there. Answer with ForkClaim().
+struct ForkFound {
+  uint64_t offset;
+};
+// Ours cannot be continued, and here is why we do not go back: what follows is a full sync.
+struct RewindImpossible {
+  std::string reason;
+};
+// The master knows the past up to the fork, its digest included: everything behind `offset` is to be cut. The link
+// takes nothing more until Rewound().
+struct RewindAgreed {
+  uint64_t offset;
   wal::Lineage lineage;
 };
 struct SnapshotStarted {
@@ -61,11 +79,22 @@ struct Close {
   CloseKind kind;
   std::string reason;
 };
-using ReplicaAction =
-    std::variant<SendBytes, Continued, SnapshotStarted, SnapshotBytes, SnapshotComplete, FrameReceived, Close>;
+using ReplicaAction = std::variant<SendBytes, Continued, ForkFound, RewindImpossible, RewindAgreed, SnapshotStarted,
+                                   SnapshotBytes, SnapshotComplete, FrameReceived, Close>;
 using ReplicaActions = std::vector<ReplicaAction>;
 
-enum class ReplicaState { kConnecting, kPing, kHandshake, kPsync, kSnapshot, kLoading, kStreaming, kClosed };
+enum class ReplicaState {
+  kConnecting,
+  kPing,
+  kHandshake,
+  kForking,
+  kPsync,
+  kSnapshot,
+  kLoading,
+  kRewinding,
+  kStreaming,
+  kClosed
+};
 
 class ReplicaLink {
  public:
@@ -73,8 +102,13 @@ class ReplicaLink {
   ReplicaLink(ReplicaLinkOptions options, HistoryClaim claim, OwnSituation situation, int64_t now_ms);
 
   void Connected(int64_t now_ms, ReplicaActions& actions);
-  // Bytes from the master, cut anywhere. In kLoading they are kept, so the caller should read no more then.
+  // Bytes from the master, cut anywhere. In kLoading and kRewinding they are kept, so the caller should read no more
+  // then.
   void Received(std::string_view bytes, int64_t now_ms, ReplicaActions& actions);
+  // What we are at the fork; nullopt if the log cannot tell, then the whole past is offered and a full sync follows.
+  void ForkClaim(std::optional<HistoryClaim> claim, ReplicaActions& actions);
+  // Our log ends at the fork now. Goes on with what came behind it.
+  void Rewound(int64_t now_ms, ReplicaActions& actions);
   // The snapshot is in force: our stream now ends at its offset. Goes on with what came behind it.
   void Loaded(int64_t now_ms, ReplicaActions& actions);
   // Our log is durable, and our data applied, up to these offsets. Acks at once.
@@ -90,11 +124,15 @@ class ReplicaLink {
   [[nodiscard]] uint64_t master_offset() const { return master_offset_; }
 
  private:
-  enum class Expected { kAuth, kPort, kAddress, kCapabilities, kHistory };
+  enum class Expected { kAuth, kPort, kAddress, kCapabilities, kHistory, kForkHistory };
 
   void Line(std::string_view line, int64_t now_ms, ReplicaActions& actions);
   void PingReply(std::string_view line, ReplicaActions& actions);
   void HandshakeReply(std::string_view line, ReplicaActions& actions);
+  // False: we wait for ForkClaim().
+  bool LookForFork(std::string_view line, ReplicaActions& actions);
+  void SendClaim(Expected expected, SendBytes& send);
+  void SendPsync(ReplicaActions& actions);
   [[nodiscard]] bool NoHistory() const;
   void PsyncReply(std::string_view line, ReplicaActions& actions);
   void Messages(ReplicaActions& actions);
@@ -108,13 +146,14 @@ class ReplicaLink {
   void End(CloseKind kind, std::string reason, ReplicaActions& actions);
 
   const ReplicaLinkOptions options_;
-  const HistoryClaim claim_;
+  HistoryClaim claim_;
   const OwnSituation situation_;
   ReplicaState state_ = ReplicaState::kConnecting;
   std::deque<Expected> expected_;
   std::string line_;  // the handshake's lines; what follows the PSYNC answer goes to parser_
   MessageParser parser_;
   bool full_sync_ = false;
+  bool rewind_ = false;  // claim_ is of a fork before our end
   bool history_seen_ = false;
   bool snapshot_seen_ = false;
   uint64_t full_sync_offset_ = 0;

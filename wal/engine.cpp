@@ -8,6 +8,7 @@
 #include "storage/base/diag.h"
 #include "storage/base/progress_line.h"
 #include "wal/background_thread.h"
+#include "wal/rewind.h"
 
 namespace holdfast::wal {
 
@@ -27,6 +28,10 @@ constexpr double kStuckMemtableFactor = 4;
 // Beyond that while replaying the log, so that a start with a full disk needs no checkpoint.
 constexpr double kReplayMemtableFactor = kStuckMemtableFactor + 1;
 constexpr uint64_t kBallastBytesMax = 64ull << 20;
+// How far a checkpoint may be put off for the sake of a rewind: in log since the last one (as a multiple of what wants
+// one), and in how full the write buffer may become meanwhile.
+constexpr uint64_t kHeldLogFactor = 2;
+constexpr double kHeldPressureMax = 0.4;
 
 std::string Megabytes(uint64_t bytes) { return fmt::format("{:.1f} MB", static_cast<double>(bytes) / (1 << 20)); }
 
@@ -62,11 +67,13 @@ Result<void> Engine::Recover(const EngineProgress& progress) {
   replay_position_ = store_->CheckpointPosition();
   checkpoint_job_ = store_->PendingCheckpoint();
 
+  ASSIGN_OR_RETURN(const std::optional<RewindOrder> rewind, ReadRewindOrder(*options_.fs, options_.generation_path));
   RecoveryInput input;
   input.directory = JoinPath(options_.generation_path, "wal");
   input.checkpoint = replay_position_;
   input.max_unit_bytes = options_.max_unit_bytes;
   input.fs = options_.fs;
+  if (rewind) input.cut_at = rewind->offset;
   ReplayVisitor visitor;
   visitor.units = [this](uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units) {
     return ReplayUnits(offset, selected_db, time_ms, units);
@@ -93,7 +100,12 @@ Result<void> Engine::Recover(const EngineProgress& progress) {
   log_options.random = options_.random;
   ASSIGN_OR_RETURN(log_, Log::Open(std::move(log_options), std::move(outcome.state)));
   store_->AttachSink(log_.get());
-  return {};
+  checkpoint_begun_ = checkpoint_job_ != nullptr;
+  if (!rewind) return {};
+  recovery_.cut_bytes = recovery_.dropped_unit_bytes = 0;  // not torn: it is in the tail's file
+  diag::Notice("The log was cut at offset {} by a rewind; what lay behind is kept in {}", rewind->offset,
+               rewind->tail_path);
+  return CompleteRewind(*options_.fs, options_.generation_path, *rewind, *log_);
 }
 
 Result<void> Engine::ReplayUnits(uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units) {
@@ -207,17 +219,30 @@ void Engine::TickCheckpoint() {
     const uint64_t since = log_->AppendedOffset() - store_->CheckpointPosition().offset;
     const bool due =
         since > 0 && (checkpoint_requested_ || store_->FreezeWanted() || since >= options_.checkpoint_log_bytes);
+    checkpoint_may_wait_ = !checkpoint_requested_;
     checkpoint_requested_ = false;
     if (!due && !collect_dead_rows_) return;
     collect_dead_rows_ = false;
     checkpoint_job_ = store_->FreezeActive(log_->EndPosition());
   }
+  if (CheckpointHeld()) return;
   const bool due = !checkpoint_started_ && now_monotonic_ms_ >= checkpoint_retry_at_ms_;
   if (due && log_->DurableOffset() >= checkpoint_job_->position().offset) StartCheckpoint();
 }
 
+uint64_t Engine::RewindFloor() const {
+  return checkpoint_begun_ ? checkpoint_job_->position().offset : store_->CheckpointPosition().offset;
+}
+
+bool Engine::CheckpointHeld() const {
+  if (checkpoint_begun_ || !checkpoint_may_wait_ || checkpoint_requested_ || snapshot_.has_value()) return false;
+  if (checkpoint_job_->position().offset <= checkpoint_hold_) return false;
+  const uint64_t since = log_->AppendedOffset() - store_->CheckpointPosition().offset;
+  return since < kHeldLogFactor * options_.checkpoint_log_bytes && store_->WritePressure() < kHeldPressureMax;
+}
+
 void Engine::StartCheckpoint() {
-  checkpoint_started_ = true;
+  checkpoint_started_ = checkpoint_begun_ = true;
   checkpoint_progress_ = 0;
   threads_->checkpoint.Run([this, job = checkpoint_job_] {
     Result<void> result = job->Run(
@@ -253,6 +278,7 @@ void Engine::CheckpointFinished(Result<void> result) {
   } else {
     if (checkpoint_failure_.has_value()) diag::Notice("Checkpoints work again");
     checkpoint_failure_.reset();
+    checkpoint_begun_ = false;
     // The last reference frees the frozen memtable, row by row: not on the executor.
     threads_->checkpoint.Run([job = std::exchange(checkpoint_job_, nullptr)] {});
     ++checkpoints_done_;

@@ -93,6 +93,11 @@ class Engine {
   // Drops a unit of which only the first parts have come (link lost, promotion).
   void AbandonUnit();
   [[nodiscard]] bool HasUnfinishedUnit() const { return !unfinished_.empty(); }
+  // The lowest offset to which this node can go back (wal/rewind.h): what checkpoints hold cannot be undone.
+  [[nodiscard]] uint64_t RewindFloor() const;
+  // So that going back stays possible: a checkpoint of anything above `offset` is put off, while the log since the last
+  // one and the write buffer have room, and nobody asked for it. UINT64_MAX: nothing is put off.
+  void HoldCheckpointsAbove(uint64_t offset) { checkpoint_hold_ = offset; }
 
   // ---- background work ----------------------------------------------------------------------------------------------
   // Starts what is due: checkpoint, spare segment, trimming, space check. Call after each turn and at least every 100
@@ -158,6 +163,7 @@ class Engine {
   Result<void> Apply(const EffectUnits& units);
   void TickCheckpoint();
   void StartCheckpoint();
+  [[nodiscard]] bool CheckpointHeld() const;
   void CheckpointFinished(Result<void> result);
   void TickSnapshot();
   void RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::Pin> pin);
@@ -182,6 +188,9 @@ class Engine {
   HistoryFrame unfinished_first_;
 
   bool checkpoint_requested_ = false;
+  uint64_t checkpoint_hold_ = UINT64_MAX;
+  bool checkpoint_may_wait_ = false;  // nobody asked for the one at hand
+  bool checkpoint_begun_ = false;     // it may be on disk in part
   bool checkpoint_started_ = false;
   bool collect_dead_rows_ = false;
   std::shared_ptr<CheckpointJob> checkpoint_job_;

@@ -49,6 +49,8 @@ class RecoveryRun {
   Result<void> CheckDigestAt(const StreamPosition& before, std::string_view payload);
   Result<void> Cut();
   void ReportProgress(bool last);
+  [[nodiscard]] bool BehindCut(const HistoryFrame& frame) const;
+  void StopAtCut();
   RecoveryOutcome Outcome();
 
   const RecoveryInput& input_;
@@ -61,8 +63,10 @@ class RecoveryRun {
   std::optional<UnitEnd> unit_end_;
   uint64_t torn_end_ = 0;  // in the last file
   bool checkpoint_seen_ = false;
-  std::string unit_;        // parts of the unit being joined ...
-  HistoryFrame unit_head_;  // ... and its first one
+  HistoryState controls_;     // with cut_at: lineage, role and membership before the frame being visited
+  bool cut_reached_ = false;  // the frame at or behind cut_at was seen
+  std::string unit_;          // parts of the unit being joined ...
+  HistoryFrame unit_head_;    // ... and its first one
   uint64_t done_bytes_ = 0;
   uint64_t total_bytes_ = 0;
   uint64_t reported_bytes_ = 0;
@@ -212,6 +216,20 @@ Result<void> RecoveryRun::JudgeBreak(const WalkEnd& end) {
   return {};
 }
 
+bool RecoveryRun::BehindCut(const HistoryFrame& frame) const {
+  if (!input_.cut_at) return false;
+  return frame.kind == FrameKind::kData ? frame.EndOffset() > *input_.cut_at : frame.offset >= *input_.cut_at;
+}
+
+// The state has moved past a frame that is to go.
+void RecoveryRun::StopAtCut() {
+  state_.history.end = unit_end_->stream;
+  state_.history.inside_unit = false;
+  state_.history.lineage = controls_.lineage;
+  state_.history.role = controls_.role;
+  state_.history.membership = controls_.membership;
+}
+
 Result<void> RecoveryRun::WalkFile(size_t index, WalkState& state) {
   SegmentReader& reader = *opened_[index].reader;
   const bool is_last = index + 1 == files_.size();
@@ -221,12 +239,23 @@ Result<void> RecoveryRun::WalkFile(size_t index, WalkState& state) {
   at_unit_end(kSegmentHeaderSize);
   const uint64_t done_before = done_bytes_;
   const auto visit = [&](const StreamPosition& before, const ParsedFrame& frame, uint64_t position) -> Result<void> {
+    if (BehindCut(frame.history)) {
+      cut_reached_ = true;
+      return Error{ErrorCode::kAborted, "the log is cut here"};
+    }
+    if (input_.cut_at && frame.history.kind != FrameKind::kData) controls_ = state.history;
     at_unit_end(position + frame.size_on_disk);
     done_bytes_ = done_before + position;
     ReportProgress(false);
     return Deliver(before, frame.history);
   };
-  ASSIGN_OR_RETURN(const WalkEnd end, WalkFrames(reader, kSegmentHeaderSize, opened_[index].end, state, visit));
+  const Result<WalkEnd> walked = WalkFrames(reader, kSegmentHeaderSize, opened_[index].end, state, visit);
+  if (cut_reached_) {
+    StopAtCut();
+    return {};
+  }
+  if (!walked.ok()) return walked.error();
+  const WalkEnd& end = *walked;
   done_bytes_ = done_before + opened_[index].end;
   if (is_last) {
     torn_end_ = end.position;
@@ -251,8 +280,10 @@ Result<void> RecoveryRun::Walk() {
       const Result<void> fits = CheckSegmentStart(reader, files_[i], &state_);
       if (!fits.ok()) return Refuse(files_[i].path, 0, fits.error().message);
     }
+    if (i == first_) controls_ = state_.history;
     state_.chain = reader.header_checksum();
     RETURN_IF_ERROR(WalkFile(i, state_));
+    if (cut_reached_) break;
     if (i + 1 < files_.size()) opened_[i].reader.reset();
   }
   ReportProgress(true);
@@ -261,6 +292,10 @@ Result<void> RecoveryRun::Walk() {
 
 // The store may hold nothing that the log does not.
 Result<void> RecoveryRun::CheckEnd() {
+  if (input_.cut_at && (!unit_end_ || unit_end_->stream.offset != *input_.cut_at)) {
+    return Refuse(files_[first_].path, 0,
+                  "the log is to be cut at offset " + std::to_string(*input_.cut_at) + ", but no frame ends there");
+  }
   const uint64_t readable = unit_end_ ? unit_end_->stream.offset : files_[first_].numbers.first_offset;
   if (!unit_end_ || readable < input_.checkpoint.offset) {
     return Refuse(

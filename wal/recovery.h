@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "storage/base/file.h"
@@ -18,6 +19,9 @@ struct RecoveryInput {
   StreamPosition checkpoint;  // what the store (LMDB and a run) holds: replay starts here
   uint64_t max_unit_bytes = 1ull << 30;
   bool read_only = false;  // offline tool: never cut, never write
+  // Rewind (wal/rewind.h): the log ends at this offset, where a frame must end; what lies behind is cut, control frames
+  // at the offset itself included. Not below the checkpoint.
+  std::optional<uint64_t> cut_at = std::nullopt;
   FileSystem* fs = nullptr;
 };
 

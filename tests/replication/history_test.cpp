@@ -169,11 +169,11 @@ TEST(DecideByDigest, ComparesWhatBothSidesHave) {
       {5, Value(7), std::nullopt, Verdict::kFullSync},
   };
   for (const auto& test : cases) {
-    Decision decision = DecideByDigest(claim, DigestEvidence{test.base, test.digest, test.tail});
+    Decision decision = DecideByDigest(claim, DigestEvidence{test.base, test.digest, test.tail}, false);
     EXPECT_EQ(static_cast<int>(decision.verdict), static_cast<int>(test.verdict)) << decision.reason;
   }
   claim.tail_length = 0;  // the replica retains nothing: a tail checksum of nothing proves nothing
-  EXPECT_EQ(DecideByDigest(claim, DigestEvidence{5, std::nullopt, Value(9)}).verdict, Verdict::kFullSync);
+  EXPECT_EQ(DecideByDigest(claim, DigestEvidence{5, std::nullopt, Value(9)}, false).verdict, Verdict::kFullSync);
 }
 
 TEST(RefuseFullSync, TableOfCases) {
@@ -212,6 +212,73 @@ TEST(RefuseFullSync, TableOfCases) {
       EXPECT_NE(refusal->find(test.refusal), std::string::npos) << *refusal;
     }
   }
+}
+
+TEST(PlanRewind, TableOfCases) {
+  struct {
+    const char* name;
+    std::initializer_list<Entry> own;
+    uint64_t own_end, floor;
+    std::initializer_list<Entry> master;
+    uint64_t master_end;
+    uint64_t fork;           // 0: none
+    const char* impossible;  // null: no reason
+  } cases[] = {
+      {"deposed, with more", {{'a', 0}}, 50, 0, {{'a', 0}, {'b', 30}}, 40, 30, nullptr},
+      {"deposed, with less", {{'a', 0}}, 20, 0, {{'a', 0}, {'b', 30}}, 40, 0, nullptr},
+      {"deposed, exactly at the fork", {{'a', 0}}, 30, 0, {{'a', 0}, {'b', 30}}, 40, 0, nullptr},
+      {"checkpoint at the fork", {{'a', 0}}, 50, 30, {{'a', 0}, {'b', 30}}, 40, 30, nullptr},
+      {"checkpoint past the fork", {{'a', 0}}, 50, 31, {{'a', 0}, {'b', 30}}, 40, 0, "checkpoint"},
+      {"two promotions from one point", {{'a', 0}, {'c', 30}}, 50, 0, {{'a', 0}, {'b', 30}}, 40, 30, nullptr},
+      {"ours was promoted later", {{'a', 0}, {'c', 45}}, 50, 0, {{'a', 0}, {'b', 30}}, 40, 30, nullptr},
+      {"the master lost data of our id", {{'a', 0}}, 50, 0, {{'a', 0}}, 40, 0, nullptr},
+      {"the master is an ancestor", {{'a', 0}, {'b', 30}}, 50, 0, {{'a', 0}}, 40, 0, nullptr},
+      {"nothing shared", {{'a', 0}}, 50, 0, {{'b', 0}}, 40, 0, nullptr},
+      {"parted at the beginning", {{'a', 0}}, 50, 0, {{'a', 0}, {'b', 0}}, 40, 0, "beginning"},
+      {"several promotions passed us by",
+       {{'a', 0}, {'b', 10}},
+       50,
+       0,
+       {{'b', 10}, {'c', 20}, {'d', 30}},
+       40,
+       20,
+       nullptr},
+  };
+  for (const auto& test : cases) {
+    SCOPED_TRACE(test.name);
+    OwnSituation own;
+    own.lineage = Table(test.own);
+    own.end_offset = test.own_end;
+    own.rewind_floor = test.floor;
+    const RewindPlan plan = PlanRewind(own, FullSyncOffer{Table(test.master), test.master_end});
+    EXPECT_EQ(plan.fork.value_or(0), test.fork);
+    ASSERT_EQ(plan.impossible.empty(), test.impossible == nullptr) << plan.impossible;
+    if (test.impossible != nullptr) {
+      EXPECT_NE(plan.impossible.find(test.impossible), std::string::npos);
+    }
+  }
+}
+
+TEST(FullSyncOffer, RoundTripsAndRejectsEveryCut) {
+  const FullSyncOffer offer{Table({{'a', 0}, {'b', 80}}), 1234};
+  const std::string text = FormatOffer(offer);
+  auto parsed = ParseOffer(text);
+  ASSERT_TRUE(parsed.ok()) << parsed.error().message;
+  EXPECT_EQ(parsed->lineage, offer.lineage);
+  EXPECT_EQ(parsed->end_offset, 1234u);
+  for (size_t size = 0; size < text.size(); ++size) EXPECT_FALSE(ParseOffer(text.substr(0, size)).ok()) << size;
+  EXPECT_FALSE(ParseOffer(text + "00").ok());
+  EXPECT_FALSE(ParseOffer("1 zz").ok());
+}
+
+TEST(DecideByDigest, AForkIsCutOnlyWhereThePastWasSeenToBeEqual) {
+  HistoryClaim claim;
+  claim.lineage = Table({{'a', 0}});
+  claim.end_offset = 50;
+  claim.digest = 7;
+  EXPECT_EQ(DecideByDigest(claim, DigestEvidence{0, std::nullopt, std::nullopt}, false).verdict, Verdict::kContinue);
+  EXPECT_EQ(DecideByDigest(claim, DigestEvidence{0, std::nullopt, std::nullopt}, true).verdict, Verdict::kFullSync);
+  EXPECT_EQ(DecideByDigest(claim, DigestEvidence{0, 7, std::nullopt}, true).verdict, Verdict::kContinue);
 }
 
 TEST(HistoryClaim, RoundTripsAndRejectsEveryCut) {

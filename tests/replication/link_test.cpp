@@ -69,6 +69,28 @@ struct ModelLog {
     claim.digest = digest.Value();
     return claim;
   }
+  [[nodiscard]] uint64_t DigestAt(uint64_t offset) const {
+    HistoryDigest past;
+    past.Update(Stream().substr(0, offset));
+    return past.Value();
+  }
+  [[nodiscard]] HistoryClaim ClaimAt(uint64_t offset) const {
+    HistoryClaim claim;
+    claim.lineage = LineageUpTo(lineage, offset);
+    claim.end_offset = offset;
+    claim.digest = DigestAt(offset);
+    return claim;
+  }
+  // Ends at the fork; returns what lay behind.
+  std::string CutAt(uint64_t offset, const wal::Lineage& agreed) {
+    std::string tail = Stream().substr(offset);
+    while (!frames.empty() && frames.back()->history.offset >= offset) frames.pop_back();
+    EXPECT_EQ(end(), offset) << "no frame ends at the fork";
+    lineage = agreed;
+    digest.Reset();
+    digest.Update(Stream());
+    return tail;
+  }
 };
 
 ModelLog MakeMaster() {
@@ -132,10 +154,11 @@ class ModelMaster {
     } else if (command[0] == "AUTH") {
       out += command.back() == "123123" ? "+OK\r\n" : "-WRONGPASS no\r\n";
     } else if (command[0] == "REPLCONF" && command[1] == "holdfast-node") {
-      auto claim = ParseClaim(command[4]);
+      auto claim = ParseClaim(command.back());
       ASSERT_TRUE(claim.ok());
       claim_ = *claim;
-      out += "+HOLDFAST 1\r\n";
+      fork_ = command[6] == "1";
+      out += "+HOLDFAST 1 " + FormatOffer({log_.lineage, log_.end()}) + "\r\n";
     } else if (command[0] == "REPLCONF") {
       out += "+OK\r\n";
     } else if (command[0] == "PSYNC") {
@@ -145,6 +168,9 @@ class ModelMaster {
   void Decide(bool has_history) {
     decided_ = true;
     Decision decision = DecideByLineage({log_.lineage, log_.first, log_.end(), 0}, has_history ? &claim_ : nullptr);
+    if (decision.verdict == Verdict::kContinue) {
+      decision = DecideByDigest(claim_, {0, log_.DigestAt(claim_.end_offset), std::nullopt}, fork_);
+    }
     if (decision.verdict == Verdict::kContinue) {
       ++partial;
       while (next_ < log_.frames.size() && log_.frames[next_]->history.offset < claim_.end_offset) ++next_;
@@ -169,7 +195,7 @@ class ModelMaster {
   MasterLink link_;
   ReplicaCommandParser handshake_;
   HistoryClaim claim_;
-  bool decided_ = false;
+  bool decided_ = false, fork_ = false;
   std::string snapshot_;
   size_t next_ = 0;
   int64_t now_ = 0;
@@ -195,6 +221,8 @@ class ModelReplica {
   }
   std::string out;
   std::optional<Close> closed;
+  std::optional<std::string> tail;  // cut off in a rewind
+  std::string rewind_impossible;
   [[nodiscard]] const ReplicaLink& link() const { return link_; }
 
  private:
@@ -202,6 +230,18 @@ class ModelReplica {
     for (auto& action : actions) {
       if (auto* send = std::get_if<SendBytes>(&action)) out += send->bytes;
       if (auto* continued = std::get_if<Continued>(&action)) log_.lineage = continued->lineage;
+      if (auto* impossible = std::get_if<RewindImpossible>(&action)) rewind_impossible = impossible->reason;
+      if (auto* fork = std::get_if<ForkFound>(&action)) {
+        ReplicaActions more;
+        link_.ForkClaim(log_.ClaimAt(fork->offset), more);
+        return Do(more);
+      }
+      if (auto* rewind = std::get_if<RewindAgreed>(&action)) {
+        tail = log_.CutAt(rewind->offset, rewind->lineage);
+        ReplicaActions more;
+        link_.Rewound(0, more);
+        return Do(more);
+      }
       if (auto* chunk = std::get_if<SnapshotBytes>(&action)) {
         ASSERT_EQ(chunk->position, snapshot_.size());
         snapshot_ += chunk->bytes;
@@ -234,16 +274,20 @@ struct Outcome {
   uint64_t to_replica = 0, to_master = 0;  // bytes carried
   int full = 0, partial = 0, refused = 0;
   std::optional<Close> closed;
+  std::optional<std::string> tail;
+  std::string rewind_impossible;
 };
 
 // Runs one connection until nothing moves or one direction has carried `cut_*` bytes.
 Outcome Connect(const ModelLog& master_log, ModelLog& replica_log, size_t step, uint64_t cut_to_replica = UINT64_MAX,
-                uint64_t cut_to_master = UINT64_MAX, std::vector<std::string> ids_made_here = {}) {
+                uint64_t cut_to_master = UINT64_MAX, std::vector<std::string> ids_made_here = {},
+                uint64_t rewind_floor = UINT64_MAX) {
   ReplicaLinkOptions options;
   options.password = "123123";
   options.announced_ip = "10.0.0.1";
   ModelMaster master(master_log, 3);
-  ModelReplica replica(replica_log, options, {replica_log.lineage, replica_log.end(), std::move(ids_made_here), false});
+  ModelReplica replica(replica_log, options,
+                       {replica_log.lineage, replica_log.end(), std::move(ids_made_here), false, rewind_floor});
   Outcome outcome;
   for (int idle = 0; idle < 3 && !replica.closed;) {
     bool moved = false;
@@ -272,6 +316,8 @@ Outcome Connect(const ModelLog& master_log, ModelLog& replica_log, size_t step, 
   outcome.partial = master.partial;
   outcome.refused = master.refused;
   outcome.closed = replica.closed;
+  outcome.tail = replica.tail;
+  outcome.rewind_impossible = replica.rewind_impossible;
   if (!replica.closed && cut_to_replica == UINT64_MAX && cut_to_master == UINT64_MAX) {
     EXPECT_EQ(master.link().acked_offset(), master_log.end());
   }
@@ -325,6 +371,79 @@ TEST(Link, CutAtEveryByteLosesNothingAndRepeatsNothing) {
       if (::testing::Test::HasFailure()) return;
     }
   }
+}
+
+// A master that wrote on after its successor's promotion (offset 34 of MakeMaster: the end of four units).
+ModelLog Deposed() {
+  ModelLog master = MakeMaster(), deposed;
+  deposed.lineage.Reset(Id('a'), 0, 1000);
+  for (int i = 0; i < 4; ++i) deposed.Append(*master.frames[static_cast<size_t>(i)]);
+  deposed.Add(wal::FrameKind::kData, wal::UnitPart::kWhole, "acknowledged by the old master");
+  deposed.Add(wal::FrameKind::kRole, wal::UnitPart::kWhole, "role");
+  deposed.Add(wal::FrameKind::kData, wal::UnitPart::kFirst, "and a unit ");
+  deposed.Add(wal::FrameKind::kData, wal::UnitPart::kLast, "of two parts");
+  return deposed;
+}
+const std::string kDeposedTail = "acknowledged by the old masterand a unit of two parts";
+
+TEST(Link, DeposedMasterGoesBackToTheForkAndKeepsItsTail) {
+  for (size_t step : {1u, 3u, 100000u}) {
+    ModelLog master = MakeMaster(), deposed = Deposed();
+    Outcome outcome = Connect(master, deposed, step, UINT64_MAX, UINT64_MAX, {Id('a')}, 0);
+    EXPECT_FALSE(outcome.closed) << outcome.closed->reason;
+    EXPECT_EQ(outcome.partial, 1);
+    EXPECT_EQ(outcome.full, 0);
+    EXPECT_EQ(outcome.tail, kDeposedTail);
+    ExpectEqual(master, deposed);
+  }
+}
+
+TEST(Link, RewindCutAtEveryByteEndsBeforeOrAfter) {
+  ModelLog master = MakeMaster(), measured = Deposed();
+  const Outcome whole = Connect(master, measured, 1, UINT64_MAX, UINT64_MAX, {Id('a')}, 0);
+  for (int direction = 0; direction < 2; ++direction) {
+    const uint64_t bytes = direction == 0 ? whole.to_replica : whole.to_master;
+    for (uint64_t cut = 1; cut <= bytes; ++cut) {
+      SCOPED_TRACE(testing::Message() << (direction == 0 ? "to replica " : "to master ") << cut);
+      ModelLog deposed = Deposed();
+      const Outcome first = Connect(master, deposed, 64, direction == 0 ? cut : UINT64_MAX,
+                                    direction == 1 ? cut : UINT64_MAX, {Id('a')}, 0);
+      if (!first.tail) {
+        ASSERT_EQ(deposed.Stream(), Deposed().Stream()) << "nothing was cut";
+      }
+      const Outcome second = Connect(master, deposed, 1000, UINT64_MAX, UINT64_MAX, {Id('a')}, 0);
+      ASSERT_FALSE(second.closed) << second.closed->reason;
+      ASSERT_EQ(second.partial, 1);
+      ASSERT_NE(first.tail.has_value(), second.tail.has_value()) << "the tail is cut once";
+      ASSERT_EQ(first.tail ? *first.tail : *second.tail, kDeposedTail);
+      ExpectEqual(master, deposed);
+      if (::testing::Test::HasFailure()) return;
+    }
+  }
+}
+
+TEST(Link, AForkBelowTheCheckpointIsAFullSyncAndSaysWhy) {
+  ModelLog master = MakeMaster(), deposed = Deposed();
+  const uint64_t fork = master.lineage.entries().back().from_offset;
+  Outcome outcome = Connect(master, deposed, 1000, UINT64_MAX, UINT64_MAX, {Id('a')}, fork + 1);
+  EXPECT_EQ(outcome.full, 1);
+  EXPECT_FALSE(outcome.tail);
+  EXPECT_NE(outcome.rewind_impossible.find("checkpoint"), std::string::npos) << outcome.rewind_impossible;
+  ExpectEqual(master, deposed);
+}
+
+TEST(Link, AnotherPastUpToTheForkIsNeverCut) {
+  ModelLog master = MakeMaster(), deposed;
+  deposed.lineage.Reset(Id('a'), 0, 1000);
+  // The same id and offsets, other bytes: history is more than an id and a number.
+  std::string past = master.Stream().substr(0, master.lineage.entries().back().from_offset);
+  past[0] = 'X';
+  deposed.Add(wal::FrameKind::kData, wal::UnitPart::kWhole, past);
+  deposed.Add(wal::FrameKind::kData, wal::UnitPart::kWhole, "more");
+  Outcome outcome = Connect(master, deposed, 1000, UINT64_MAX, UINT64_MAX, {}, 0);
+  EXPECT_EQ(outcome.full, 1);
+  EXPECT_FALSE(outcome.tail) << "nothing is cut before the past was proved equal";
+  ExpectEqual(master, deposed);
 }
 
 TEST(Link, CutTwiceWithinTheStream) {
