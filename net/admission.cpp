@@ -95,6 +95,15 @@ Verdict FreshEnough(Admission& a) {
   return a.Refuse("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
 }
 
+// With expect-data a master whose directory is empty lost it: nobody may take it for a healthy empty one.
+Verdict HasExpectedData(Admission& a) {
+  if ((a.flags & (kWrite | kReadOnly)) == 0 && a.spec->name != "ping") return Verdict::kRun;
+  if (!a.server.LacksExpectedData()) return Verdict::kRun;
+  return a.Refuse(
+      "NODATA This server expects data (expect-data yes), and its data directory is empty. Make it a replica of the "
+      "server that has the data, restore the directory, or set expect-data no if it is to begin empty");
+}
+
 Verdict Loaded(Admission& a) {
   if (!a.server.loading() || (a.flags & kLoading) != 0) return Verdict::kRun;
   return a.Refuse("LOADING Redis is loading the dataset in memory");
@@ -110,7 +119,7 @@ Verdict NotPaused(Admission& a) {
     a.client.blocked_deadline_ms = pause.until_ms;
     return Verdict::kPostponed;
   }
-  if (a.server.ShuttingDown() && (a.flags & kWrite) != 0) {
+  if ((a.server.ShuttingDown() && (a.flags & kWrite) != 0) || (a.server.replication().WritesPaused() && changes)) {
     a.client.blocked = Client::Blocked::kPaused;
     a.client.blocked_deadline_ms = 0;
     return Verdict::kPostponed;
@@ -150,8 +159,8 @@ Verdict QueuedByMulti(Admission& a) {
 }
 
 using Rule = Verdict (*)(Admission&);
-constexpr Rule kRules[] = {Known,       ArityRight, Authenticated, AllowedInMulti, WriteAccepted, NotSubscribed,
-                           FreshEnough, Loaded,     NotPaused,     WriterPaced,    QueuedByMulti};
+constexpr Rule kRules[] = {Known,       ArityRight,      Authenticated, AllowedInMulti, WriteAccepted, NotSubscribed,
+                           FreshEnough, HasExpectedData, Loaded,        NotPaused,      WriterPaced,   QueuedByMulti};
 
 }  // namespace
 

@@ -95,6 +95,11 @@ struct Settings {
   int64_t repl_ping_replica_period = 10;
   int64_t replica_priority = 100;
   bool replica_announced = true;
+  bool expect_data = false;
+  std::vector<std::string> accept_full_sync;  // refusals that are overridden: empty, shorter, foreign
+  uint64_t replica_pin_quota = 0;             // 0: 16 GB or 20% of the disk, whichever is less
+  int64_t full_sync_max_transfers = 0;        // 0: any number
+  uint64_t full_sync_bandwidth = 0;           // bytes a second of all transfers together; 0: as fast as it goes
   std::string replica_announce_ip;
   int replica_announce_port = 0;
   int64_t shutdown_timeout = 10;

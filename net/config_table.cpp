@@ -361,6 +361,34 @@ Directive ReplicaOf() {
           }};
 }
 
+// Which refusals of a full synchronization a person overrides.
+Directive AcceptFullSync() {
+  const auto words_of = [](const Settings& s) { return fmt::format("{}", fmt::join(s.accept_full_sync, " ")); };
+  return {"accept-full-sync",
+          "",
+          kManyWords,
+          [](Settings& s, Words words, bool) -> Result<void> {
+            std::vector<std::string> accepted;
+            for (const std::string& line : words) {
+              const auto split = SplitWords(line);
+              if (!split) return Bad("unbalanced quotes");
+              for (const std::string& word : *split) {
+                const std::string kind = LowerCase(word);
+                if (kind != "empty" && kind != "shorter" && kind != "foreign") {
+                  return Bad("argument(s) must be of the following: empty, shorter, foreign");
+                }
+                accepted.push_back(kind);
+              }
+            }
+            s.accept_full_sync = std::move(accepted);
+            return {};
+          },
+          words_of,
+          [words_of](const Settings& s) {
+            return s.accept_full_sync.empty() ? std::vector<std::string>{} : OneLine(words_of(s));
+          }};
+}
+
 Directive ReplicaReadOnly() {
   Directive row = Flag("replica-read-only", "slave-read-only", 0, &Settings::replica_read_only);
   row.set = [](Settings&, Words words, bool) -> Result<void> {
@@ -527,6 +555,12 @@ void AddReplication(std::vector<Directive>& rows) {
   rows.push_back(
       Number("repl-ping-replica-period", "repl-ping-slave-period", 0, &Settings::repl_ping_replica_period, 1, kIntMax));
   rows.push_back(Number("replica-priority", "slave-priority", 0, &Settings::replica_priority, 0, kIntMax));
+  rows.push_back(Flag("expect-data", "", 0, &Settings::expect_data));
+  rows.push_back(AcceptFullSync());
+  rows.push_back(Bytes("replica-pin-quota", 0, &Settings::replica_pin_quota, 0, std::numeric_limits<int64_t>::max()));
+  rows.push_back(Number("full-sync-max-transfers", "", 0, &Settings::full_sync_max_transfers, 0, kIntMax));
+  rows.push_back(
+      Bytes("full-sync-bandwidth", 0, &Settings::full_sync_bandwidth, 0, std::numeric_limits<int64_t>::max()));
   rows.push_back(Flag("replica-announced", "", 0, &Settings::replica_announced));
   rows.push_back(Text("replica-announce-ip", "slave-announce-ip", 0, &Settings::replica_announce_ip));
   rows.push_back(Number("replica-announce-port", "slave-announce-port", 0, &Settings::replica_announce_port, 0, 65535));

@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "replication/history.h"
 #include "storage/base/diag.h"
 #include "storage/base/progress_line.h"
 
@@ -69,8 +68,9 @@ void FullSyncLoader::Cancel() {
   if (thread_.joinable()) thread_.join();
 }
 
-Result<std::optional<wal::SavedTail>> FullSyncLoader::SaveLost(const LoadRequest& request, wal::Log& new_log) {
-  const auto common = replication::FindCommon(request.own_lineage, request.own_end, new_log.lineage(), UINT64_MAX);
+Result<std::optional<wal::SavedTail>> FullSyncLoader::SaveLost(const LoadRequest& request) {
+  const auto common =
+      replication::FindCommon(request.own_lineage, request.own_end, request.master.lineage, request.master.end_offset);
   // Without shared history all of it goes: a person consented to that, or none of it was written here.
   if (!common || common->fork >= request.own_end) return std::optional<wal::SavedTail>();
   wal::TailRequest tail;
@@ -110,7 +110,7 @@ Result<LoadedGeneration> FullSyncLoader::Load(const LoadRequest& request) {
       return Error{ErrorCode::kCorruption, fmt::format("the new generation stands at offset {} instead of {}",
                                                        loaded.engine->log().AppendedOffset(), request.offset)};
     }
-    ASSIGN_OR_RETURN(loaded.tail, SaveLost(request, loaded.engine->log()));
+    ASSIGN_OR_RETURN(loaded.tail, SaveLost(request));
     return loaded;
   };
   Result<LoadedGeneration> loaded = load();

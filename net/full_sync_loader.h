@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 
+#include "replication/history.h"
 #include "storage/snapshot.h"
 #include "wal/data_directory.h"
 #include "wal/diverged_tail.h"
@@ -22,6 +23,7 @@ struct LoadRequest {
   wal::EngineOptions options;  // generation_path is set by the loader
   std::string role_record;     // payload of the new log's first role frame
   // Our history as far as the new one does not have it is kept in a file: nothing acknowledged goes without a trace.
+  replication::FullSyncOffer master;
   wal::Lineage own_lineage;
   uint64_t own_end = 0;  // durable
   std::string own_generation;
@@ -45,7 +47,7 @@ class FullSyncLoader {
 
  private:
   Result<LoadedGeneration> Load(const LoadRequest& request);
-  static Result<std::optional<wal::SavedTail>> SaveLost(const LoadRequest& request, wal::Log& new_log);
+  static Result<std::optional<wal::SavedTail>> SaveLost(const LoadRequest& request);
 
   std::atomic<bool> cancelled_{false};
   std::thread thread_;

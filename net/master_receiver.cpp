@@ -293,7 +293,7 @@ void MasterReceiver::Link::Do(replication::SnapshotComplete& complete) {
   transfer_line.reset();
   spool.reset();
   progress.loading = true;
-  events.snapshot_complete(request.epoch, complete.offset);
+  events.snapshot_complete(request.epoch, complete.offset, std::move(complete.master));
 }
 
 void MasterReceiver::Link::Do(replication::FrameReceived& received) {

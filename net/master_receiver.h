@@ -56,7 +56,7 @@ struct LinkEvents {
   // `bytes` must come back through FramesTaken().
   std::function<void(uint64_t epoch, FrameBatch frames, uint64_t bytes)> frames;
   // The snapshot lies complete and synced at the spool path. Answer with Loaded() or Disconnect().
-  std::function<void(uint64_t epoch, uint64_t offset)> snapshot_complete;
+  std::function<void(uint64_t epoch, uint64_t offset, replication::FullSyncOffer master)> snapshot_complete;
   std::function<void(uint64_t epoch, replication::CloseKind kind, std::string reason)> closed;
 };
 

@@ -147,7 +147,12 @@ ReplicaFeeder& ReplicationDriver::Feeder() {
       if (!stopped_) WantSnapshot();
     });
   };
-  events.acks_changed = [this] { Post([this] { server_.blocking().Recheck(); }); };
+  events.acks_changed = [this] {
+    Post([this] {
+      server_.blocking().Recheck();
+      if (!stopped_) FailoverStep();
+    });
+  };
   events.closed = [this](std::shared_ptr<FeedStatus> status, std::string reason) {
     Post([this, status, reason] { FeedClosed(status, reason); });
   };
@@ -195,10 +200,11 @@ void ReplicationDriver::HandleReplconf(Client& client, std::span<const std::stri
   }
   if (history) {
     client.replica_options = std::move(options);
-    // What is not on disk yet nobody learns of; without it the replica does not look for a fork.
-    if (!RoleSettled()) return reply.Status("HOLDFAST 1");
+    // What is not on disk yet nobody learns of: the answer waits for it.
     const wal::Log& log = server_.log();
-    return reply.Status("HOLDFAST 1 " + replication::FormatOffer({log.lineage(), log.DurableOffset()}));
+    const uint64_t end = RoleSettled() ? log.DurableOffset() : log.AppendedOffset();
+    server_.HoldForRole(client);
+    return reply.Status("HOLDFAST 1 " + replication::FormatOffer({log.lineage(), end}));
   }
   reply.Ok();
 }
@@ -225,6 +231,11 @@ void ReplicationDriver::HandlePsync(Client& client, std::span<const std::string_
         "NOMASTERLINK This Holdfast server replicates to Holdfast servers only, not to Redis or Valkey ones");
   }
   if (stopped_ || server_.ShuttingDown()) return reply.Error("NOMASTERLINK This server is shutting down");
+  if (failover_) return reply.Error("NOMASTERLINK Can't SYNC while failing over");
+  if (server_.LacksExpectedData()) {
+    return reply.Error("NOMASTERLINK This server expects data (expect-data yes) and has none: it is no master");
+  }
+  if (args.size() > 3 && EqualsIgnoreCase(args[3], "failover") && !TakeOver(client, args, reply)) return;
   auto claim = ClaimOf(client, args);
   if (!claim.ok()) return reply.Error("ERR " + claim.error().message);
   if (!RoleSettled()) {
@@ -340,6 +351,7 @@ void ReplicationDriver::OnTick(int64_t monotonic_ms) {
   if (feeder_) feeder_->SetTimeout(server_.config().settings().repl_timeout * 1000);
   if (feeder_) server_.monitoring().stats.repl_output_bytes = feeder_->SentBytes();
   if (receiver_) server_.monitoring().stats.repl_input_bytes = receiver_->progress().received_bytes;
+  FailoverStep();
   PingWhenIdle(monotonic_ms);
   if (old_generations_ && !server_.HasRetiredEngine()) {
     old_generations_ = false;
@@ -356,7 +368,7 @@ void ReplicationDriver::PingWhenIdle(int64_t monotonic_ms) {
     idle_offset_ = end;
     idle_since_ms_ = monotonic_ms;
   }
-  if (IsReplica() || server_.ShuttingDown() || AttachedReplicas() == 0) return;
+  if (IsReplica() || server_.ShuttingDown() || failover_ || AttachedReplicas() == 0) return;
   if (monotonic_ms - idle_since_ms_ < server_.config().settings().repl_ping_replica_period * 1000) return;
   if (server_.engine().WriteRefusal()) return;
   server_.log().AppendUnit(kPing, server_.log().SelectedDb(), server_.NowMs());

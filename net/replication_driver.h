@@ -41,6 +41,10 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
 
   Result<void> Follow(const std::string& host, int port) override;
   Result<void> Promote() override;
+  Result<void> StartFailover(const FailoverRequest& request) override;
+  Result<void> AbortFailover() override;
+  [[nodiscard]] bool FailingOver() const override { return failover_.has_value(); }
+  [[nodiscard]] bool WritesPaused() const override { return failover_.has_value(); }
   void HandleReplconf(Client& client, std::span<const std::string_view> args, Reply& reply) override;
   void HandlePsync(Client& client, std::span<const std::string_view> args, Reply& reply) override;
   void WriteRole(Reply& reply) const override;
@@ -64,6 +68,21 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   // ---- role ----
   void ReadRole();
   void WriteRoleFrame();
+
+  // ---- FAILOVER (replication_failover.cpp) ----
+  struct Failover {
+    FailoverRequest request;
+    int64_t deadline_ms = 0;   // monotonic, 0: none
+    bool in_progress = false;  // we follow the target already and ask it to be master
+  };
+  [[nodiscard]] std::shared_ptr<FeedStatus> FindReplica(const std::pair<std::string, int>& address) const;
+  void FailoverStep();
+  void BeginHandover(const std::pair<std::string, int>& target);
+  void FailoverDone();
+  void FailoverFailed(const std::string& reason);
+  // A master asks us to take its place. False: refused and answered.
+  bool TakeOver(Client& client, std::span<const std::string_view> args, Reply& reply);
+  [[nodiscard]] std::string_view FailoverStateName() const;
 
   // ---- as a master (replication_driver.cpp) ----
   Result<std::optional<replication::HistoryClaim>> ClaimOf(Client& client, std::span<const std::string_view> args);
@@ -95,7 +114,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   // Lets the receiver read on, once there is room for more.
   void ReleaseWindow(uint64_t bytes);
   [[nodiscard]] bool StoreIsFull() const;
-  void SnapshotComplete(uint64_t offset);
+  void SnapshotComplete(uint64_t offset, const replication::FullSyncOffer& master);
   void GenerationLoaded(Result<LoadedGeneration> loaded, bool link_alive);
   MasterReceiver& Receiver();
 
@@ -129,6 +148,8 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   std::optional<SharedSnapshot> snapshot_;  // the file full syncs share
   int64_t snapshot_used_ms_ = 0;
   bool snapshot_wanted_ = false, snapshot_running_ = false;
+
+  std::optional<Failover> failover_;
 
   uint64_t epoch_ = 0;  // of the link
   uint64_t load_ = 0;   // of the snapshot being loaded; survives the loss of the link that brought it

@@ -1,6 +1,7 @@
 // The replica's half of the driver: link, frames, full sync, switch.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "net/replication_driver.h"
@@ -41,7 +42,8 @@ MasterReceiver& ReplicationDriver::Receiver() {
       ReleaseWindow(bytes);
     });
   };
-  events.snapshot_complete = when_current([this](uint64_t offset) { SnapshotComplete(offset); });
+  events.snapshot_complete = when_current(
+      [this](uint64_t offset, const replication::FullSyncOffer& master) { SnapshotComplete(offset, master); });
   events.closed = when_current([this](CloseKind kind, const std::string& reason) { LinkLost(kind, reason); });
   receiver_ = std::make_unique<MasterReceiver>(server_.clock(), server_.fs(), std::move(events));
   return *receiver_;
@@ -89,12 +91,20 @@ void ReplicationDriver::Connect() {
   request.options.run_id = server_.run_id();
   request.options.node_id = server_.directory().identity().node_id;
   request.options.timeout_ms = settings.repl_timeout * 1000;
+  request.options.take_over = failover_.has_value();
   request.claim.lineage = log.lineage();
   request.claim.end_offset = end.offset;
   request.claim.digest = end.digest.Value();
   request.claim.digest_base = end.offset - end.digest.total_length();
   request.situation = {log.lineage(), end.offset, role_.ids_made_here, role_.operator_consents,
                        server_.engine().RewindFloor()};
+  const auto accepts = [&settings](std::string_view kind) {
+    const auto& kinds = settings.accept_full_sync;
+    return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+  };
+  request.situation.accept_empty = accepts("empty");
+  request.situation.accept_shorter = accepts("shorter");
+  request.situation.accept_foreign = accepts("foreign");
   request.first_offset = log.FirstOffset();
   request.log = &log;
   request.spool_path = JoinPath(server_.directory().path(), "full-sync.tmp");
@@ -112,13 +122,18 @@ void ReplicationDriver::LinkLost(CloseKind kind, const std::string& reason) {
   }
   last_failure_ = linked_ ? std::string() : reason;
   linked_ = false;
+  const bool handed_over = kind == CloseKind::kTookOver;
   ++epoch_;
   server_.engine().AbandonUnit();
+  if (failover_ && handed_over) FailoverDone();
+  if (failover_ && kind == CloseKind::kPsyncRejected) return FailoverFailed("Failover target rejected psync request");
   if (loading_) return;  // the copy is complete and will be put in force; the link is renewed then
+  if (handed_over) return ConnectIn(0);
   ConnectIn(kind == CloseKind::kRefused ? kRefusedPauseMs : backoff_.NextMs(server_.random()));
 }
 
 void ReplicationDriver::Continued(const wal::Lineage& lineage) {
+  FailoverDone();
   linked_ = true;
   last_failure_.clear();
   backoff_.Reset();
@@ -154,6 +169,7 @@ void ReplicationDriver::Rewind(uint64_t offset, const wal::Lineage& lineage) {
     receiver_->Disconnect();
     return LinkLost(CloseKind::kRetry, "going back to the fork failed: " + tail.error().message);
   }
+  FailoverDone();
   ++rewinds_;
   TailKept(*tail);
   linked_ = true;
@@ -252,7 +268,8 @@ Result<void> ReplicationDriver::TakeFrame(const wal::SharedFrame& frame) {
   return server_.engine().AppendAndApply(frame.history);
 }
 
-void ReplicationDriver::SnapshotComplete(uint64_t offset) {
+void ReplicationDriver::SnapshotComplete(uint64_t offset, const replication::FullSyncOffer& master) {
+  FailoverDone();
   LoadRequest request;
   request.snapshot_path = JoinPath(server_.directory().path(), "full-sync.tmp");
   request.offset = offset;
@@ -263,6 +280,7 @@ void ReplicationDriver::SnapshotComplete(uint64_t offset) {
   role.operator_consents = false;  // used up
   request.role_record = replication::FormatRole(role);
   request.directory = &server_.directory();
+  request.master = master;
   request.own_lineage = server_.log().lineage();
   request.own_end = server_.log().DurableOffset();
   request.own_generation = server_.engine().options().generation_path;

@@ -106,7 +106,7 @@ void ReplicationDriver::AppendInfo(std::string& to) const {
     Line(to, "slave{}:ip={},port={},state={},offset={},lag={}", i, view.address, view.port, view.state,
          view.acked_offset, view.lag_seconds);
   }
-  Line(to, "master_failover_state:no-failover");
+  Line(to, "master_failover_state:{}", FailoverStateName());
   Line(to, "master_replid:{}", log.lineage().current_id());
   Line(to, "master_replid2:{}", log.lineage().second_id());
   Line(to, "master_repl_offset:{}", log.AppendedOffset());
@@ -157,7 +157,8 @@ void ReplicationDriver::AppendReplicaInfo(std::string& to, int64_t now_ms) const
         shown.begin(), shown.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
     if (!shown.empty()) Line(to, "master_link_down_reason:{}", shown);
   }
-  Line(to, "slave_priority:{}", settings.replica_priority);
+  // While a copy is being taken over this node is no candidate for promotion.
+  Line(to, "slave_priority:{}", syncing ? 0 : settings.replica_priority);
   Line(to, "slave_read_only:{}", settings.replica_read_only ? 1 : 0);
   Line(to, "replica_announced:{}", settings.replica_announced ? 1 : 0);
 }

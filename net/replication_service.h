@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "net/client.h"
@@ -45,6 +46,17 @@ class ReplicationService {
   // REPLICAOF host port / NO ONE. Harms nothing before the new master has proved good.
   virtual Result<void> Follow(const std::string& host, int port) = 0;
   virtual Result<void> Promote() = 0;
+  // FAILOVER: pauses writes, waits until a replica (`to`, or any) has everything, and changes places with it. With
+  // `force` it does so at the latest after `timeout_ms` (0: no timeout). kInvalidArgument in Redis' words.
+  struct FailoverRequest {
+    std::optional<std::pair<std::string, int>> to;
+    bool force = false;
+    int64_t timeout_ms = 0;
+  };
+  virtual Result<void> StartFailover(const FailoverRequest& request) = 0;
+  virtual Result<void> AbortFailover() = 0;
+  [[nodiscard]] virtual bool FailingOver() const = 0;
+  [[nodiscard]] virtual bool WritesPaused() const = 0;  // by a failover
   // REPLCONF, PSYNC and SYNC from a client that wants to be a replica (or is one: acks).
   virtual void HandleReplconf(Client& client, std::span<const std::string_view> args, Reply& reply) = 0;
   virtual void HandlePsync(Client& client, std::span<const std::string_view> args, Reply& reply) = 0;

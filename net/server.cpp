@@ -283,7 +283,7 @@ void Server::ResumePostponed() {
   if (postponed_.empty()) return;
   ClientRegistry::Pause& pause = clients_.pause;
   if (pause.active && MonotonicMs() >= pause.until_ms) pause.active = false;
-  bool paused = pause.active || ShuttingDown();
+  bool paused = pause.active || ShuttingDown() || replication().WritesPaused();
   std::vector<ClientId> waiting = std::exchange(postponed_, {});
   for (ClientId id : waiting) {
     Client* client = clients_.Find(id);
@@ -362,6 +362,7 @@ void Server::ActiveExpiry() {
   expiring_ = false;
   if (!config().settings().active_expire || replication().IsReplica() || loading_ || shutdown_) return;
   if (clients_.pause.active && MonotonicMs() < clients_.pause.until_ms) return;
+  if (replication().WritesPaused()) return;
   if (engine().WritePressure() >= 1.0) return;
   int64_t started_us = clock().MonotonicUs();
   while (true) {

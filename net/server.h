@@ -70,6 +70,10 @@ class Server : public TurnHooks {
   // No batch may be in flight, and no cursor, pin or view of the engine in use. Ends the process with exit code 2 if
   // the data cannot be opened again.
   Result<void> ReopenEngine(const std::function<Result<void>()>& between);
+  // expect-data is set, this is a master, and it has no history at all.
+  [[nodiscard]] bool LacksExpectedData() {
+    return config().settings().expect_data && !replication_->IsReplica() && log().AppendedOffset() == 0;
+  }
   // The replaced engine's last batch is still being written.
   [[nodiscard]] bool HasRetiredEngine() const { return retired_engine_ != nullptr; }
 

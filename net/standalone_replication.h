@@ -25,6 +25,12 @@ class StandaloneReplication : public ReplicationService {
   [[nodiscard]] std::vector<ReplicaView> Replicas() const override { return {}; }
   Result<void> Follow(const std::string& host, int port) override;
   Result<void> Promote() override { return {}; }  // it is a master
+  Result<void> StartFailover(const FailoverRequest&) override {
+    return Error{ErrorCode::kInvalidArgument, "FAILOVER requires connected replicas."};
+  }
+  Result<void> AbortFailover() override { return Error{ErrorCode::kInvalidArgument, "No failover in progress."}; }
+  [[nodiscard]] bool FailingOver() const override { return false; }
+  [[nodiscard]] bool WritesPaused() const override { return false; }
   void HandleReplconf(Client& client, std::span<const std::string_view> args, Reply& reply) override;
   void HandlePsync(Client& client, std::span<const std::string_view> args, Reply& reply) override;
   void WriteRole(Reply& reply) const override;

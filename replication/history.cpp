@@ -118,9 +118,10 @@ Decision DecideByDigest(const HistoryClaim& claim, const DigestEvidence& evidenc
 std::optional<std::string> RefuseFullSync(const OwnSituation& own, const FullSyncOffer& offer) {
   if (own.end_offset == 0) return std::nullopt;
   if (offer.end_offset == 0) {
+    if (own.accept_empty) return std::nullopt;
     return fmt::format(
-        "the master is empty (offset 0) and this server holds data up to offset {}; if the master is right, "
-        "stop this server and empty its data directory",
+        "the master is empty (offset 0) and this server holds data up to offset {}; if the master is right: "
+        "CONFIG SET accept-full-sync empty",
         own.end_offset);
   }
   auto common = FindCommon(own.lineage, own.end_offset, offer.lineage, offer.end_offset);
@@ -128,24 +129,31 @@ std::optional<std::string> RefuseFullSync(const OwnSituation& own, const FullSyn
     for (const auto& entry : own.lineage.entries()) {
       bool made_here =
           std::find(own.ids_made_here.begin(), own.ids_made_here.end(), entry.id) != own.ids_made_here.end();
-      if (!made_here || own.operator_consents) continue;
+      if (!made_here || own.operator_consents || own.accept_foreign) continue;
       if (EndOf(own.lineage, entry.id, own.end_offset) > entry.from_offset) {
         return fmt::format(
             "the master shares no history with this server, which holds data written to it as a master "
-            "(history {}); the command REPLICAOF, given to this server, consents to losing it",
+            "(history {}); the command REPLICAOF, given to this server, consents to losing it, as does CONFIG SET "
+            "accept-full-sync foreign",
             entry.id);
       }
     }
     return std::nullopt;
   }
-  uint64_t ours = EndOf(own.lineage, common->id, own.end_offset);
-  if (offer.lineage.current_id() == common->id && offer.end_offset < ours) {
+  if (HasLostData(own, offer) && !own.accept_shorter) {
+    const uint64_t ours = EndOf(own.lineage, common->id, own.end_offset);
     return fmt::format(
         "the master offers history {} up to offset {}, this server has it up to {}: the master has lost "
-        "data; promote this server, or empty its data directory if the master is right",
+        "data; promote this server, or, if the master is right, CONFIG SET accept-full-sync shorter",
         common->id, offer.end_offset, ours);
   }
   return std::nullopt;
+}
+
+bool HasLostData(const OwnSituation& own, const FullSyncOffer& master) {
+  auto common = FindCommon(own.lineage, own.end_offset, master.lineage, master.end_offset);
+  return common && master.lineage.current_id() == common->id &&
+         EndOf(own.lineage, common->id, own.end_offset) > master.end_offset;
 }
 
 RewindPlan PlanRewind(const OwnSituation& own, const FullSyncOffer& master) {

@@ -79,8 +79,13 @@ struct OwnSituation {
   std::vector<std::string> ids_made_here;  // ids under which this node was a master
   bool operator_consents = false;          // REPLICAOF was given by a person for this master
   uint64_t rewind_floor = UINT64_MAX;      // lowest offset to which our log and data can go back
+  // Overrides (accept-full-sync): of an empty master, of one that lost data of ours, of one without shared history.
+  bool accept_empty = false, accept_shorter = false, accept_foreign = false;
 };
 [[nodiscard]] std::optional<std::string> RefuseFullSync(const OwnSituation& own, const FullSyncOffer& offer);
+
+// Replica: the master has less than we of a history it has not left.
+[[nodiscard]] bool HasLostData(const OwnSituation& own, const FullSyncOffer& master);
 
 // Replica: when a legitimately newer history parts from ours before our end, how far must we go back for the master to
 // continue? nullopt and no reason: there is nothing to go back from. nullopt and a reason: not possible, a full sync

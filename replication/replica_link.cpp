@@ -130,10 +130,15 @@ void ReplicaLink::SendClaim(Expected expected, SendBytes& send) {
 void ReplicaLink::SendPsync(ReplicaActions& actions) {
   state_ = ReplicaState::kPsync;
   SendBytes send;
-  if (NoHistory()) {
+  if (NoHistory() || ask_for_all_) {
     AppendCommand(send.bytes, {"PSYNC", "?", "-1"});
   } else {
-    AppendCommand(send.bytes, {"PSYNC", claim_.lineage.current_id(), std::to_string(claim_.end_offset + 1)});
+    const std::string from = std::to_string(claim_.end_offset + 1);
+    if (options_.take_over) {
+      AppendCommand(send.bytes, {"PSYNC", claim_.lineage.current_id(), from, "FAILOVER"});
+    } else {
+      AppendCommand(send.bytes, {"PSYNC", claim_.lineage.current_id(), from});
+    }
   }
   actions.emplace_back(std::move(send));
 }
@@ -143,6 +148,7 @@ bool ReplicaLink::LookForFork(std::string_view line, ReplicaActions& actions) {
   if (NoHistory() || !line.starts_with(kPrefix)) return true;
   auto offer = ParseOffer(line.substr(kPrefix.size()));
   if (!offer.ok()) return true;  // a later version's words: the master decides
+  ask_for_all_ = situation_.accept_shorter && HasLostData(situation_, *offer);
   RewindPlan plan = PlanRewind(situation_, *offer);
   if (!plan.impossible.empty()) actions.emplace_back(RewindImpossible{std::move(plan.impossible)});
   if (!plan.fork) return true;
@@ -230,10 +236,14 @@ void ReplicaLink::PsyncReply(std::string_view line, ReplicaActions& actions) {
     state_ = ReplicaState::kSnapshot;
     return;
   }
-  if (line.starts_with("-NOMASTERLINK") || line.starts_with("-LOADING")) {
-    return End(CloseKind::kRetry, fmt::format("the master asks to come back later: {}", line.substr(1)), actions);
+  if (options_.take_over && line.starts_with("-HOLDFAST TOOKOVER")) {
+    return End(CloseKind::kTookOver, "it is master now", actions);
   }
-  End(CloseKind::kRetry, fmt::format("the master answers PSYNC with '{}'", line), actions);
+  if (line.starts_with("-NOMASTERLINK") || line.starts_with("-LOADING")) {
+    return End(CloseKind::kPsyncRejected, fmt::format("the master asks to come back later: {}", line.substr(1)),
+               actions);
+  }
+  End(CloseKind::kPsyncRejected, fmt::format("the master answers PSYNC with '{}'", line), actions);
 }
 
 void ReplicaLink::Messages(ReplicaActions& actions) {
@@ -278,8 +288,9 @@ Result<void> ReplicaLink::OnHistory(std::string_view body, ReplicaActions& actio
   ASSIGN_OR_RETURN(auto history, ParseHistory(body));
   history_seen_ = true;
   master_offset_ = history.end_offset;
+  master_ = {history.lineage, history.end_offset};
   if (full_sync_) {
-    auto refusal = RefuseFullSync(situation_, FullSyncOffer{history.lineage, history.end_offset});
+    auto refusal = RefuseFullSync(situation_, master_);
     if (refusal) End(CloseKind::kRefused, "full synchronization refused: " + *refusal, actions);
     return {};
   }
@@ -365,7 +376,7 @@ Result<void> ReplicaLink::OnSnapshotEnd(std::string_view body, ReplicaActions& a
         fmt::format("snapshot of {} bytes does not match what was announced ({} bytes)", snapshot_read_, end.size)};
   }
   state_ = ReplicaState::kLoading;
-  actions.emplace_back(SnapshotComplete{full_sync_offset_});
+  actions.emplace_back(SnapshotComplete{full_sync_offset_, master_});
   return {};
 }
 

@@ -29,6 +29,7 @@ struct ReplicaLinkOptions {
   std::string run_id;        // so that a server notices when it is told to follow itself
   std::string node_id;       // of the data directory: stays over restarts
   std::string announced_ip;  // empty: the master takes the address it sees
+  bool take_over = false;    // FAILOVER: the peer, a replica so far, is asked to become master
   int64_t timeout_ms = 60'000;
   int64_t ack_period_ms = 1000;
 };
@@ -66,14 +67,17 @@ struct SnapshotBytes {
 // All bytes came and match the checksum. The link takes nothing more until Loaded().
 struct SnapshotComplete {
   uint64_t offset;
+  FullSyncOffer master;  // what it said of itself when the link came up
 };
 // Continues our stream exactly; a unit's parts come in order.
 struct FrameReceived {
   std::shared_ptr<const wal::SharedFrame> frame;
 };
 enum class CloseKind {
-  kRetry,    // connect again after a backoff
-  kRefused,  // one of the refusals: retrying will not help until somebody acts, so rarely
+  kRetry,          // connect again after a backoff
+  kRefused,        // one of the refusals: retrying will not help until somebody acts, so rarely
+  kPsyncRejected,  // an error in answer to PSYNC: as kRetry, but ends a failover
+  kTookOver,       // the peer is master now, at an earlier point: connect again at once
 };
 struct Close {
   CloseKind kind;
@@ -157,6 +161,8 @@ class ReplicaLink {
   bool history_seen_ = false;
   bool snapshot_seen_ = false;
   uint64_t full_sync_offset_ = 0;
+  FullSyncOffer master_;
+  bool ask_for_all_ = false;  // an override lets us take over a copy that the master would refuse to offer
   uint64_t snapshot_size_ = 0, snapshot_read_ = 0, snapshot_checksum_ = 0;
   uint64_t next_offset_ = 0;
   bool in_unit_ = false;  // a first part came, its last did not

@@ -16,6 +16,7 @@ void ReplicaOf(CommandContext& context) {
   Arguments arguments(context.args);
   const std::string_view host = arguments.Next();
   ReplicationService& replication = context.server.replication();
+  if (replication.FailingOver()) return context.reply.Error("ERR REPLICAOF not allowed while failing over.");
   if (EqualsIgnoreCase(host, "no") && EqualsIgnoreCase(context.arg(2), "one")) {
     if (replication.IsReplica()) diag::Notice("MASTER MODE asked for by {}", context.client.peer_address);
     auto promoted = replication.Promote();
@@ -35,6 +36,36 @@ void ReplicaOf(CommandContext& context) {
   auto followed = replication.Follow(std::string(host), static_cast<int>(port));
   if (!followed.ok()) return context.reply.Error(followed.error());
   context.server.HoldForRole(context.client);
+  context.reply.Ok();
+}
+
+void Failover(CommandContext& context) {
+  ReplicationService::FailoverRequest request;
+  bool timeout = false, abort = false;
+  const auto& args = context.args;
+  for (size_t i = 1; i < args.size(); ++i) {
+    if (EqualsIgnoreCase(args[i], "timeout") && i + 1 < args.size() && !timeout) {
+      const auto value = ParseInteger(args[++i]);
+      if (!value) return context.reply.Error("ERR value is not an integer or out of range");
+      if (*value <= 0) return context.reply.Error("ERR FAILOVER timeout must be greater than 0");
+      request.timeout_ms = *value;
+      timeout = true;
+    } else if (EqualsIgnoreCase(args[i], "abort") && args.size() == 2) {
+      abort = true;
+    } else if (EqualsIgnoreCase(args[i], "to") && i + 2 < args.size() && !request.to) {
+      const auto port = ParseInteger(args[i + 2]);
+      if (!port) return context.reply.Error("ERR value is not an integer or out of range");
+      request.to.emplace(args[i + 1], static_cast<int>(std::clamp<int64_t>(*port, -1, 65536)));
+      i += 2;
+    } else if (EqualsIgnoreCase(args[i], "force") && !request.force) {
+      request.force = true;
+    } else {
+      return context.reply.Error(kSyntaxError);
+    }
+  }
+  ReplicationService& replication = context.server.replication();
+  const auto done = abort ? replication.AbortFailover() : replication.StartFailover(request);
+  if (!done.ok()) return context.reply.Error("ERR " + done.error().message);
   context.reply.Ok();
 }
 
@@ -139,6 +170,10 @@ std::vector<CommandSpec> ReplicationCommands() {
                                "server", "O(1)", "host port"}));
   specs.push_back(MakeCommand("slaveof", 3, kAdministration | kNoAsyncLoading, kCatDangerous, kNoKeys, ReplicaOf,
                               {"Older name of REPLICAOF.", "1.0.0", "server", "O(1)", "host port"}));
+  specs.push_back(MakeCommand("failover", -1, kAdmin | kNoScript | kStale | kNoTransaction, kCatDangerous, kNoKeys,
+                              Failover,
+                              {"Changes places with a replica that has everything.", "6.2.0", "server", "O(1)",
+                               "[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]"}));
   specs.push_back(MakeCommand("psync", -3, kAdministration | kNoAsyncLoading | kNoMulti, kCatDangerous, kNoKeys, Psync,
                               {"Begins replication, from an offset if possible; sent by replicas.", "2.8.0", "server",
                                "O(1)", "replicationid offset"}));

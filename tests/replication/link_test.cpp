@@ -532,7 +532,7 @@ TEST(Link, KeepalivesBeforeTheAnswerAreFine) {
   ModelReplica follower(replica, {}, {replica.lineage, 0, {}, false});
   follower.Receive("+PONG\r\n+OK\r\n+OK\r\n+HOLDFAST 1\r\n\n\n\n-NOMASTERLINK later\r\n");
   ASSERT_TRUE(follower.closed);
-  EXPECT_EQ(follower.closed->kind, CloseKind::kRetry);
+  EXPECT_EQ(follower.closed->kind, CloseKind::kPsyncRejected);
   EXPECT_NE(follower.closed->reason.find("come back later"), std::string::npos);
 }
 
