@@ -118,10 +118,13 @@ struct MasterReceiver::Link {
   std::string read_buffer = std::string(kReadChunk, '\0');
   std::string out, sending;
   bool reading = false, writing = false;
+  int64_t master_time_ms = 0;  // of its last keepalive
   FrameBatch batch;
   uint64_t batch_bytes = 0, in_flight = 0;
   std::unique_ptr<File> spool;
   std::optional<ProgressLine> transfer_line;  // while a snapshot comes
+  // What lies in the spool file of a transfer that has not ended: `start` bytes of it.
+  std::optional<replication::SnapshotBegin> partial;
 };
 
 void MasterReceiver::Link::Start(LinkRequest its_request) {
@@ -132,6 +135,7 @@ void MasterReceiver::Link::Start(LinkRequest its_request) {
   progress.state = LinkState::kConnecting;
   progress.last_io_ms = now_ms;
   progress.received_offset = request.claim.end_offset;
+  request.options.partial = partial;
   link.emplace(request.options, request.claim, request.situation, now_ms);
   socket = std::make_shared<asio::ip::tcp::socket>(context);
   Tick();
@@ -243,6 +247,11 @@ void MasterReceiver::Link::Act(ReplicaActions& actions) {
     progress.state = LinkState::kSync;
   }
   progress.received_offset = link->next_offset();
+  progress.master_offset = link->master_offset();
+  if (link->master_time_ms() != master_time_ms) {
+    master_time_ms = link->master_time_ms();
+    progress.master_clock_ahead_ms = master_time_ms - clock.WallMs();
+  }
 }
 
 void MasterReceiver::Link::Do(replication::SendBytes& send) { out += send.bytes; }
@@ -269,20 +278,28 @@ void MasterReceiver::Link::Do(replication::RewindAgreed& agreed) {
 }
 
 void MasterReceiver::Link::Do(replication::SnapshotStarted& started) {
-  auto file = fs.Open(request.spool_path, {.mode = OpenMode::kCreateOrReplace});
-  if (!file.ok()) return Fail(CloseKind::kRetry, "the snapshot cannot be stored: " + file.error().message);
+  const replication::SnapshotBegin& begin = started.begin;
+  events.full_sync(request.epoch, started.reason);
+  auto file = fs.Open(request.spool_path, {.mode = begin.start > 0 ? OpenMode::kWrite : OpenMode::kCreateOrReplace});
+  if (!file.ok()) {
+    partial.reset();
+    return Fail(CloseKind::kRetry, "the snapshot cannot be stored: " + file.error().message);
+  }
   spool = std::move(*file);
+  partial = begin;
   transfer_line.emplace("MASTER <-> REPLICA sync: receiving", clock);
-  progress.snapshot_size = started.size;
-  progress.snapshot_read = 0;
-  diag::Notice("MASTER <-> REPLICA sync: receiving {} bytes from master (snapshot {} at offset {})", started.size,
-               started.name, started.offset);
+  progress.snapshot_size = begin.size;
+  progress.snapshot_read = begin.start;
+  diag::Notice("MASTER <-> REPLICA sync: receiving {} bytes from master (snapshot {} at offset {}){}", begin.size,
+               begin.name, begin.offset,
+               begin.start > 0 ? fmt::format(", going on at byte {} of a broken transfer", begin.start) : "");
 }
 
 void MasterReceiver::Link::Do(replication::SnapshotBytes& bytes) {
   auto written = spool->WriteAt(bytes.position, bytes.bytes);
   if (!written.ok()) return Fail(CloseKind::kRetry, "the snapshot cannot be stored: " + written.error().message);
-  progress.snapshot_read = bytes.position + bytes.bytes.size();
+  partial->start = bytes.position + bytes.bytes.size();
+  progress.snapshot_read = partial->start;
 }
 
 void MasterReceiver::Link::Do(replication::SnapshotComplete& complete) {
@@ -292,6 +309,7 @@ void MasterReceiver::Link::Do(replication::SnapshotComplete& complete) {
   }
   transfer_line.reset();
   spool.reset();
+  partial.reset();
   progress.loading = true;
   events.snapshot_complete(request.epoch, complete.offset, std::move(complete.master));
 }

@@ -31,6 +31,8 @@ struct LinkProgress {
   std::atomic<uint64_t> snapshot_size{0}, snapshot_read{0};
   std::atomic<uint64_t> received_offset{0};  // end of the stream received
   std::atomic<uint64_t> received_bytes{0};
+  std::atomic<uint64_t> master_offset{0};         // its durable end as far as it is known
+  std::atomic<int64_t> master_clock_ahead_ms{0};  // its wall clock less ours, when it last said
 };
 
 // One attempt: whom to reach and what our past is.
@@ -53,6 +55,8 @@ struct LinkEvents {
   // Our log is to be cut at `offset`. Answer with Rewound() or Disconnect().
   std::function<void(uint64_t epoch, uint64_t offset, wal::Lineage lineage)> rewind;
   std::function<void(uint64_t epoch, std::string reason)> rewind_impossible;
+  // A copy begins; why, as the master says.
+  std::function<void(uint64_t epoch, std::string reason)> full_sync;
   // `bytes` must come back through FramesTaken().
   std::function<void(uint64_t epoch, FrameBatch frames, uint64_t bytes)> frames;
   // The snapshot lies complete and synced at the spool path. Answer with Loaded() or Disconnect().

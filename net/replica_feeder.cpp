@@ -79,6 +79,8 @@ struct ReplicaFeeder::Loop {
   asio::io_context context{1};
   asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
   asio::steady_timer timer;
+  int64_t transfer_budget = 0;  // bytes of snapshots that may be sent until the next tick, if there is a limit
+  [[nodiscard]] int64_t Transfers() const;
   std::set<std::shared_ptr<Feed>> feeds;
 };
 
@@ -101,8 +103,13 @@ class ReplicaFeeder::Feed : public std::enable_shared_from_this<Feed> {
   // Ends the link after what is prepared, and the reason, have been sent if that goes without waiting.
   void CloseWithNotice(const std::string& reason);
 
+  [[nodiscard]] bool Transferring() const {
+    return !closed_ && (waiting_for_snapshot_ || link_.state() == MasterState::kSnapshot);
+  }
+
  private:
   void Continue();
+  void WantFullSync(const std::string& reason);
   void Refuse(const std::string& line, const std::string& reason);
   void Read();
   void Received(std::string_view bytes);
@@ -120,6 +127,7 @@ class ReplicaFeeder::Feed : public std::enable_shared_from_this<Feed> {
   std::shared_ptr<wal::Log::Pin> pin_;
   std::unique_ptr<File> snapshot_file_;
   bool waiting_for_snapshot_ = false;
+  std::string full_sync_reason_;
   bool writing_ = false;
   bool closing_ = false;  // close once everything is written
   bool closed_ = false;
@@ -151,10 +159,7 @@ void ReplicaFeeder::Feed::Start() {
   } else if (decision.verdict == Verdict::kContinue) {
     Continue();
   } else {
-    loop_.events.decided(status_, FeedOutcome::kFullSync, decision.reason);
-    pin_.reset();
-    waiting_for_snapshot_ = true;
-    loop_.events.snapshot_wanted();
+    WantFullSync(decision.reason);
   }
   if (closed_) return;
   Read();
@@ -167,6 +172,20 @@ void ReplicaFeeder::Feed::Continue() {
   loop_.events.decided(status_, FeedOutcome::kContinued,
                        fmt::format("from offset {}{}", request_.claim->end_offset,
                                    request_.fork ? ", the fork up to which it goes back" : ""));
+}
+
+void ReplicaFeeder::Feed::WantFullSync(const std::string& reason) {
+  const int64_t transfers_max = loop_.feeder.transfers_max_;
+  if (transfers_max > 0 && loop_.Transfers() >= transfers_max) {
+    const std::string busy =
+        fmt::format("{} full synchronizations are running (full-sync-max-transfers)", transfers_max);
+    return Refuse("NOMASTERLINK " + busy, busy + "; it needs one because " + reason);
+  }
+  loop_.events.decided(status_, FeedOutcome::kFullSync, reason);
+  full_sync_reason_ = reason;
+  pin_.reset();
+  waiting_for_snapshot_ = true;
+  loop_.events.snapshot_wanted();
 }
 
 void ReplicaFeeder::Feed::Refuse(const std::string& line, const std::string& reason) {
@@ -187,8 +206,17 @@ void ReplicaFeeder::Feed::SnapshotReady(const SharedSnapshot& snapshot) {
   pin_ = snapshot.log->PinFrom(snapshot.offset);  // a pin of its own: the shared one may go
   request_.log = snapshot.log;
   size_t slash = snapshot.path.rfind('/');
-  link_.BeginFullSync(snapshot.lineage, loop_.feeder.durable_.load(),
-                      {snapshot.offset, *size, snapshot.path.substr(slash == std::string::npos ? 0 : slash + 1)}, out_);
+  replication::SnapshotBegin begin{snapshot.offset, *size, 0,
+                                   snapshot.path.substr(slash == std::string::npos ? 0 : slash + 1)};
+  const auto& had = request_.partial;
+  if (had && had->offset == begin.offset && had->size == begin.size && had->name == begin.name) {
+    begin.start = std::min(had->start, begin.size) / replication::kSnapshotChunkMax * replication::kSnapshotChunkMax;
+    diag::Notice("The transfer of {} to {}:{} goes on at byte {}", begin.name, status_->address, status_->port,
+                 begin.start);
+  }
+  link_.BeginFullSync(snapshot.lineage, loop_.feeder.durable_.load(), begin, full_sync_reason_, out_);
+  status_->snapshot_size = begin.size;
+  status_->snapshot_sent = begin.start;
   status_->state = FeedState::kSendingSnapshot;
   Pump();
 }
@@ -257,11 +285,14 @@ Result<void> ReplicaFeeder::Feed::Fill() {
 Result<void> ReplicaFeeder::Feed::FillSnapshot() {
   std::string chunk(replication::kSnapshotChunkMax, '\0');
   if (out_.size() >= kFeedChunk) return {};
+  if (loop_.feeder.transfer_rate_ > 0 && loop_.transfer_budget <= 0) return {};  // the next tick brings more
   uint64_t left = link_.snapshot_size() - link_.snapshot_position();
   size_t wanted = static_cast<size_t>(std::min<uint64_t>(chunk.size(), left));
   ASSIGN_OR_RETURN(size_t size, snapshot_file_->ReadAt(link_.snapshot_position(), chunk.data(), wanted));
   if (size == 0) return Error{ErrorCode::kIo, "the snapshot file became shorter"};
   link_.SnapshotChunk(std::string_view(chunk).substr(0, size), out_);
+  loop_.transfer_budget -= static_cast<int64_t>(size);
+  status_->snapshot_sent = link_.snapshot_position();
   if (link_.state() == MasterState::kStreaming) snapshot_file_.reset();
   return {};
 }
@@ -284,11 +315,16 @@ void ReplicaFeeder::Feed::Tick() {
   uint64_t durable = loop_.feeder.durable_.load();
   auto result = link_.Tick(loop_.NowMs(), loop_.clock.WallMs(), durable, out_);
   if (!result.ok()) return Close(result.error().message);
-  if (pin_ && link_.state() == MasterState::kStreaming && durable > link_.next_offset() &&
-      durable - link_.next_offset() > kReplicaPinBytesMax) {
+  const uint64_t pinned_from = link_.online() ? link_.acked_offset() : link_.next_offset();
+  if (pin_ && link_.state() != MasterState::kPreparing && durable > pinned_from &&
+      durable - pinned_from > loop_.feeder.pin_bytes_) {
     diag::Warning("Replica {}:{} is {} bytes behind: the log is no longer kept for it beyond the backlog",
-                  status_->address, status_->port, durable - link_.next_offset());
+                  status_->address, status_->port, durable - pinned_from);
     pin_.reset();
+    status_->pinned = false;
+  } else if (!pin_ && link_.online() && durable - std::min(durable, pinned_from) <= loop_.feeder.pin_bytes_ / 2) {
+    pin_ = request_.log->PinFrom(pinned_from);  // it has caught up
+    status_->pinned = true;
   }
   Pump();
 }
@@ -324,7 +360,13 @@ void ReplicaFeeder::Feed::CloseWithNotice(const std::string& reason) {
   Close(reason);
 }
 
+int64_t ReplicaFeeder::Loop::Transfers() const {
+  return std::count_if(feeds.begin(), feeds.end(), [](const auto& feed) { return feed->Transferring(); });
+}
+
 void ReplicaFeeder::Loop::Tick() {
+  const auto rate = static_cast<int64_t>(feeder.transfer_rate_.load());
+  transfer_budget = std::min(transfer_budget + rate / 10, rate / 10);
   auto copy = feeds;  // a tick may end a feed
   for (const auto& feed : copy) feed->Tick();
   timer.expires_after(kTick);
@@ -362,7 +404,12 @@ std::shared_ptr<FeedStatus> ReplicaFeeder::Add(FeedRequest request) {
   return status;
 }
 
-void ReplicaFeeder::SetTimeout(int64_t timeout_ms) { timeout_ms_ = timeout_ms; }
+void ReplicaFeeder::SetLimits(const Limits& limits) {
+  timeout_ms_ = limits.timeout_ms;
+  pin_bytes_ = limits.pin_bytes;
+  transfers_max_ = limits.transfers;
+  transfer_rate_ = limits.transfer_rate;
+}
 
 void ReplicaFeeder::Durable(uint64_t durable_offset) {
   durable_ = durable_offset;

@@ -22,9 +22,6 @@
 namespace holdfast::net {
 
 inline constexpr size_t kFeedChunk = 256 * 1024;
-// A replica further behind than this loses its claim on the log (it may still find what it needs in the backlog).
-inline constexpr uint64_t kReplicaPinBytesMax = 16ull << 30;
-
 enum class FeedState : int { kPreparing, kSendingSnapshot, kOnline, kClosed };
 
 // What both threads know of one attached replica.
@@ -35,7 +32,9 @@ struct FeedStatus {
   std::atomic<FeedState> state{FeedState::kPreparing};
   std::atomic<uint64_t> acked_offset{0};
   std::atomic<uint64_t> applied_offset{0};
-  std::atomic<int64_t> last_ack_ms{0};  // monotonic
+  std::atomic<int64_t> last_ack_ms{0};                       // monotonic
+  std::atomic<uint64_t> snapshot_size{0}, snapshot_sent{0};  // while one is sent
+  std::atomic<bool> pinned{true};  // false: it fell too far behind, the log is no longer kept for it
 };
 
 // A replica's PSYNC, with everything the decision needs; gathered on the executor.
@@ -50,8 +49,9 @@ struct FeedRequest {
   replication::OwnHistory own;
   uint64_t own_digest = 0;  // at own_digest_offset
   uint64_t own_digest_offset = 0;
-  std::string full_sync_refusal;       // not empty: why there can be none now
-  std::shared_ptr<wal::Log::Pin> pin;  // from the claim's end
+  std::string full_sync_refusal;                      // not empty: why there can be none now
+  std::optional<replication::SnapshotBegin> partial;  // of a transfer that broke
+  std::shared_ptr<wal::Log::Pin> pin;                 // from the claim's end
   wal::Log* log = nullptr;
 };
 
@@ -80,7 +80,13 @@ class ReplicaFeeder {
 
   // All: executor.
   std::shared_ptr<FeedStatus> Add(FeedRequest request);
-  void SetTimeout(int64_t timeout_ms);
+  struct Limits {
+    int64_t timeout_ms = 60'000;
+    uint64_t pin_bytes = UINT64_MAX;  // a replica further behind loses its claim on the log
+    int64_t transfers = 0;            // of snapshots at a time, 0: any number
+    uint64_t transfer_rate = 0;       // bytes a second of all of them, 0: any
+  };
+  void SetLimits(const Limits& limits);
   void Durable(uint64_t durable_offset);
   // For every replica that waits for one.
   void SnapshotReady(SharedSnapshot snapshot);
@@ -98,7 +104,8 @@ class ReplicaFeeder {
   std::atomic<uint64_t> durable_{0};
   std::atomic<uint64_t> sent_bytes_{0};
   std::atomic<bool> wake_posted_{false};
-  std::atomic<int64_t> timeout_ms_{60'000};
+  std::atomic<int64_t> timeout_ms_{60'000}, transfers_max_{0};
+  std::atomic<uint64_t> pin_bytes_{UINT64_MAX}, transfer_rate_{0};
   std::thread thread_;
 };
 

@@ -29,6 +29,18 @@ std::string_view ReplicaOption(const Client& client, std::string_view name) {
   return {};
 }
 
+// "<offset> <size> <bytes received> <name>" of a transfer that broke.
+std::optional<replication::SnapshotBegin> ParsePartial(std::string_view text) {
+  replication::SnapshotBegin partial;
+  for (uint64_t* number : {&partial.offset, &partial.size, &partial.start}) {
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+    if (error != std::errc() || end == text.data() + text.size() || *end != ' ') return std::nullopt;
+    text.remove_prefix(static_cast<size_t>(end - text.data()) + 1);
+  }
+  partial.name = text;
+  return partial;
+}
+
 }  // namespace
 
 std::unique_ptr<ReplicationService> CreateReplicationDriver(Server& server, Executor& executor) {
@@ -194,6 +206,8 @@ void ReplicationDriver::HandleReplconf(Client& client, std::span<const std::stri
       history = true;
     } else if (EqualsIgnoreCase(name, "holdfast-fork") || EqualsIgnoreCase(name, "holdfast-id")) {
       options.emplace_back(name, value.substr(0, replication::kHostBytesMax));
+    } else if (EqualsIgnoreCase(name, "holdfast-partial")) {
+      options.emplace_back(name, value.substr(0, 2 * replication::kSnapshotNameMax));
     } else {
       return reply.Error(fmt::format("ERR Unrecognized REPLCONF option: {}", name));
     }
@@ -264,6 +278,7 @@ void ReplicationDriver::Attach(Client& client, std::optional<HistoryClaim> claim
   request.port = client.replica_listening_port;
   request.node_id = ReplicaOption(client, "holdfast-id");
   request.fork = ReplicaOption(client, "holdfast-fork") == "1";
+  request.partial = ParsePartial(ReplicaOption(client, "holdfast-partial"));
   const StreamPosition end = log.EndPosition();
   request.own.lineage = log.lineage();
   request.own.end_offset = log.DurableOffset();
@@ -277,7 +292,7 @@ void ReplicationDriver::Attach(Client& client, std::optional<HistoryClaim> claim
   request.claim = std::move(claim);
   diag::Notice("Replica {}:{} asks for synchronization{}", request.address, request.port,
                request.claim ? fmt::format(" from offset {}", request.claim->end_offset) : "");
-  Feeder().SetTimeout(server_.config().settings().repl_timeout * 1000);
+  Feeder().SetLimits(FeedLimits());
   Feeder().Durable(log.DurableOffset());
   client.kind = ClientKind::kReplica;
   const int fd = client.transport->ReleaseSocket(&request.unread);
@@ -296,6 +311,7 @@ void ReplicationDriver::Decided(const std::shared_ptr<FeedStatus>& status, FeedO
       break;
     case FeedOutcome::kFullSync:
       ++stats.sync_full;
+      last_full_sync_reason_ = reason;
       diag::Notice("Full synchronization of replica {}:{}: {}", status->address, status->port, reason);
       break;
     case FeedOutcome::kRefused:
@@ -338,6 +354,7 @@ int ReplicationDriver::ReplicasAcked(uint64_t offset) const {
 
 void ReplicationDriver::OnDurable(uint64_t durable_offset) {
   AttachWaiting();
+  NoteDurable(durable_offset);
   if (feeder_ && !replicas_.empty()) feeder_->Durable(durable_offset);
   if (receiver_ && linked_) {
     receiver_->Durable(durable_offset, server_.log().AppendedOffset(), server_.log().lineage().current_id());
@@ -347,8 +364,12 @@ void ReplicationDriver::OnDurable(uint64_t durable_offset) {
 void ReplicationDriver::OnTick(int64_t monotonic_ms) {
   if (stopped_) return;
   if (snapshot_wanted_ && !snapshot_running_) WantSnapshot();
+  const bool sending = std::any_of(replicas_.begin(), replicas_.end(),
+                                   [](const auto& status) { return status->state == FeedState::kSendingSnapshot; });
+  if (sending) snapshot_used_ms_ = monotonic_ms;  // a broken transfer may want to go on
   if (snapshot_ && monotonic_ms - snapshot_used_ms_ > kSharedSnapshotIdleMs) snapshot_.reset();
-  if (feeder_) feeder_->SetTimeout(server_.config().settings().repl_timeout * 1000);
+  if (feeder_) feeder_->SetLimits(FeedLimits());
+  KeepLogForReplicas(monotonic_ms);
   if (feeder_) server_.monitoring().stats.repl_output_bytes = feeder_->SentBytes();
   if (receiver_) server_.monitoring().stats.repl_input_bytes = receiver_->progress().received_bytes;
   FailoverStep();
@@ -382,6 +403,7 @@ void ReplicationDriver::OnEngineReplaced() {
 void ReplicationDriver::Shutdown() {
   if (stopped_) return;
   stopped_ = true;
+  ReleasePins();
   ++epoch_;
   ++load_;
   if (receiver_) receiver_->Stop();

@@ -6,6 +6,8 @@
 // reports of an earlier epoch (another master, a promotion) are ignored.
 #pragma once
 
+#include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -62,6 +64,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void ShardPublished(std::string_view channel, std::string_view message) override;
   void AckRequested(uint64_t end_offset) override;
 
+  void AppendFeedInfo(std::string& to) const;                     // replication_info.cpp
   void AppendTailInfo(std::string& to) const;                     // replication_info.cpp
   void AppendReplicaInfo(std::string& to, int64_t now_ms) const;  // replication_info.cpp
 
@@ -91,6 +94,25 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void Decided(const std::shared_ptr<FeedStatus>& status, FeedOutcome outcome, const std::string& reason);
   void FeedClosed(const std::shared_ptr<FeedStatus>& status, const std::string& reason);
   void PingWhenIdle(int64_t monotonic_ms);
+
+  // ---- replicas that were here lately (replication_retention.cpp) ----
+  struct SeenReplica {
+    std::string address;
+    int port = 0;
+    uint64_t acked_offset = 0;
+    int64_t last_seen_ms = 0;            // monotonic
+    std::unique_ptr<wal::Log::Pin> pin;  // null: given up
+  };
+  void KeepLogForReplicas(int64_t monotonic_ms);
+  void NoteReplicas(int64_t monotonic_ms);
+  void DropPinsBeyond(uint64_t quota);
+  [[nodiscard]] uint64_t PinQuota() const;
+  // Before the log goes away.
+  void ReleasePins();
+  // How old what a replica at `offset` lacks is.
+  void NoteDurable(uint64_t durable_offset);
+  [[nodiscard]] int64_t StalenessMs(uint64_t offset) const;
+  [[nodiscard]] ReplicaFeeder::Limits FeedLimits() const;
   ReplicaFeeder& Feeder();
 
   // ---- snapshots for full syncs (replication_snapshots.cpp) ----
@@ -142,7 +164,12 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
 
   std::unique_ptr<ReplicaFeeder> feeder_;
   std::vector<std::shared_ptr<FeedStatus>> replicas_;
-  uint64_t idle_offset_ = 0;  // appended end when it last moved, and when that was
+  std::map<std::string, SeenReplica> seen_replicas_;  // by node id
+  uint64_t pins_dropped_ = 0;
+  std::string last_pin_dropped_;
+  std::deque<std::pair<uint64_t, int64_t>> durable_times_;  // (durable offset, monotonic ms when it came to be so)
+  std::string last_full_sync_reason_;                       // served or received
+  uint64_t idle_offset_ = 0;                                // appended end when it last moved, and when that was
   int64_t idle_since_ms_ = 0;
 
   std::optional<SharedSnapshot> snapshot_;  // the file full syncs share

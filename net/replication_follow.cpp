@@ -36,6 +36,10 @@ MasterReceiver& ReplicationDriver::Receiver() {
     rewind_refusal_ = reason;
     diag::Warning("MASTER <-> REPLICA sync: our history cannot be cut back to what the master has: {}", reason);
   });
+  events.full_sync = when_current([this](const std::string& reason) {
+    last_full_sync_reason_ = reason;
+    diag::Notice("MASTER <-> REPLICA sync: Full resync from master, because {}", reason);
+  });
   events.frames = [this](uint64_t epoch, FrameBatch frames, uint64_t bytes) {
     Post([this, epoch, frames = std::move(frames), bytes] {
       if (epoch == epoch_ && !stopped_) TakeFrames(frames);
@@ -195,6 +199,7 @@ Result<wal::SavedTail> ReplicationDriver::CutAt(uint64_t offset, const wal::Line
   request.random = &server_.random();
   if (feeder_) feeder_->CloseAll("this server cuts its history back to its master's");
   snapshot_.reset();
+  ReleasePins();
   wal::SavedTail tail;
   RETURN_IF_ERROR(server_.ReopenEngine([&]() -> Result<void> {
     ASSIGN_OR_RETURN(tail, wal::SaveTail(request));
@@ -308,6 +313,7 @@ void ReplicationDriver::GenerationLoaded(Result<LoadedGeneration> loaded, bool l
   }
   if (feeder_) feeder_->CloseAll("this server has got a new copy from its master");
   snapshot_.reset();
+  ReleasePins();
   server_.ReplaceEngine(std::move(loaded->engine));
   old_generations_ = true;
   if (auto removed = server_.fs().Remove(JoinPath(server_.directory().path(), "full-sync.tmp")); !removed.ok()) {

@@ -116,7 +116,30 @@ void ReplicationDriver::AppendInfo(std::string& to) const {
   Line(to, "repl_backlog_size:{}", settings.repl_backlog_size);
   Line(to, "repl_backlog_first_byte_offset:{}", first + 1);
   Line(to, "repl_backlog_histlen:{}", log.DurableOffset() - std::min(first, log.DurableOffset()));
+  AppendFeedInfo(to);
   AppendTailInfo(to);
+}
+
+// Per replica: what it lacks, in bytes and in the age of the oldest of them, and how a copy gets on.
+void ReplicationDriver::AppendFeedInfo(std::string& to) const {
+  const uint64_t durable = server_.log().DurableOffset();
+  size_t index = 0;
+  for (const auto& status : replicas_) {
+    const FeedState state = status->state;
+    if (state == FeedState::kClosed) continue;
+    const uint64_t acked = status->acked_offset, applied = status->applied_offset;
+    Line(to,
+         "holdfast_slave{}:id={},durable_offset={},applied_offset={},bytes_behind={},ms_behind={},snapshot_bytes={},"
+         "snapshot_sent={},log_kept={}",
+         index++, status->node_id, acked, applied,
+         state == FeedState::kOnline ? durable - std::min(durable, applied) : 0,
+         state == FeedState::kOnline ? StalenessMs(applied) : 0, status->snapshot_size.load(),
+         status->snapshot_sent.load(), status->pinned ? 1 : 0);
+  }
+  Line(to, "holdfast_replicas_seen:{}", seen_replicas_.size());
+  Line(to, "holdfast_pins_dropped:{}", pins_dropped_);
+  if (!last_pin_dropped_.empty()) Line(to, "holdfast_last_pin_dropped:{}", last_pin_dropped_);
+  if (!last_full_sync_reason_.empty()) Line(to, "holdfast_last_full_sync_reason:{}", last_full_sync_reason_);
 }
 
 void ReplicationDriver::AppendTailInfo(std::string& to) const {
@@ -148,6 +171,16 @@ void ReplicationDriver::AppendReplicaInfo(std::string& to, int64_t now_ms) const
     Line(to, "master_sync_left_bytes:{}", total - std::min(total, read));
     Line(to, "master_sync_perc:{:.2f}", total > 0 ? static_cast<double>(read) * 100 / static_cast<double>(total) : 0.0);
     Line(to, "master_sync_last_io_seconds_ago:{}", last_io_s);
+  }
+  if (linked_) {
+    // How old what we lack is, by the master's clock; with nothing lacking, how long ago it said so.
+    const uint64_t applied = server_.log().AppendedOffset();
+    const uint64_t there = std::max(progress.master_offset.load(), applied);
+    const int64_t master_now_ms = server_.clock().WallMs() + progress.master_clock_ahead_ms;
+    const int64_t behind_ms =
+        there > applied ? master_now_ms - server_.log().EndPosition().time_ms : now_ms - progress.last_io_ms;
+    Line(to, "holdfast_bytes_behind_master:{}", there - applied);
+    Line(to, "holdfast_ms_behind_master:{}", std::max<int64_t>(0, behind_ms));
   }
   if (!linked_) {
     Line(to, "master_link_down_since_seconds:{}", std::max<int64_t>(0, (now_ms - link_down_since_ms_) / 1000));

@@ -203,7 +203,9 @@ void Server::FinishBatch() {
 }
 
 void Server::HoldUntilCommitted(Client& client) {
-  client.hold_ticket = CommitTicket();
+  const uint64_t ticket = CommitTicket();
+  if (Committed(ticket)) return;
+  client.hold_ticket = ticket;
   sync_soon_ = true;
 }
 

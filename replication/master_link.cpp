@@ -91,16 +91,17 @@ void MasterLink::Continue(const wal::Lineage& lineage, uint64_t start_offset, ui
 }
 
 void MasterLink::BeginFullSync(const wal::Lineage& lineage, uint64_t durable_offset, const SnapshotBegin& snapshot,
-                               std::string& out) {
+                               std::string_view reason, std::string& out) {
   CHECK(state_ == MasterState::kPreparing);
-  fmt::format_to(std::back_inserter(out), "+FULLRESYNC {} {}\r\n", lineage.current_id(), snapshot.offset);
+  fmt::format_to(std::back_inserter(out), "+FULLRESYNC {} {} {}\r\n", lineage.current_id(), snapshot.offset, reason);
   AppendHistory(out, lineage, durable_offset);
   AppendSnapshotBegin(out, snapshot);
   start_offset_ = next_offset_ = snapshot.offset;
   snapshot_size_ = snapshot.size;
+  snapshot_position_ = snapshot.start;
   state_ = MasterState::kSnapshot;
-  if (snapshot_size_ == 0) {
-    AppendSnapshotEnd(out, SnapshotEnd{0, 0});
+  if (snapshot_position_ == snapshot_size_) {
+    AppendSnapshotEnd(out, SnapshotEnd{snapshot_size_, 0});
     state_ = MasterState::kStreaming;
   }
 }

@@ -41,8 +41,9 @@ class MasterLink {
 
   // ---- beginnings; each appends what to send ----
   void Continue(const wal::Lineage& lineage, uint64_t start_offset, uint64_t durable_offset, std::string& out);
+  // `reason` is for people.
   void BeginFullSync(const wal::Lineage& lineage, uint64_t durable_offset, const SnapshotBegin& snapshot,
-                     std::string& out);
+                     std::string_view reason, std::string& out);
   // `line` is what follows the dash: "NOMASTERLINK ...".
   void Refuse(std::string_view line, std::string& out);
 

@@ -122,8 +122,14 @@ void ReplicaLink::SendClaim(Expected expected, SendBytes& send) {
   std::string claim;
   AppendClaim(claim, claim_);
   const bool fork = expected == Expected::kForkHistory;
-  AppendCommand(send.bytes, {"REPLCONF", "holdfast-node", options_.run_id, "holdfast-id", options_.node_id,
-                             "holdfast-fork", fork ? "1" : "0", "holdfast-history", claim});
+  std::string partial;
+  if (options_.partial) {
+    partial = fmt::format("{} {} {} {}", options_.partial->offset, options_.partial->size, options_.partial->start,
+                          options_.partial->name);
+  }
+  AppendCommand(send.bytes,
+                {"REPLCONF", "holdfast-node", options_.run_id, "holdfast-id", options_.node_id, "holdfast-fork",
+                 fork ? "1" : "0", "holdfast-partial", partial, "holdfast-history", claim});
   expected_.push_back(expected);
 }
 
@@ -228,10 +234,14 @@ void ReplicaLink::PsyncReply(std::string_view line, ReplicaActions& actions) {
   }
   if (line.starts_with("+FULLRESYNC ")) {
     std::string_view rest = line.substr(12);
-    if (rest.size() < wal::kLineageIdSize + 2 || !IsHistoryId(rest.substr(0, wal::kLineageIdSize)) ||
-        rest[wal::kLineageIdSize] != ' ' || !ParseNumber(rest.substr(wal::kLineageIdSize + 1), full_sync_offset_)) {
+    const bool sized = rest.size() >= wal::kLineageIdSize + 2 && rest[wal::kLineageIdSize] == ' ';
+    const std::string_view offset = sized ? rest.substr(wal::kLineageIdSize + 1) : std::string_view();
+    const size_t space = std::min(offset.find(' '), offset.size());
+    if (!sized || !IsHistoryId(rest.substr(0, wal::kLineageIdSize)) ||
+        !ParseNumber(offset.substr(0, space), full_sync_offset_)) {
       return End(CloseKind::kRetry, fmt::format("unexpected answer '{}' to PSYNC", line), actions);
     }
+    full_sync_reason_ = offset.substr(std::min(space + 1, offset.size()));
     full_sync_ = true;
     state_ = ReplicaState::kSnapshot;
     return;
@@ -274,7 +284,8 @@ Result<void> ReplicaLink::OnMessage(const Message& message, ReplicaActions& acti
       return OnSnapshotEnd(message.body, actions);
     case MessageType::kKeepalive: {
       ASSIGN_OR_RETURN(auto keepalive, ParseKeepalive(message.body));
-      master_offset_ = keepalive.durable_offset;
+      master_offset_ = std::max(keepalive.durable_offset, next_offset_);
+      master_time_ms_ = keepalive.time_ms;
       return {};
     }
     case MessageType::kNotice:
@@ -344,9 +355,17 @@ Result<void> ReplicaLink::OnSnapshotBegin(std::string_view body, ReplicaActions&
     return Error{ErrorCode::kCorruption,
                  fmt::format("snapshot of offset {}, +FULLRESYNC said {}", begin.offset, full_sync_offset_)};
   }
+  if (begin.start > 0) {
+    const auto& had = options_.partial;
+    const bool ours = had && had->offset == begin.offset && had->size == begin.size && had->name == begin.name;
+    if (!ours || begin.start > had->start) {
+      return Error{ErrorCode::kCorruption, "the master resumes a transfer that this server did not offer to resume"};
+    }
+  }
   snapshot_seen_ = true;
   snapshot_size_ = begin.size;
-  actions.emplace_back(SnapshotStarted{begin.offset, begin.size, begin.name});
+  snapshot_read_ = begin.start;
+  actions.emplace_back(SnapshotStarted{std::move(begin), full_sync_reason_});
   return {};
 }
 

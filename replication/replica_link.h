@@ -29,7 +29,9 @@ struct ReplicaLinkOptions {
   std::string run_id;        // so that a server notices when it is told to follow itself
   std::string node_id;       // of the data directory: stays over restarts
   std::string announced_ip;  // empty: the master takes the address it sees
-  bool take_over = false;    // FAILOVER: the peer, a replica so far, is asked to become master
+  // A transfer that broke: the file's offset, size and name, and how many of its bytes are here.
+  std::optional<SnapshotBegin> partial;
+  bool take_over = false;  // FAILOVER: the peer, a replica so far, is asked to become master
   int64_t timeout_ms = 60'000;
   int64_t ack_period_ms = 1000;
 };
@@ -57,8 +59,8 @@ struct RewindAgreed {
   wal::Lineage lineage;
 };
 struct SnapshotStarted {
-  uint64_t offset, size;
-  std::string name;
+  SnapshotBegin begin;  // its first `start` bytes are here already
+  std::string reason;   // why everything is copied, as the master says
 };
 struct SnapshotBytes {
   uint64_t position;
@@ -126,6 +128,8 @@ class ReplicaLink {
   [[nodiscard]] uint64_t snapshot_size() const { return snapshot_size_; }
   [[nodiscard]] uint64_t snapshot_read() const { return snapshot_read_; }
   [[nodiscard]] uint64_t master_offset() const { return master_offset_; }
+  // Wall clock of the master in its last keepalive, 0: none yet.
+  [[nodiscard]] int64_t master_time_ms() const { return master_time_ms_; }
 
  private:
   enum class Expected { kAuth, kPort, kAddress, kCapabilities, kHistory, kForkHistory };
@@ -162,6 +166,7 @@ class ReplicaLink {
   bool snapshot_seen_ = false;
   uint64_t full_sync_offset_ = 0;
   FullSyncOffer master_;
+  std::string full_sync_reason_;
   bool ask_for_all_ = false;  // an override lets us take over a copy that the master would refuse to offer
   uint64_t snapshot_size_ = 0, snapshot_read_ = 0, snapshot_checksum_ = 0;
   uint64_t next_offset_ = 0;
@@ -169,6 +174,7 @@ class ReplicaLink {
   uint64_t durable_ = 0, applied_ = 0;
   std::string lineage_id_;
   uint64_t master_offset_ = 0;
+  int64_t master_time_ms_ = 0;
   int64_t last_io_ms_ = 0, last_ack_ms_ = 0;
 };
 

@@ -69,6 +69,7 @@ void AppendSnapshotBegin(std::string& to, const SnapshotBegin& begin) {
   std::string body;
   AppendLittle<uint64_t>(body, begin.offset);
   AppendLittle<uint64_t>(body, begin.size);
+  AppendLittle<uint64_t>(body, begin.start);
   AppendLengthPrefixed(body, std::string_view(begin.name).substr(0, kSnapshotNameMax));
   AppendMessage(to, MessageType::kSnapshotBegin, body);
 }
@@ -148,8 +149,10 @@ Result<SnapshotBegin> ParseSnapshotBegin(std::string_view body) {
   SnapshotBegin begin;
   begin.offset = reader.Little<uint64_t>();
   begin.size = reader.Little<uint64_t>();
+  begin.start = reader.Little<uint64_t>();
   begin.name = std::string(reader.LengthPrefixed());
   if (!reader.AtEnd() || begin.name.size() > kSnapshotNameMax) return Broken("snapshot begin has a wrong length");
+  if (begin.start > begin.size) return Broken("snapshot begins behind its end");
   return begin;
 }
 

@@ -49,6 +49,7 @@ struct HistoryMessage {
 struct SnapshotBegin {
   uint64_t offset = 0;
   uint64_t size = 0;
+  uint64_t start = 0;  // position of the first byte to be sent: what is before, the replica has from a broken transfer
   std::string name;
 };
 struct SnapshotData {
@@ -57,7 +58,7 @@ struct SnapshotData {
 };
 struct SnapshotEnd {
   uint64_t size = 0;
-  uint64_t checksum = 0;  // SnapshotChecksum over all chunks in order
+  uint64_t checksum = 0;  // SnapshotChecksum over all chunks sent, in order
 };
 struct Keepalive {
   uint64_t durable_offset = 0;

@@ -28,9 +28,7 @@ constexpr double kStuckMemtableFactor = 4;
 // Beyond that while replaying the log, so that a start with a full disk needs no checkpoint.
 constexpr double kReplayMemtableFactor = kStuckMemtableFactor + 1;
 constexpr uint64_t kBallastBytesMax = 64ull << 20;
-// How far a checkpoint may be put off for the sake of a rewind: in log since the last one (as a multiple of what wants
-// one), and in how full the write buffer may become meanwhile.
-constexpr uint64_t kHeldLogFactor = 2;
+// How far writers may fill what is allowed meanwhile before a checkpoint is no longer put off for the sake of a rewind.
 constexpr double kHeldPressureMax = 0.4;
 
 std::string Megabytes(uint64_t bytes) { return fmt::format("{:.1f} MB", static_cast<double>(bytes) / (1 << 20)); }
@@ -237,8 +235,7 @@ uint64_t Engine::RewindFloor() const {
 bool Engine::CheckpointHeld() const {
   if (checkpoint_begun_ || !checkpoint_may_wait_ || checkpoint_requested_ || snapshot_.has_value()) return false;
   if (checkpoint_job_->position().offset <= checkpoint_hold_) return false;
-  const uint64_t since = log_->AppendedOffset() - store_->CheckpointPosition().offset;
-  return since < kHeldLogFactor * options_.checkpoint_log_bytes && store_->WritePressure() < kHeldPressureMax;
+  return FilledSinceFreeze() < kHeldPressureMax;
 }
 
 void Engine::StartCheckpoint() {
@@ -426,6 +423,8 @@ void Engine::CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes) {
           "space is freed (reads, DEL and CONFIG go on)",
           options_.generation_path, Megabytes(space->free_bytes), Megabytes(mark));
     }
+    disk_bytes_ = space->total_bytes;
+    space_is_tight_ = space->free_bytes < mark + mark / 2;
     KeepBallast(space->free_bytes, mark);
   }
   if (Result<void> trimmed = log_->Trim(checkpoint_offset, backlog_bytes); !trimmed.ok()) {

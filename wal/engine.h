@@ -117,6 +117,10 @@ class Engine {
   [[nodiscard]] const std::optional<std::string>& WriteRefusal() const { return write_refusal_; }
   // The part of it that heals with the disk.
   [[nodiscard]] bool LacksSpace() const { return space_refusal_.has_value() || checkpoints_stuck_; }
+  // Little is left until then: who keeps log for somebody else should let it go.
+  [[nodiscard]] bool SpaceIsTight() const { return space_is_tight_; }
+  // Of the disk with the data, as of the last look; 0: none yet.
+  [[nodiscard]] uint64_t DiskBytes() const { return disk_bytes_; }
 
   // Makes a snapshot in the background; one at a time (kBusy). The callback runs on the executor.
   Result<void> StartSnapshot(SnapshotRequest request, SnapshotCallback done);
@@ -207,6 +211,8 @@ class Engine {
 
   std::optional<Error> apply_failure_;
   std::optional<std::string> space_refusal_;
+  std::atomic<bool> space_is_tight_{false};
+  std::atomic<uint64_t> disk_bytes_{0};
   std::optional<std::string> write_refusal_;
   bool files_job_running_ = false;
   int64_t next_files_job_ms_ = 0;

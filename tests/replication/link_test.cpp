@@ -183,7 +183,7 @@ class ModelMaster {
       for (; next_ < std::min<size_t>(snapshot_frames_, log_.frames.size()); ++next_)
         at.frames.push_back(log_.frames[next_]);
       snapshot_ = at.Stream();
-      link_.BeginFullSync(log_.lineage, log_.end(), {at.end(), snapshot_.size(), "snap.hfs"}, out);
+      link_.BeginFullSync(log_.lineage, log_.end(), {at.end(), snapshot_.size(), 0, "snap.hfs"}, "it is new", out);
     } else {
       ++refused;
       link_.Refuse("NOMASTERLINK " + decision.reason, out);
@@ -446,6 +446,55 @@ TEST(Link, AnotherPastUpToTheForkIsNeverCut) {
   ExpectEqual(master, deposed);
 }
 
+// What a replica with a broken transfer makes of a master's answer that begins at `start`.
+ReplicaActions Resume(uint64_t start, const std::string& name, std::string* asked) {
+  ReplicaLinkOptions options;
+  options.partial = SnapshotBegin{10, 20, 12, "snap.hfs"};
+  HistoryClaim claim;
+  claim.lineage.Reset(Id('f'), 0, 1);
+  ReplicaLink link(options, claim, {claim.lineage, 0, {Id('f')}, false}, 0);
+  wal::Lineage lineage;
+  lineage.Reset(Id('a'), 0, 1);
+  MasterLink master({}, 0);
+  std::string bytes = "+PONG\r\n+OK\r\n+OK\r\n+HOLDFAST 1\r\n";
+  master.BeginFullSync(lineage, 10, {10, 20, start, name}, "history forbids to go on", bytes);
+  EXPECT_EQ(master.snapshot_position(), start);
+  master.SnapshotChunk(std::string(20 - start, 'x'), bytes);
+  ReplicaActions actions;
+  link.Connected(0, actions);
+  link.Received(bytes, 0, actions);
+  for (const auto& action : actions) {
+    if (const auto* send = std::get_if<SendBytes>(&action)) *asked += send->bytes;
+  }
+  return actions;
+}
+
+TEST(Link, ATransferThatBrokeGoesOnWhereTheMasterSays) {
+  for (uint64_t start : {0u, 5u, 12u}) {
+    std::string asked;
+    ReplicaActions actions = Resume(start, "snap.hfs", &asked);
+    EXPECT_NE(asked.find("10 20 12 snap.hfs"), std::string::npos) << asked;
+    ASSERT_TRUE(std::holds_alternative<SnapshotComplete>(actions.back())) << start;
+    for (const auto& action : actions) {
+      if (const auto* begun = std::get_if<SnapshotStarted>(&action)) {
+        EXPECT_EQ(begun->begin.start, start);
+        EXPECT_EQ(begun->reason, "history forbids to go on");
+      }
+      if (const auto* chunk = std::get_if<SnapshotBytes>(&action)) {
+        EXPECT_EQ(chunk->position, start);
+      }
+    }
+  }
+}
+
+TEST(Link, ATransferIsResumedOnlyIfItIsTheOneThatBroke) {
+  std::string asked;
+  for (const auto& [start, name] : {std::pair<uint64_t, std::string>{13, "snap.hfs"}, {12, "other.hfs"}}) {
+    ReplicaActions actions = Resume(start, name, &asked);
+    ASSERT_TRUE(std::holds_alternative<Close>(actions.back()));
+  }
+}
+
 TEST(Link, CutTwiceWithinTheStream) {
   ModelLog master = MakeMaster();
   ModelLog base = Fresh();
@@ -642,7 +691,7 @@ TEST(Link, AReplicaThatCopiesIsNotOnline) {
   ModelLog log = Fresh();
   MasterLink master({}, 0);
   std::string out, bytes;
-  master.BeginFullSync(log.lineage, 0, {0, 0, "empty.hfs"}, out);
+  master.BeginFullSync(log.lineage, 0, {0, 0, 0, "empty.hfs"}, "", out);
   AppendCommand(bytes, {"REPLCONF", "COPYING", "1"});
   ASSERT_TRUE(master.Received(bytes, 500).ok());
   EXPECT_FALSE(master.online());

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""The end of a master that has replicas: it waits for them, bounded by shutdown-timeout, unless told otherwise."""
+
+import signal
+import sys
+import time
+
+from holdfast_testing import Workspace, check, wait_for
+
+
+def call(server, *command):
+    with server.client() as client:
+        return client.call(*command)
+
+
+def lagging_pair(workspace, *options):
+    """A master and a replica that is stopped and lacks a write."""
+    master = workspace.server("master", *options).start()
+    replica = workspace.server("replica", "--replicaof", "127.0.0.1", master.port).start()
+    call(master, "SET", "k", "1")
+    wait_for(lambda: call(replica, "GET", "k") == b"1", 60, "the replica follows")
+    replica.process.send_signal(signal.SIGSTOP)
+    call(master, "SET", "k", "2")
+    return master, replica
+
+
+def test_shutdown_waits_can_be_aborted_and_ends_when_replicas_have_all():
+    with Workspace() as workspace:
+        master, replica = lagging_pair(workspace, "--shutdown-timeout", 60)
+        with master.client() as asking, master.client() as other, master.client() as writer:
+            check(str(other.ask("SHUTDOWN", "ABORT")) == "ERR No shutdown in progress.", "nothing to abort")
+            asking.send("SHUTDOWN")
+            time.sleep(0.3)
+            check(master.process.poll() is None, "it waits")
+            writer.send("SET", "k", "3")  # waits as well
+            check(other.call("GET", "k") == b"2", "reads go on")
+            check(other.call("SHUTDOWN", "ABORT") == "OK", "ABORT")
+            check(str(asking.read()) == "ERR Errors trying to SHUTDOWN. Check logs.", "and is told")
+            check(writer.read() == "OK", "writes go on")
+            asking.send("SHUTDOWN")
+            time.sleep(0.2)
+            check(master.process.poll() is None, "it waits again")
+            replica.process.send_signal(signal.SIGCONT)
+            check(master.process.wait(30) == 0, "it ends once the replica has everything")
+        check(call(replica, "GET", "k") == b"3", "and it has")
+
+
+def test_the_timeout_bounds_the_wait():
+    with Workspace() as workspace:
+        master, replica = lagging_pair(workspace, "--shutdown-timeout", 1)
+        began = time.monotonic()
+        check(master.terminate() == 0, "SIGTERM ends it")
+        check(0.7 < time.monotonic() - began < 15, "after the timeout")
+        check("Not all replicas have caught up" in master.log_text(), "and says so")
+        replica.process.send_signal(signal.SIGCONT)
+
+
+def test_now_does_not_wait():
+    with Workspace() as workspace:
+        master, replica = lagging_pair(workspace, "--shutdown-timeout", 60)
+        with master.client() as client:
+            client.send("SHUTDOWN", "NOW", "FORCE", "NOSAVE")
+            check(master.process.wait(15) == 0, "at once")
+        replica.process.send_signal(signal.SIGCONT)
+        master.start()
+        wait_for(lambda: call(replica, "GET", "k") == b"2", 60, "nothing was lost")
+
+
+def main():
+    wanted = sys.argv[1:]
+    for name, test in list(globals().items()):
+        if name.startswith("test_") and (not wanted or name in wanted):
+            began = time.monotonic()
+            test()
+            print(f"{name}: ok, {time.monotonic() - began:.1f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
