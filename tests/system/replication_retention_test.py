@@ -106,25 +106,30 @@ def test_beyond_the_quota_the_log_goes_and_it_is_said():
 
 def test_one_snapshot_and_bounded_transfers():
     with Workspace() as workspace:
-        master = workspace.server("master", *OPTIONS, "--full-sync-max-transfers", 1, "--full-sync-bandwidth", "4mb").start()
+        master = workspace.server("master", *OPTIONS, "--full-sync-max-transfers", 1,
+                                  "--full-sync-bandwidth", "300kb").start()
         write(master, 4)
+        call(master, "SAVE")
         replicas = [workspace.server(f"replica{i}", *OPTIONS, "--replicaof", "127.0.0.1", master.port).start()
                     for i in range(3)]
         wait_for(lambda: any(0 < int(view(master, i)["snapshot_sent"]) < int(view(master, i)["snapshot_bytes"])
                              for i in range(int(info(master, "replication")["connected_slaves"]))), 30, "progress is shown")
+        wait_for(lambda: "full synchronizations are running (full-sync-max-transfers)" in master.log_text(), 30,
+                 "one at a time")
+        call(master, "CONFIG", "SET", "full-sync-bandwidth", "0")
         for replica in replicas:
             in_step(master, replica)
         log = master.log_text()
         check(log.count("Snapshot for full synchronization made") == 1, "one snapshot for all")
-        check("full synchronizations are running (full-sync-max-transfers)" in log, "one at a time")
         digests = {call(node, "DEBUG", "DIGEST") for node in [master] + replicas}
         check(len(digests) == 1, "equal")
 
 
 def test_a_transfer_goes_on_after_a_break():
     with Workspace() as workspace:
-        master = workspace.server("master", *OPTIONS, "--full-sync-bandwidth", "3mb").start()
+        master = workspace.server("master", *OPTIONS, "--full-sync-bandwidth", "1mb").start()
         write(master, 6)
+        call(master, "SAVE")
         replica = workspace.server("replica", *OPTIONS, "--replicaof", "127.0.0.1", master.port).start()
         for _ in range(2):
             before = int(info(replica, "replication").get("master_sync_read_bytes", 0))
