@@ -215,6 +215,7 @@ void ReplicationDriver::GenerationLoaded(Result<LoadedGeneration> loaded, bool l
   }
   if (feeder_) feeder_->CloseAll("this server has got a new copy from its master");
   snapshot_.reset();
+  rdb_.reset();
   server_.ReplaceEngine(std::move(loaded->engine));
   old_generations_ = true;
   if (auto removed = server_.fs().Remove(JoinPath(server_.directory().path(), "full-sync.tmp")); !removed.ok()) {
