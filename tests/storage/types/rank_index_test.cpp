@@ -12,10 +12,13 @@
 #include <utility>
 #include <vector>
 
+#include "storage/base/clock.h"
 #include "storage/base/coding.h"
+#include "storage/store_builder.h"
 #include "storage/types/members.h"
 #include "storage/types/sorted_sets.h"
 #include "tests/support/recorded_store.h"
+#include "tests/support/temp_directory.h"
 
 namespace holdfast {
 namespace {
@@ -236,6 +239,60 @@ TEST(RankIndexTest, RanksAreThoseOfAModelAndFencesThoseOfTheMembers) {
     }
     EXPECT_GT(walk.fences_checked(), 10);
   }
+}
+
+// Who loads a snapshot gives rows in any order and knows nothing of fences.
+TEST(RankIndexTest, TheBuilderMakesFenceRows) {
+  constexpr int kMembers = 2000;
+  testing::TempDirectory directory;
+  SeededRandom random(1);
+  StoreOptions options;
+  options.directory = directory.File("gen-1");
+  options.map_bytes = 1ull << 30;
+  options.fs = &PosixFileSystem();
+  options.random = &random;
+  std::vector<std::string> suffixes;
+  {
+    auto builder = StoreBuilder::Create(options);
+    ASSERT_TRUE(builder.ok()) << builder.error().message;
+    for (const char* key : {"small", "z", "another"}) {
+      const uint64_t members = std::string_view(key) == "z" ? kMembers : 3;
+      MembersHeader header;
+      header.id = (*builder)->NewCollectionId();
+      header.count = members;
+      header.shape = CollectionShape::kLarge;
+      const std::string body = header.Encode();
+      KeyValue value;
+      value.type = ValueType::kSortedSet;
+      value.body = body;
+      ASSERT_TRUE((*builder)->AddKey(0, key, value).ok());
+      for (uint64_t i = 0; i < members; ++i) {
+        const double score = static_cast<double>((i * 7) % members);
+        const std::string member = "member " + std::to_string(i);
+        ASSERT_TRUE(
+            (*builder)->AddRow(header.id, CollectionKind::kMember, MemberSuffix(member), EncodeScore(score)).ok());
+        ASSERT_TRUE((*builder)->AddRow(header.id, CollectionKind::kScore, Suffix(score, member), {}).ok());
+        if (members == kMembers) suffixes.push_back(Suffix(score, member));
+      }
+    }
+    StreamPosition position;
+    position.lineage_id = std::string(40, 'c');
+    ASSERT_TRUE((*builder)->Finish(position).ok());
+  }
+  std::sort(suffixes.begin(), suffixes.end());
+  auto store = Store::Open(options);
+  ASSERT_TRUE(store.ok()) << store.error().message;
+  Transaction& tx = (*store)->Begin(TransactionMode::kApply, 0, kNow);
+  EXPECT_FALSE((*SortedSetReader::Open(tx, "small"))->members().header().fenced);
+  const auto reader = SortedSetReader::Open(tx, "z");
+  ASSERT_TRUE(reader.ok());
+  EXPECT_TRUE((*reader)->members().header().fenced);
+  for (size_t place = 0; place < suffixes.size(); place += 37) {
+    const auto rank = (*reader)->Rank(std::string_view(suffixes[place]).substr(8), /*reverse=*/false);
+    ASSERT_TRUE(rank.ok()) << rank.error().message;
+    EXPECT_EQ(*rank, std::optional<uint64_t>(place));
+  }
+  tx.Commit();
 }
 
 TEST(RankIndexTest, DamagedFenceRowsAreFoundAndChangeNothing) {
