@@ -95,7 +95,7 @@ void WriteSeeds(const std::string& directory) {
             "+PONG\r\n+OK\r\n+OK\r\n+HOLDFAST 1\r\n\n+CONTINUE " + std::string(40, 'a') + "\r\n" + stream);
   std::string snapshot;
   AppendHistory(snapshot, Claim(100).lineage, 100);
-  AppendSnapshotBegin(snapshot, {100, 9, 0, "00000000000000000100.hfs"});
+  AppendSnapshotBegin(snapshot, {100, 9, "00000000000000000100.hfs"});
   AppendSnapshotData(snapshot, 0, "snapshot!");
   AppendSnapshotEnd(snapshot, {9, Checksum64("snapshot!")});
   AppendFrameMessage(snapshot, Frame(100, wal::UnitPart::kWhole, ping));

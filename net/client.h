@@ -22,6 +22,15 @@ struct CommandSpec;
 
 enum class ClientKind : uint8_t { kNormal, kPubSub, kReplica, kMaster };
 
+// What a client that is about to become a replica said of itself by REPLCONF; bits.
+enum ReplicaCapability : uint32_t {
+  kReplicaTakesEof = 1,
+  kReplicaKnowsPsync2 = 2,
+  kReplicaIsHoldfast = 4,
+  kReplicaWantsRdbOnly = 8,
+  kReplicaWantsNoData = 16,
+};
+
 // A command queued by MULTI. Owns its arguments.
 struct QueuedCommand {
   const CommandSpec* spec = nullptr;
@@ -159,7 +168,7 @@ struct Client {
   // REPLCONF state gathered before PSYNC.
   int replica_listening_port = 0;
   std::string replica_announced_ip;
-  uint32_t replica_capabilities = 0;                                 // bits of replication::Capability
+  uint32_t replica_capabilities = 0;                                 // ReplicaCapability, what REPLCONF said
   std::vector<std::pair<std::string, std::string>> replica_options;  // REPLCONF pairs in order, for the dialect's use
 
   const CommandSpec* last_command = nullptr;

@@ -179,6 +179,10 @@ Result<void> Config::LoadLine(std::string_view line, const std::string& source, 
   }
   const Directive* row = FindDirective(name);
   if (row == nullptr) return LineError(source, number, line, "Bad directive or wrong number of arguments");
+  // As Redis reads it: --replicaof "127.0.0.1 6379" on a command line, save "3600 1 300 100".
+  if ((row->flags & kManyWords) != 0 && words->size() == 1) {
+    if (auto split = SplitWords(words->front()); split && split->size() > 1) words = std::move(split);
+  }
   if (words->empty() || ((row->flags & kManyWords) == 0 && words->size() != 1)) {
     return LineError(source, number, line, "wrong number of arguments");
   }

@@ -57,8 +57,9 @@ Result<void> BeginLog(const wal::EngineOptions& options, const std::string& gene
 void FullSyncLoader::Start(LoadRequest request, std::function<void(Result<LoadedGeneration>)> done) {
   Cancel();
   cancelled_ = false;
-  thread_ = std::thread([this, request = std::move(request), done = std::move(done)] {
+  thread_ = std::thread([this, request = std::move(request), done = std::move(done)]() mutable {
     Result<LoadedGeneration> loaded = Load(request);
+    request.own_pin.reset();  // its log may go as soon as somebody hears of the outcome
     if (!cancelled_) done(std::move(loaded));
   });
 }

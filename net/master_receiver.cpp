@@ -279,7 +279,7 @@ void MasterReceiver::Link::Do(replication::RewindAgreed& agreed) {
 
 void MasterReceiver::Link::Do(replication::SnapshotStarted& started) {
   const replication::SnapshotBegin& begin = started.begin;
-  events.full_sync(request.epoch, started.reason);
+  events.full_sync(request.epoch, begin.reason);
   auto file = fs.Open(request.spool_path, {.mode = begin.start > 0 ? OpenMode::kWrite : OpenMode::kCreateOrReplace});
   if (!file.ok()) {
     partial.reset();

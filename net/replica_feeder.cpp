@@ -62,6 +62,12 @@ replication::DigestEvidence GatherEvidence(const FeedRequest& request) {
   return evidence;
 }
 
+std::unique_ptr<replication::PeerLink> MakeLink(replication::MasterLinkOptions options, const FeedRequest& request,
+                                                int64_t now_ms) {
+  if (!request.redis) return std::make_unique<replication::MasterLink>(options, now_ms);
+  return std::make_unique<replication::RedisMasterLink>(options, request.redis->peer, now_ms);
+}
+
 }  // namespace
 
 struct ReplicaFeeder::Loop {
@@ -71,6 +77,7 @@ struct ReplicaFeeder::Loop {
   [[nodiscard]] int64_t NowMs() const { return clock.MonotonicUs() / 1000; }
   void Tick();
   void PumpAll();
+  void SnapshotFailed(const std::string& reason, bool rdb_only);
 
   ReplicaFeeder& feeder;
   Clock& clock;
@@ -92,19 +99,19 @@ class ReplicaFeeder::Feed : public std::enable_shared_from_this<Feed> {
         request_(std::move(request)),
         status_(std::move(status)),
         socket_(loop.context),
-        link_({loop.feeder.timeout_ms_.load(), 1000}, loop.NowMs()) {}
+        link_(MakeLink({loop.feeder.timeout_ms_.load(), 1000}, request_, loop.NowMs())) {}
 
   void Start();
   void Pump();
   void Tick();
   void SnapshotReady(const SharedSnapshot& snapshot);
-  void SnapshotFailed(const std::string& reason);
+  void SnapshotFailed(const std::string& reason, bool rdb_only);
   void Close(const std::string& reason);
   // Ends the link after what is prepared, and the reason, have been sent if that goes without waiting.
   void CloseWithNotice(const std::string& reason);
 
   [[nodiscard]] bool Transferring() const {
-    return !closed_ && (waiting_for_snapshot_ || link_.state() == MasterState::kSnapshot);
+    return !closed_ && (waiting_for_snapshot_ || link_->state() == MasterState::kSnapshot);
   }
 
  private:
@@ -116,16 +123,17 @@ class ReplicaFeeder::Feed : public std::enable_shared_from_this<Feed> {
   Result<void> Fill();
   Result<void> FillSnapshot();
   Result<void> FillFrames();
+  [[nodiscard]] bool Fits(const SharedSnapshot& snapshot) const;
   void ReleaseLog();
 
   Loop& loop_;
   FeedRequest request_;
   std::shared_ptr<FeedStatus> status_;
   asio::posix::stream_descriptor socket_;
-  replication::MasterLink link_;
+  const std::unique_ptr<replication::PeerLink> link_;
   std::unique_ptr<wal::LogCursor> cursor_;
   std::shared_ptr<wal::Log::Pin> pin_;
-  std::unique_ptr<File> snapshot_file_;
+  std::shared_ptr<File> snapshot_file_;
   bool waiting_for_snapshot_ = false;
   std::string full_sync_reason_;
   bool writing_ = false;
@@ -142,7 +150,8 @@ void ReplicaFeeder::Feed::Start() {
   if (error) return Close("its socket cannot be used: " + error.message());
   pin_ = std::move(request_.pin);
   Decision decision = replication::DecideByLineage(request_.own, request_.claim ? &*request_.claim : nullptr);
-  if (decision.verdict == Verdict::kContinue)
+  // A replica of Redis' kind has no digest to show: id and offset must do.
+  if (decision.verdict == Verdict::kContinue && !request_.redis)
     decision = replication::DecideByDigest(*request_.claim, GatherEvidence(request_), request_.fork);
   if (decision.verdict == Verdict::kContinue) {
     cursor_ = wal::OpenCursor(*request_.log);
@@ -168,7 +177,7 @@ void ReplicaFeeder::Feed::Start() {
 }
 
 void ReplicaFeeder::Feed::Continue() {
-  link_.Continue(request_.own.lineage, request_.claim->end_offset, loop_.feeder.durable_.load(), out_);
+  link_->Continue(request_.own.lineage, request_.claim->end_offset, loop_.feeder.durable_.load(), out_);
   loop_.events.decided(status_, FeedOutcome::kContinued,
                        fmt::format("from offset {}{}", request_.claim->end_offset,
                                    request_.fork ? ", the fork up to which it goes back" : ""));
@@ -185,46 +194,56 @@ void ReplicaFeeder::Feed::WantFullSync(const std::string& reason) {
   full_sync_reason_ = reason;
   pin_.reset();
   waiting_for_snapshot_ = true;
-  loop_.events.snapshot_wanted();
+  loop_.events.snapshot_wanted(request_.redis);
 }
 
 void ReplicaFeeder::Feed::Refuse(const std::string& line, const std::string& reason) {
-  link_.Refuse(line, out_);
+  link_->Refuse(line, out_);
   loop_.events.decided(status_, FeedOutcome::kRefused, reason);
   closing_ = true;
   close_reason_ = reason;
 }
 
+bool ReplicaFeeder::Feed::Fits(const SharedSnapshot& snapshot) const {
+  if (!request_.redis) return snapshot.rdb == nullptr;
+  return snapshot.rdb != nullptr && snapshot.with_data != request_.redis->without_data &&
+         snapshot.offset >= request_.redis->from_offset;
+}
+
 void ReplicaFeeder::Feed::SnapshotReady(const SharedSnapshot& snapshot) {
-  if (!waiting_for_snapshot_ || closed_) return;
+  if (!waiting_for_snapshot_ || closed_ || !Fits(snapshot)) return;
   waiting_for_snapshot_ = false;
-  auto file = loop_.fs.Open(snapshot.path, {});
-  if (!file.ok()) return Close("the snapshot cannot be opened: " + file.error().message);
-  auto size = (*file)->Size();
+  snapshot_file_ = snapshot.rdb;
+  if (!snapshot_file_) {
+    auto file = loop_.fs.Open(snapshot.path, {});
+    if (!file.ok()) return Close("the snapshot cannot be opened: " + file.error().message);
+    snapshot_file_ = std::move(*file);
+  }
+  auto size = snapshot_file_->Size();
   if (!size.ok()) return Close("the snapshot cannot be read: " + size.error().message);
-  snapshot_file_ = std::move(*file);
   pin_ = snapshot.log->PinFrom(snapshot.offset);  // a pin of its own: the shared one may go
   request_.log = snapshot.log;
   size_t slash = snapshot.path.rfind('/');
-  replication::SnapshotBegin begin{snapshot.offset, *size, 0,
-                                   snapshot.path.substr(slash == std::string::npos ? 0 : slash + 1)};
+  replication::SnapshotBegin begin{
+      snapshot.offset, *size, snapshot.path.substr(slash == std::string::npos ? 0 : slash + 1), 0, full_sync_reason_};
   const auto& had = request_.partial;
   if (had && had->offset == begin.offset && had->size == begin.size && had->name == begin.name) {
     begin.start = std::min(had->start, begin.size) / replication::kSnapshotChunkMax * replication::kSnapshotChunkMax;
     diag::Notice("The transfer of {} to {}:{} goes on at byte {}", begin.name, status_->address, status_->port,
                  begin.start);
   }
-  link_.BeginFullSync(snapshot.lineage, loop_.feeder.durable_.load(), begin, full_sync_reason_, out_);
+  link_->BeginFullSync(snapshot.lineage, loop_.feeder.durable_.load(), begin, out_);
   status_->snapshot_size = begin.size;
   status_->snapshot_sent = begin.start;
   status_->state = FeedState::kSendingSnapshot;
   Pump();
 }
 
-void ReplicaFeeder::Feed::SnapshotFailed(const std::string& reason) {
+void ReplicaFeeder::Feed::SnapshotFailed(const std::string& reason, bool rdb_only) {
+  if (rdb_only && !request_.redis) return;
   if (!waiting_for_snapshot_ || closed_) return;
   waiting_for_snapshot_ = false;
-  link_.Refuse("NOMASTERLINK No snapshot could be made: " + reason, out_);
+  link_->Refuse("NOMASTERLINK No snapshot could be made: " + reason, out_);
   closing_ = true;
   close_reason_ = "no snapshot could be made: " + reason;
   Pump();
@@ -240,15 +259,15 @@ void ReplicaFeeder::Feed::Read() {
 }
 
 void ReplicaFeeder::Feed::Received(std::string_view bytes) {
-  auto result = link_.Received(bytes, loop_.NowMs());
+  auto result = link_->Received(bytes, loop_.NowMs());
   if (!result.ok()) return Close(result.error().message);
   bool was_online = status_->state == FeedState::kOnline;
-  status_->last_ack_ms = link_.last_ack_ms();
-  status_->applied_offset = link_.applied_offset();
-  if (link_.online()) status_->state = FeedState::kOnline;
-  if (link_.online() && (!was_online || status_->acked_offset != link_.acked_offset())) {
-    status_->acked_offset = link_.acked_offset();
-    if (pin_) pin_->MoveTo(link_.acked_offset());
+  status_->last_ack_ms = link_->last_ack_ms();
+  status_->applied_offset = link_->applied_offset();
+  if (link_->online()) status_->state = FeedState::kOnline;
+  if (link_->online() && (!was_online || status_->acked_offset != link_->acked_offset())) {
+    status_->acked_offset = link_->acked_offset();
+    if (pin_) pin_->MoveTo(link_->acked_offset());
     loop_.events.acks_changed();
   }
 }
@@ -271,14 +290,14 @@ void ReplicaFeeder::Feed::Pump() {
     if (self->closed_) return;
     if (error) return self->Close(error.message());
     self->loop_.feeder.sent_bytes_.fetch_add(size, std::memory_order_relaxed);
-    self->link_.Sent(self->loop_.NowMs());
+    self->link_->Sent(self->loop_.NowMs());
     self->Pump();
   });
 }
 
 Result<void> ReplicaFeeder::Feed::Fill() {
-  if (link_.state() == MasterState::kSnapshot) RETURN_IF_ERROR(FillSnapshot());
-  if (link_.state() == MasterState::kStreaming) RETURN_IF_ERROR(FillFrames());
+  if (link_->state() == MasterState::kSnapshot) RETURN_IF_ERROR(FillSnapshot());
+  if (link_->state() == MasterState::kStreaming && !closing_) RETURN_IF_ERROR(FillFrames());
   return {};
 }
 
@@ -286,26 +305,31 @@ Result<void> ReplicaFeeder::Feed::FillSnapshot() {
   std::string chunk(replication::kSnapshotChunkMax, '\0');
   if (out_.size() >= kFeedChunk) return {};
   if (loop_.feeder.transfer_rate_ > 0 && loop_.transfer_budget <= 0) return {};  // the next tick brings more
-  uint64_t left = link_.snapshot_size() - link_.snapshot_position();
+  uint64_t left = link_->snapshot_size() - link_->snapshot_position();
   size_t wanted = static_cast<size_t>(std::min<uint64_t>(chunk.size(), left));
-  ASSIGN_OR_RETURN(size_t size, snapshot_file_->ReadAt(link_.snapshot_position(), chunk.data(), wanted));
+  ASSIGN_OR_RETURN(size_t size, snapshot_file_->ReadAt(link_->snapshot_position(), chunk.data(), wanted));
   if (size == 0) return Error{ErrorCode::kIo, "the snapshot file became shorter"};
-  link_.SnapshotChunk(std::string_view(chunk).substr(0, size), out_);
+  link_->SnapshotChunk(std::string_view(chunk).substr(0, size), out_);
   loop_.transfer_budget -= static_cast<int64_t>(size);
-  status_->snapshot_sent = link_.snapshot_position();
-  if (link_.state() == MasterState::kStreaming) snapshot_file_.reset();
+  status_->snapshot_sent = link_->snapshot_position();
+  if (link_->state() != MasterState::kStreaming) return {};
+  snapshot_file_.reset();
+  if (request_.redis && request_.redis->snapshot_only) {
+    closing_ = true;
+    close_reason_ = "it wanted a snapshot only, and has it";
+  }
   return {};
 }
 
 Result<void> ReplicaFeeder::Feed::FillFrames() {
   if (!cursor_) {
     cursor_ = wal::OpenCursor(*request_.log);
-    RETURN_IF_ERROR(cursor_->Seek(link_.next_offset()));
+    RETURN_IF_ERROR(cursor_->Seek(link_->next_offset()));
   }
   while (out_.size() < kFeedChunk) {
     ASSIGN_OR_RETURN(auto frame, cursor_->Next());
     if (!frame) return {};
-    RETURN_IF_ERROR(link_.Frame(frame->history, out_));
+    RETURN_IF_ERROR(link_->Frame(frame->history, out_));
   }
   return {};
 }
@@ -313,16 +337,18 @@ Result<void> ReplicaFeeder::Feed::FillFrames() {
 void ReplicaFeeder::Feed::Tick() {
   if (closed_) return;
   uint64_t durable = loop_.feeder.durable_.load();
-  auto result = link_.Tick(loop_.NowMs(), loop_.clock.WallMs(), durable, out_);
+  auto result = link_->Tick(loop_.NowMs(), loop_.clock.WallMs(), durable, out_);
   if (!result.ok()) return Close(result.error().message);
-  const uint64_t pinned_from = link_.online() ? link_.acked_offset() : link_.next_offset();
-  if (pin_ && link_.state() != MasterState::kPreparing && durable > pinned_from &&
+  if (link_->online()) status_->state = FeedState::kOnline;
+  if (pin_ && !status_->acknowledges && link_->state() == MasterState::kStreaming) pin_->MoveTo(link_->next_offset());
+  const uint64_t pinned_from = link_->online() && status_->acknowledges ? link_->acked_offset() : link_->next_offset();
+  if (pin_ && link_->state() != MasterState::kPreparing && durable > pinned_from &&
       durable - pinned_from > loop_.feeder.pin_bytes_) {
     diag::Warning("Replica {}:{} is {} bytes behind: the log is no longer kept for it beyond the backlog",
                   status_->address, status_->port, durable - pinned_from);
     pin_.reset();
     status_->pinned = false;
-  } else if (!pin_ && link_.online() && durable - std::min(durable, pinned_from) <= loop_.feeder.pin_bytes_ / 2) {
+  } else if (!pin_ && link_->online() && durable - std::min(durable, pinned_from) <= loop_.feeder.pin_bytes_ / 2) {
     pin_ = request_.log->PinFrom(pinned_from);  // it has caught up
     status_->pinned = true;
   }
@@ -352,7 +378,7 @@ void ReplicaFeeder::Feed::Close(const std::string& reason) {
 void ReplicaFeeder::Feed::CloseWithNotice(const std::string& reason) {
   if (closed_) return;
   if (!writing_ && socket_.is_open()) {
-    link_.Notice(reason, out_);
+    link_->Notice(reason, out_);
     asio::error_code ignored;
     socket_.non_blocking(true, ignored);
     socket_.write_some(asio::buffer(out_), ignored);
@@ -380,6 +406,11 @@ void ReplicaFeeder::Loop::PumpAll() {
   for (const auto& feed : copy) feed->Pump();
 }
 
+void ReplicaFeeder::Loop::SnapshotFailed(const std::string& reason, bool rdb_only) {
+  auto copy = feeds;
+  for (const auto& feed : copy) feed->SnapshotFailed(reason, rdb_only);
+}
+
 ReplicaFeeder::ReplicaFeeder(Clock& clock, FileSystem& fs, FeedEvents events)
     : loop_(std::make_unique<Loop>(*this, clock, fs, std::move(events))) {
   thread_ = std::thread([loop = loop_.get()] {
@@ -395,6 +426,8 @@ std::shared_ptr<FeedStatus> ReplicaFeeder::Add(FeedRequest request) {
   status->address = request.address;
   status->port = request.port;
   status->node_id = request.node_id;
+  status->redis = request.redis.has_value();
+  status->acknowledges = !request.redis || request.redis->peer.psync;
   status->last_ack_ms = loop_->NowMs();
   auto feed = std::make_shared<Feed>(*loop_, std::move(request), status);
   asio::post(loop_->context, [loop = loop_.get(), feed] {
@@ -428,10 +461,11 @@ void ReplicaFeeder::SnapshotReady(SharedSnapshot snapshot) {
 }
 
 void ReplicaFeeder::SnapshotFailed(const std::string& reason) {
-  asio::post(loop_->context, [loop = loop_.get(), reason] {
-    auto copy = loop->feeds;
-    for (const auto& feed : copy) feed->SnapshotFailed(reason);
-  });
+  asio::post(loop_->context, [loop = loop_.get(), reason] { loop->SnapshotFailed(reason, false); });
+}
+
+void ReplicaFeeder::RdbFailed(const std::string& reason) {
+  asio::post(loop_->context, [loop = loop_.get(), reason] { loop->SnapshotFailed(reason, true); });
 }
 
 void ReplicaFeeder::CloseAll(const std::string& reason) {

@@ -15,6 +15,7 @@
 
 #include "replication/history.h"
 #include "replication/master_link.h"
+#include "replication/redis_master_link.h"
 #include "storage/base/clock.h"
 #include "storage/base/file.h"
 #include "wal/log.h"
@@ -29,12 +30,22 @@ struct FeedStatus {
   std::string address;
   int port = 0;
   std::string node_id;
+  bool redis = false;        // speaks Redis' dialect
+  bool acknowledges = true;  // false: came by SYNC, nobody knows how far it is
   std::atomic<FeedState> state{FeedState::kPreparing};
   std::atomic<uint64_t> acked_offset{0};
   std::atomic<uint64_t> applied_offset{0};
   std::atomic<int64_t> last_ack_ms{0};                       // monotonic
   std::atomic<uint64_t> snapshot_size{0}, snapshot_sent{0};  // while one is sent
   std::atomic<bool> pinned{true};  // false: it fell too far behind, the log is no longer kept for it
+};
+
+// What a replica of Redis' kind asks for.
+struct RedisRequest {
+  replication::RedisPeer peer;
+  bool snapshot_only = false;  // the link ends behind the RDB file (redis-cli --rdb)
+  bool without_data = false;   // an RDB file without keys (redis-cli --replica, --functions-rdb)
+  uint64_t from_offset = 0;    // a copy without a stream behind it must reach this far
 };
 
 // A replica's PSYNC, with everything the decision needs; gathered on the executor.
@@ -46,6 +57,7 @@ struct FeedRequest {
   std::string node_id;
   std::optional<replication::HistoryClaim> claim;  // nullopt: asks for everything
   bool fork = false;                               // the claim is of a fork: the replica will cut its log there
+  std::optional<RedisRequest> redis;               // nullopt: one of ours
   replication::OwnHistory own;
   uint64_t own_digest = 0;  // at own_digest_offset
   uint64_t own_digest_offset = 0;
@@ -58,6 +70,8 @@ struct FeedRequest {
 // A file that any number of replicas are copied from.
 struct SharedSnapshot {
   std::string path;
+  std::shared_ptr<File> rdb;  // for replicas of Redis' kind; has no name any more
+  bool with_data = true;
   uint64_t offset = 0;
   std::shared_ptr<wal::Log::Pin> pin;
   wal::Lineage lineage;  // the sender's, at the moment of handing over
@@ -68,7 +82,7 @@ enum class FeedOutcome { kContinued, kFullSync, kRefused };
 
 struct FeedEvents {
   std::function<void(std::shared_ptr<FeedStatus>, FeedOutcome, std::string reason)> decided;
-  std::function<void()> snapshot_wanted;
+  std::function<void(const std::optional<RedisRequest>& redis)> snapshot_wanted;
   std::function<void()> acks_changed;
   std::function<void(std::shared_ptr<FeedStatus>, std::string reason)> closed;
 };
@@ -88,9 +102,10 @@ class ReplicaFeeder {
   };
   void SetLimits(const Limits& limits);
   void Durable(uint64_t durable_offset);
-  // For every replica that waits for one.
+  // For every replica that waits for one of its kind.
   void SnapshotReady(SharedSnapshot snapshot);
   void SnapshotFailed(const std::string& reason);
+  void RdbFailed(const std::string& reason);
   // Ends all links. Returns when nothing of the log is in use any more.
   void CloseAll(const std::string& reason);
   void Stop();

@@ -19,7 +19,6 @@ namespace {
 
 constexpr std::string_view kPing = "*1\r\n$4\r\nPING\r\n";
 constexpr int64_t kSharedSnapshotIdleMs = 60'000;
-constexpr uint32_t kCapabilityEof = 1, kCapabilityPsync2 = 2, kCapabilityHoldfast1 = 4;
 
 // What the replica said of itself in REPLCONF, "" if nothing.
 std::string_view ReplicaOption(const Client& client, std::string_view name) {
@@ -41,6 +40,13 @@ std::optional<replication::SnapshotBegin> ParsePartial(std::string_view text) {
   return partial;
 }
 
+void SetCapability(Client& client, ReplicaCapability capability, bool on) {
+  if (on) {
+    client.replica_capabilities |= capability;
+  } else {
+    client.replica_capabilities &= ~static_cast<uint32_t>(capability);
+  }
+}
 }  // namespace
 
 std::unique_ptr<ReplicationService> CreateReplicationDriver(Server& server, Executor& executor) {
@@ -154,9 +160,13 @@ ReplicaFeeder& ReplicationDriver::Feeder() {
   events.decided = [this](std::shared_ptr<FeedStatus> status, FeedOutcome outcome, std::string reason) {
     Post([this, status, outcome, reason] { Decided(status, outcome, reason); });
   };
-  events.snapshot_wanted = [this] {
-    Post([this] {
-      if (!stopped_) WantSnapshot();
+  events.snapshot_wanted = [this](const std::optional<RedisRequest>& redis) {
+    Post([this, redis] {
+      if (stopped_) return;
+      if (redis && redis->without_data) return HandOutEmptyRdb();
+      if (redis) rdb_wanted_ = true;
+      if (redis) snapshot_floor_ = std::max(snapshot_floor_, redis->from_offset);
+      WantSnapshot();
     });
   };
   events.acks_changed = [this] {
@@ -189,14 +199,23 @@ void ReplicationDriver::HandleReplconf(Client& client, std::span<const std::stri
       }
       client.replica_announced_ip = value;
     } else if (EqualsIgnoreCase(name, "capa")) {
-      if (EqualsIgnoreCase(value, "eof")) client.replica_capabilities |= kCapabilityEof;
-      if (EqualsIgnoreCase(value, "psync2")) client.replica_capabilities |= kCapabilityPsync2;
-      if (EqualsIgnoreCase(value, "holdfast1")) client.replica_capabilities |= kCapabilityHoldfast1;
+      if (EqualsIgnoreCase(value, "eof")) SetCapability(client, kReplicaTakesEof, true);
+      if (EqualsIgnoreCase(value, "psync2")) SetCapability(client, kReplicaKnowsPsync2, true);
+      if (EqualsIgnoreCase(value, "holdfast1")) SetCapability(client, kReplicaIsHoldfast, true);
     } else if (EqualsIgnoreCase(name, "ack") || EqualsIgnoreCase(name, "fack")) {
       return;  // of an attached replica only, whose link is not served here; never answered
-    } else if (EqualsIgnoreCase(name, "getack") || EqualsIgnoreCase(name, "rdb-only") ||
-               EqualsIgnoreCase(name, "rdb-filter-only") || EqualsIgnoreCase(name, "version")) {
+    } else if (EqualsIgnoreCase(name, "getack") || EqualsIgnoreCase(name, "version")) {
       continue;
+    } else if (EqualsIgnoreCase(name, "rdb-only")) {
+      const auto flag = ParseInteger(value);
+      if (!flag) return reply.Error("ERR value is not an integer or out of range");
+      SetCapability(client, kReplicaWantsRdbOnly, *flag == 1);
+    } else if (EqualsIgnoreCase(name, "rdb-filter-only")) {
+      // There are no functions here, so all that may be filtered in is nothing.
+      if (!value.empty() && !EqualsIgnoreCase(value, "functions")) {
+        return reply.Error(fmt::format("ERR Unsupported rdb-filter-only option: {}", value));
+      }
+      SetCapability(client, kReplicaWantsNoData, true);
     } else if (EqualsIgnoreCase(name, "holdfast-node")) {
       if (value == server_.run_id()) return reply.Error("HOLDFAST a server cannot follow itself");
     } else if (EqualsIgnoreCase(name, "holdfast-history")) {
@@ -238,26 +257,22 @@ Result<std::optional<HistoryClaim>> ReplicationDriver::ClaimOf(Client& client, s
 }
 
 void ReplicationDriver::HandlePsync(Client& client, std::span<const std::string_view> args, Reply& reply) {
-  if ((client.replica_capabilities & kCapabilityHoldfast1) == 0) {
-    diag::Warning("Replica {} asks for synchronization in Redis' protocol, which is not served yet: refused",
-                  client.peer_address);
-    return reply.Error(
-        "NOMASTERLINK This Holdfast server replicates to Holdfast servers only, not to Redis or Valkey ones");
-  }
   if (stopped_ || server_.ShuttingDown()) return reply.Error("NOMASTERLINK This server is shutting down");
   if (failover_) return reply.Error("NOMASTERLINK Can't SYNC while failing over");
   if (server_.LacksExpectedData()) {
     return reply.Error("NOMASTERLINK This server expects data (expect-data yes) and has none: it is no master");
   }
   if (args.size() > 3 && EqualsIgnoreCase(args[3], "failover") && !TakeOver(client, args, reply)) return;
-  auto claim = ClaimOf(client, args);
+  std::optional<RedisRequest> redis;
+  if ((client.replica_capabilities & kReplicaIsHoldfast) == 0) redis = RedisRequestOf(client, args);
+  auto claim = redis ? RedisClaimOf(args) : ClaimOf(client, args);
   if (!claim.ok()) return reply.Error("ERR " + claim.error().message);
   if (!RoleSettled()) {
     client.blocked = Client::Blocked::kCommit;
-    waiting_replicas_.push_back({client.id, std::move(*claim)});
+    waiting_replicas_.push_back({client.id, std::move(*claim), redis});
     return;
   }
-  Attach(client, std::move(*claim));
+  Attach(client, std::move(*claim), redis);
 }
 
 void ReplicationDriver::AttachWaiting() {
@@ -266,11 +281,11 @@ void ReplicationDriver::AttachWaiting() {
     Client* client = server_.clients().Find(waiting.client);
     if (client == nullptr) continue;
     client->blocked = Client::Blocked::kNo;
-    Attach(*client, std::move(waiting.claim));
+    Attach(*client, std::move(waiting.claim), waiting.redis);
   }
 }
 
-void ReplicationDriver::Attach(Client& client, std::optional<HistoryClaim> claim) {
+void ReplicationDriver::Attach(Client& client, std::optional<HistoryClaim> claim, std::optional<RedisRequest> redis) {
   wal::Log& log = server_.log();
   FeedRequest request;
   request.address = client.replica_announced_ip;
@@ -290,7 +305,9 @@ void ReplicationDriver::Attach(Client& client, std::optional<HistoryClaim> claim
   request.own.first_offset = log.FirstOffset();  // read after the pin is set: from here on it holds
   if (IsReplica() && !LinkUp()) request.full_sync_refusal = "Can't SYNC while not connected with my master";
   request.claim = std::move(claim);
-  diag::Notice("Replica {}:{} asks for synchronization{}", request.address, request.port,
+  request.redis = redis;
+  if (redis && redis->snapshot_only) request.redis->from_offset = log.AppendedOffset();
+  diag::Notice("{}eplica {}:{} asks for synchronization{}", redis ? "Redis r" : "R", request.address, request.port,
                request.claim ? fmt::format(" from offset {}", request.claim->end_offset) : "");
   Feeder().SetLimits(FeedLimits());
   Feeder().Durable(log.DurableOffset());
@@ -334,7 +351,7 @@ bool ReplicationDriver::LoadingSnapshot() const { return loading_; }
 int ReplicationDriver::GoodReplicas(int64_t max_lag_seconds) const {
   const int64_t now_ms = server_.MonotonicMs();
   return static_cast<int>(std::count_if(replicas_.begin(), replicas_.end(), [&](const auto& status) {
-    return status->state == FeedState::kOnline &&
+    return status->state == FeedState::kOnline && status->acknowledges &&
            (max_lag_seconds == 0 || (now_ms - status->last_ack_ms) / 1000 <= max_lag_seconds);
   }));
 }
@@ -346,7 +363,7 @@ int ReplicationDriver::AttachedReplicas() const {
 
 int ReplicationDriver::ReplicasAcked(uint64_t offset) const {
   return static_cast<int>(std::count_if(replicas_.begin(), replicas_.end(), [&](const auto& status) {
-    return status->state == FeedState::kOnline && status->acked_offset >= offset;
+    return status->state == FeedState::kOnline && status->acknowledges && status->acked_offset >= offset;
   }));
 }
 
@@ -367,7 +384,10 @@ void ReplicationDriver::OnTick(int64_t monotonic_ms) {
   const bool sending = std::any_of(replicas_.begin(), replicas_.end(),
                                    [](const auto& status) { return status->state == FeedState::kSendingSnapshot; });
   if (sending) snapshot_used_ms_ = monotonic_ms;  // a broken transfer may want to go on
-  if (snapshot_ && monotonic_ms - snapshot_used_ms_ > kSharedSnapshotIdleMs) snapshot_.reset();
+  if (snapshot_ && monotonic_ms - snapshot_used_ms_ > kSharedSnapshotIdleMs) {
+    snapshot_.reset();
+    rdb_.reset();
+  }
   if (feeder_) feeder_->SetLimits(FeedLimits());
   KeepLogForReplicas(monotonic_ms);
   if (feeder_) server_.monitoring().stats.repl_output_bytes = feeder_->SentBytes();
@@ -409,6 +429,9 @@ void ReplicationDriver::Shutdown() {
   if (receiver_) receiver_->Stop();
   loader_.Cancel();
   if (feeder_) feeder_->Stop();
+  rdb_cancelled_ = true;
+  rdb_thread_.reset();
+  rdb_.reset();
   snapshot_.reset();
   server_.engine().SetApplyObserver(nullptr);
 }

@@ -6,6 +6,7 @@
 // reports of an earlier epoch (another master, a promotion) are ignored.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <map>
 #include <memory>
@@ -20,6 +21,7 @@
 #include "net/server.h"
 #include "replication/role.h"
 #include "storage/effects/applier.h"
+#include "wal/background_thread.h"
 #include "wal/diverged_tail.h"
 
 namespace holdfast::net {
@@ -51,7 +53,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void HandlePsync(Client& client, std::span<const std::string_view> args, Reply& reply) override;
   void WriteRole(Reply& reply) const override;
   void AppendInfo(std::string& to) const override;
-  void RequestAcks() override {}  // replicas ack after each of their syncs
+  void RequestAcks() override;
   void OnDurable(uint64_t durable_offset) override;
   void OnTick(int64_t monotonic_ms) override;
   void OnEngineReplaced() override;
@@ -90,7 +92,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   // ---- as a master (replication_driver.cpp) ----
   Result<std::optional<replication::HistoryClaim>> ClaimOf(Client& client, std::span<const std::string_view> args);
   void AttachWaiting();
-  void Attach(Client& client, std::optional<replication::HistoryClaim> claim);
+  void Attach(Client& client, std::optional<replication::HistoryClaim> claim, std::optional<RedisRequest> redis);
   void Decided(const std::shared_ptr<FeedStatus>& status, FeedOutcome outcome, const std::string& reason);
   void FeedClosed(const std::shared_ptr<FeedStatus>& status, const std::string& reason);
   void PingWhenIdle(int64_t monotonic_ms);
@@ -114,6 +116,15 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   [[nodiscard]] int64_t StalenessMs(uint64_t offset) const;
   [[nodiscard]] ReplicaFeeder::Limits FeedLimits() const;
   ReplicaFeeder& Feeder();
+
+  // ---- replicas of Redis' kind (replication_redis.cpp) ----
+  static RedisRequest RedisRequestOf(const Client& client, std::span<const std::string_view> args);
+  static Result<std::optional<replication::HistoryClaim>> RedisClaimOf(std::span<const std::string_view> args);
+  [[nodiscard]] bool AnyRedisReplica() const;
+  void HandOutRdb();
+  void MakeRdb();
+  void RdbMade(SharedSnapshot snapshot, Result<std::shared_ptr<File>> file);
+  void HandOutEmptyRdb();
 
   // ---- snapshots for full syncs (replication_snapshots.cpp) ----
   void WantSnapshot();
@@ -159,6 +170,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   struct WaitingReplica {
     ClientId client = 0;
     std::optional<replication::HistoryClaim> claim;
+    std::optional<RedisRequest> redis;
   };
   std::vector<WaitingReplica> waiting_replicas_;
 
@@ -175,6 +187,13 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   std::optional<SharedSnapshot> snapshot_;  // the file full syncs share
   int64_t snapshot_used_ms_ = 0;
   bool snapshot_wanted_ = false, snapshot_running_ = false;
+  uint64_t snapshot_floor_ = 0;  // somebody wants a snapshot that reaches this offset at least
+
+  std::optional<SharedSnapshot> rdb_;  // the same as an RDB file
+  bool rdb_wanted_ = false, rdb_running_ = false;
+  std::atomic<bool> rdb_cancelled_{false};
+  std::unique_ptr<wal::BackgroundThread> rdb_thread_;
+  uint64_t acks_requested_at_ = UINT64_MAX;  // end of the stream behind the newest REPLCONF GETACK
 
   std::optional<Failover> failover_;
 

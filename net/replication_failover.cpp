@@ -23,7 +23,8 @@ std::string_view ReplicationDriver::FailoverStateName() const {
 
 std::shared_ptr<FeedStatus> ReplicationDriver::FindReplica(const std::pair<std::string, int>& address) const {
   auto found = std::find_if(replicas_.begin(), replicas_.end(), [&](const auto& status) {
-    return status->state != FeedState::kClosed && status->address == address.first && status->port == address.second;
+    return status->state != FeedState::kClosed && !status->redis && status->address == address.first &&
+           status->port == address.second;
   });
   return found == replicas_.end() ? nullptr : *found;
 }
@@ -69,7 +70,8 @@ void ReplicationDriver::FailoverStep() {
   }
   const uint64_t end = server_.log().AppendedOffset();
   for (const auto& status : replicas_) {
-    if (status->state != FeedState::kOnline || status->acked_offset != end) continue;
+    // A replica of Redis' kind cannot become our master.
+    if (status->state != FeedState::kOnline || status->redis || status->acked_offset != end) continue;
     const std::pair<std::string, int> address{status->address, status->port};
     if (failover_->request.to && *failover_->request.to != address) continue;
     diag::Notice("Failover target {}:{} is synced, failing over.", address.first, address.second);

@@ -199,6 +199,7 @@ Result<wal::SavedTail> ReplicationDriver::CutAt(uint64_t offset, const wal::Line
   request.random = &server_.random();
   if (feeder_) feeder_->CloseAll("this server cuts its history back to its master's");
   snapshot_.reset();
+  rdb_.reset();
   ReleasePins();
   wal::SavedTail tail;
   RETURN_IF_ERROR(server_.ReopenEngine([&]() -> Result<void> {
@@ -314,6 +315,7 @@ void ReplicationDriver::GenerationLoaded(Result<LoadedGeneration> loaded, bool l
   if (feeder_) feeder_->CloseAll("this server has got a new copy from its master");
   snapshot_.reset();
   ReleasePins();
+  rdb_.reset();
   server_.ReplaceEngine(std::move(loaded->engine));
   old_generations_ = true;
   if (auto removed = server_.fs().Remove(JoinPath(server_.directory().path(), "full-sync.tmp")); !removed.ok()) {

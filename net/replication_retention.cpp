@@ -51,14 +51,17 @@ void ReplicationDriver::KeepLogForReplicas(int64_t monotonic_ms) {
                                   [](const auto& status) { return status->state == FeedState::kSendingSnapshot; });
   const uint64_t keep =
       in_use ? limits.pin_bytes : std::min(limits.pin_bytes, server_.config().settings().repl_backlog_size);
-  if (snapshot_ && server_.log().DurableOffset() - snapshot_->offset > keep) snapshot_.reset();
+  if (snapshot_ && server_.log().DurableOffset() - snapshot_->offset > keep) {
+    snapshot_.reset();
+    rdb_.reset();
+  }
 }
 
 void ReplicationDriver::NoteReplicas(int64_t monotonic_ms) {
   const uint64_t durable = server_.log().DurableOffset();
   const uint64_t quota = FeedLimits().pin_bytes;
   for (const auto& status : replicas_) {
-    if (status->state != FeedState::kOnline) continue;
+    if (status->state != FeedState::kOnline || !status->acknowledges) continue;
     const std::string key =
         status->node_id.empty() ? status->address + ":" + std::to_string(status->port) : status->node_id;
     if (!seen_replicas_.contains(key) && seen_replicas_.size() >= kSeenReplicasMax) continue;

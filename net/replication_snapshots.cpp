@@ -14,7 +14,7 @@ constexpr uint64_t kSharedSnapshotLagMax = 256ull << 20;
 }  // namespace
 
 bool ReplicationDriver::SharedSnapshotFits() const {
-  if (!snapshot_) return false;
+  if (!snapshot_ || snapshot_->offset < snapshot_floor_) return false;
   if (server_.log().DurableOffset() - snapshot_->offset > kSharedSnapshotLagMax) return false;
   auto exists = server_.fs().Exists(snapshot_->path);
   return exists.ok() && *exists;
@@ -31,7 +31,7 @@ void ReplicationDriver::WantSnapshot() {
   request.write.zstd_level = settings.snapshot_zstd_level;
   request.write.threads = settings.snapshot_threads;
   request.node_id = server_.directory().identity().node_id;
-  request.fresh = false;
+  request.fresh = snapshot_floor_ > 0;
   snapshot_running_ = true;
   auto started = server_.engine().StartSnapshot(
       std::move(request), [this, alive = std::weak_ptr<int>(alive_)](Result<wal::SnapshotResult> result) {
@@ -40,7 +40,8 @@ void ReplicationDriver::WantSnapshot() {
   if (started.ok()) return;
   snapshot_running_ = false;
   if (started.error().code == ErrorCode::kBusy) return;  // BGSAVE at work: OnTick asks again
-  snapshot_wanted_ = false;
+  snapshot_wanted_ = rdb_wanted_ = false;
+  snapshot_floor_ = 0;
   diag::Warning("No snapshot for full synchronization: {}", started.error().message);
   if (feeder_) feeder_->SnapshotFailed(started.error().message);
 }
@@ -48,7 +49,8 @@ void ReplicationDriver::WantSnapshot() {
 void ReplicationDriver::SnapshotMade(Result<wal::SnapshotResult> result) {
   snapshot_running_ = false;
   if (!result.ok()) {
-    snapshot_wanted_ = false;
+    snapshot_wanted_ = rdb_wanted_ = false;
+    snapshot_floor_ = 0;
     diag::Warning("No snapshot for full synchronization: {}", result.error().message);
     if (feeder_) feeder_->SnapshotFailed(result.error().message);
     return;
@@ -68,12 +70,15 @@ void ReplicationDriver::SnapshotMade(Result<wal::SnapshotResult> result) {
 }
 
 void ReplicationDriver::HandOutSnapshot() {
-  snapshot_wanted_ = false;
+  // One that was begun too early serves those whom it suffices; OnTick makes another.
+  snapshot_wanted_ = snapshot_->offset < snapshot_floor_;
+  if (!snapshot_wanted_) snapshot_floor_ = 0;
   snapshot_used_ms_ = server_.MonotonicMs();
   SharedSnapshot snapshot = *snapshot_;
   snapshot.lineage = server_.log().lineage();
   snapshot.log = &server_.log();
   if (feeder_) feeder_->SnapshotReady(std::move(snapshot));
+  if (rdb_wanted_) HandOutRdb();
 }
 
 }  // namespace holdfast::net

@@ -365,7 +365,8 @@ Result<void> ReplicaLink::OnSnapshotBegin(std::string_view body, ReplicaActions&
   snapshot_seen_ = true;
   snapshot_size_ = begin.size;
   snapshot_read_ = begin.start;
-  actions.emplace_back(SnapshotStarted{std::move(begin), full_sync_reason_});
+  begin.reason = full_sync_reason_;
+  actions.emplace_back(SnapshotStarted{std::move(begin)});
   return {};
 }
 

@@ -60,7 +60,6 @@ struct RewindAgreed {
 };
 struct SnapshotStarted {
   SnapshotBegin begin;  // its first `start` bytes are here already
-  std::string reason;   // why everything is copied, as the master says
 };
 struct SnapshotBytes {
   uint64_t position;

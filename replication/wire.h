@@ -49,8 +49,9 @@ struct HistoryMessage {
 struct SnapshotBegin {
   uint64_t offset = 0;
   uint64_t size = 0;
-  uint64_t start = 0;  // position of the first byte to be sent: what is before, the replica has from a broken transfer
   std::string name;
+  uint64_t start = 0;  // position of the first byte to be sent: what is before, the replica has from a broken transfer
+  std::string reason;  // why everything is copied, for people; travels in the answer to PSYNC
 };
 struct SnapshotData {
   uint64_t position = 0;

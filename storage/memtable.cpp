@@ -223,10 +223,10 @@ RowTable* Memtable::FindMemberTable(CollectionId collection) const {
   return found == member_tables_.end() ? nullptr : found->second.get();
 }
 
-RowTable* Memtable::MemberTable(CollectionId collection) {
+RowTable* Memtable::MemberTable(CollectionId collection, size_t expected_rows) {
   std::unique_ptr<RowTable>& table = member_tables_[collection];
   if (table == nullptr) {
-    table = std::make_unique<RowTable>();
+    table = std::make_unique<RowTable>(expected_rows);
     bytes_ += kTableCost;
   }
   return table.get();
@@ -280,7 +280,7 @@ void Memtable::FillTable(RowTable& table, std::span<const RowTable::Slot> sorted
 
 const Row* Memtable::FindOrdered(std::string_view row_key) const { return ordered_.Find(row_key); }
 
-char* Memtable::PutOrdered(std::string_view row_key, size_t value_size, uint64_t writer_offset) {
+Row* Memtable::PutOrderedRow(std::string_view row_key, size_t value_size, uint64_t writer_offset) {
   Row* row = nullptr;
   Row* old = ordered_.FindOrInsert(row_key, [&] {
     row = NewRow(row_key, value_size, value_size, writer_offset);
@@ -288,19 +288,17 @@ char* Memtable::PutOrdered(std::string_view row_key, size_t value_size, uint64_t
     ++rows_;
     return row;
   });
-  if (old == nullptr) return row->value_data();
+  if (old == nullptr) return row;
   row = Resized(old, value_size, writer_offset);
   if (row != old) {
     ordered_.Replace(row);
     FreeRow(old);
   }
-  return row->value_data();
+  return row;
 }
 
 void Memtable::EraseOrdered(std::string_view row_key, uint64_t writer_offset) {
-  char* value = PutOrdered(row_key, 0, writer_offset);
-  Row* row = reinterpret_cast<Row*>(value - row_key.size()) - 1;
-  row->tombstone = true;
+  PutOrderedRow(row_key, 0, writer_offset)->tombstone = true;
 }
 
 bool Memtable::RemoveOrdered(std::string_view row_key) {

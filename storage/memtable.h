@@ -106,7 +106,7 @@ class Memtable {
   [[nodiscard]] RowTable* FindKeyTable(KeyspaceId keyspace) const;
   [[nodiscard]] RowTable* KeyTable(KeyspaceId keyspace, size_t expected_rows = 0);  // made when missing
   [[nodiscard]] RowTable* FindMemberTable(CollectionId collection) const;
-  [[nodiscard]] RowTable* MemberTable(CollectionId collection);  // made when missing
+  [[nodiscard]] RowTable* MemberTable(CollectionId collection, size_t expected_rows = 0);  // made when missing
   // Makes the row's value `value_size` bytes long and returns where to write them.
   char* Put(RowTable& table, uint64_t hash, std::string_view key, size_t value_size, uint64_t writer_offset);
   void Erase(RowTable& table, uint64_t hash, std::string_view key, uint64_t writer_offset);
@@ -119,7 +119,10 @@ class Memtable {
 
   // ---- byte-ordered rows, by whole row key ----
   [[nodiscard]] const Row* FindOrdered(std::string_view row_key) const;
-  char* PutOrdered(std::string_view row_key, size_t value_size, uint64_t writer_offset);
+  Row* PutOrderedRow(std::string_view row_key, size_t value_size, uint64_t writer_offset);
+  char* PutOrdered(std::string_view row_key, size_t value_size, uint64_t writer_offset) {
+    return PutOrderedRow(row_key, value_size, writer_offset)->value_data();
+  }
   void EraseOrdered(std::string_view row_key, uint64_t writer_offset);
   // Takes a row out as if it had never been written; only for rows that no layer below holds. False, and nothing done,
   // if it is not here, is a tombstone, or replaced one.

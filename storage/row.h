@@ -39,9 +39,12 @@ enum class RowClass : uint8_t { kMeta = 0x01, kKey = 0x10, kCollection = 0x20, k
 
 // Kinds of collection rows. Byte order within a kind is the order commands need.
 enum class CollectionKind : uint8_t {
-  kChunk = 'c',     // string chunk: index u32 BE
-  kMember = 'm',    // hash field, set or sorted set member: row hash u64 BE | member   (hash-ordered in the memtable)
-  kScore = 's',     // sorted set score index: sortable score u64 BE | member
+  kChunk = 'c',   // string chunk: index u32 BE
+  kMember = 'm',  // hash field, set or sorted set member: row hash u64 BE | member   (hash-ordered in the memtable)
+  kScore = 's',   // sorted set score index: sortable score u64 BE | member
+  kFence1 = 't',  // counts of members between fences of the score index (storage/rank_rows.h); suffix as kScore
+  kFence2 = 'u',
+  kFence3 = 'v',
   kItem = 'i',      // list item: position u64 BE, biased by 2^63
   kEntry = 'e',     // stream entry: ms u64 BE | seq u64 BE
   kGroup = 'g',     // stream group: name

@@ -349,6 +349,8 @@ Result<SplitBody> SplitStoredBody(const KeyValue& value) {
   const bool chunked = value.type == ValueType::kString;
   split.id = LoadLittle<uint64_t>(value.body.data() + (chunked ? 8 : 0));
   split.body = chunked ? value.body.substr(0, 8) : value.body.substr(8);
+  // Whether a sorted set has fence rows, too.
+  if (value.type == ValueType::kSortedSet) split.body = split.body.substr(0, 9);
   // Where a list's positions begin is the node's own affair.
   if (value.type == ValueType::kList) split.body = split.body.substr(0, 8);
   return split;

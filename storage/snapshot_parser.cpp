@@ -284,6 +284,10 @@ Result<void> RecordParser::CheckRowShape(CollectionKind kind, std::string_view s
     case CollectionKind::kPending:
     case CollectionKind::kOwned:
       break;  // see TakeStreamRow
+    case CollectionKind::kFence1:
+    case CollectionKind::kFence2:
+    case CollectionKind::kFence3:
+      return Corrupt("a fence row, which no snapshot has");
   }
   if (suffix.size() < fixed) return Corrupt("a row with a short name");
   return {};

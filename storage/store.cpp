@@ -178,6 +178,13 @@ RowTable& StoreState::ActiveKeys(Database& database) {
   return *database.active;
 }
 
+RowTable& StoreState::ActiveMembers(CollectionId id) {
+  if (RowTable* table = active->FindMemberTable(id); table != nullptr) return *table;
+  const RowTable* before = MayBeFrozen(id) ? frozen->FindMemberTable(id) : nullptr;
+  const size_t last = before == nullptr ? 0 : before->size();
+  return *active->MemberTable(id, last < kExpectedRowsMin ? 0 : last);
+}
+
 void StoreState::PutExpiryRow(int64_t at, KeyspaceId keyspace, uint64_t hash, std::string_view key,
                               uint64_t writer_offset) {
   RowKey row_key;

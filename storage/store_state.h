@@ -14,6 +14,7 @@
 #include "storage/lmdb_env.h"
 #include "storage/memtable.h"
 #include "storage/pick_windows.h"
+#include "storage/rank_trees.h"
 #include "storage/row_cache.h"
 #include "storage/store_meta.h"
 #include "storage/store_options.h"
@@ -67,13 +68,17 @@ struct StoreState {
   };
 
   StoreState(StoreOptions store_options, std::shared_ptr<LmdbEnv> lmdb)
-      : options(std::move(store_options)), env(std::move(lmdb)), cache(options.cache_bytes) {}
+      : options(std::move(store_options)),
+        env(std::move(lmdb)),
+        cache(options.cache_bytes),
+        rank_trees(options.cache_bytes / 2) {}
 
   // Takes over counts and ids.
   void Adopt(const StoreMeta& meta);
   [[nodiscard]] StoreMeta MakeMeta(uint64_t number, StreamPosition position) const;
   void MapDatabase(int db);  // after its keyspace id changed
   RowTable& ActiveKeys(Database& database);
+  RowTable& ActiveMembers(CollectionId id);
   // Rows of a collection with this id may be in LMDB, in the frozen memtable.
   [[nodiscard]] bool MayBeInLmdb(CollectionId id) const { return id < first_collection_above_lmdb; }
   [[nodiscard]] bool MayBeFrozen(CollectionId id) const { return id < first_collection_active && frozen != nullptr; }
@@ -90,6 +95,7 @@ struct StoreState {
   std::unique_ptr<LmdbReader> reader;
   RowCache cache;
   PickWindows pick_windows;
+  RankTrees rank_trees;
   std::shared_ptr<Memtable> active;
   std::shared_ptr<const Memtable> frozen;
   std::shared_ptr<MemtableCheckpoint> job;  // of `frozen`

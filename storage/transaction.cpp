@@ -275,8 +275,8 @@ void Transaction::PutRow(CollectionId id, CollectionKind kind, std::string_view 
   char* to;
   if (kind == CollectionKind::kMember) {
     CHECK(suffix.size() >= 8);
-    to = state_.active->Put(*state_.active->MemberTable(id), LoadBig<uint64_t>(suffix.data()), row_suffix.substr(8),
-                            size, writer);
+    to = state_.active->Put(state_.ActiveMembers(id), LoadBig<uint64_t>(suffix.data()), row_suffix.substr(8), size,
+                            writer);
   } else {
     to = state_.active->PutOrdered(row_key, size, writer);
   }
@@ -297,7 +297,7 @@ void Transaction::EraseRow(CollectionId id, CollectionKind kind, std::string_vie
   if (state_.MayBeInLmdb(id)) state_.cache.Erase(CollectionSpace(id, kind), CacheHash(kind, suffix), row_suffix);
   if (kind == CollectionKind::kMember) {
     CHECK(suffix.size() >= 8);
-    RowTable& table = *state_.active->MemberTable(id);
+    RowTable& table = state_.ActiveMembers(id);
     const uint64_t hash = LoadBig<uint64_t>(suffix.data());
     // A young collection has no rows below. Without tombstones, taking members out one by one at random does not walk
     // over those that are gone.
@@ -313,6 +313,21 @@ void Transaction::EraseRow(CollectionId id, CollectionKind kind, std::string_vie
 }
 
 PickWindows& Transaction::pick_windows() { return state_.pick_windows; }
+
+RankTrees& Transaction::rank_trees() { return state_.rank_trees; }
+
+void Transaction::PutCounter(CollectionId id, CollectionKind kind, std::string_view suffix, uint64_t value,
+                             CounterPlace& place) {
+  if (place.row == nullptr || place.freeze != state_.checkpoint) {
+    CHECK(!CollectionRowFolds(suffix));
+    RowKey row_key;
+    MakeCollectionRowKey(row_key, id, kind, suffix);
+    place.row = state_.active->PutOrderedRow(row_key, sizeof(value), writer_offset());
+    place.freeze = state_.checkpoint;
+  }
+  place.row->writer_offset = writer_offset();
+  StoreLittle<uint64_t>(place.row->value_data(), value);
+}
 
 bool Transaction::IsBelowActive(CollectionId id, std::string_view row_key) {
   const Memtable* frozen = MayBeFrozenLayer(id);

@@ -22,6 +22,8 @@ namespace holdfast {
 
 class Memtable;
 class PickWindows;
+class RankTrees;
+struct CounterPlace;
 class Random;
 class Store;
 struct StoreState;
@@ -83,6 +85,11 @@ class Transaction {
 
   // What random picks know of the members of collections. Who adds or removes members tells it.
   [[nodiscard]] PickWindows& pick_windows();
+  // Fence rows of sorted sets that were read, for storage/types/rank_index.h alone.
+  [[nodiscard]] RankTrees& rank_trees();
+  // PutRow of a number, u64 LE, for rows that are written again and again: `place` keeps where the row is in memory.
+  // Such rows are read by VisitRows alone, and their suffix is not folded.
+  void PutCounter(CollectionId id, CollectionKind kind, std::string_view suffix, uint64_t value, CounterPlace& place);
 
   // ---- keyspaces ----------------------------------------------------------------------------------------------------
   [[nodiscard]] uint64_t KeyCount(int db);     // expired but not yet deleted keys included, as Redis counts
@@ -112,6 +119,10 @@ class Transaction {
   // Newest writer offset of every row, tombstone and keyspace marker touched so far, used or not. The reply that
   // reveals them waits until the log is durable past it.
   [[nodiscard]] uint64_t seen_offset() const { return seen_offset_; }
+  // For what is kept of rows beside them: the reply reveals what this writer wrote.
+  void SawWriter(uint64_t offset) { Saw(offset); }
+  // The writer offset of the rows that this unit writes.
+  [[nodiscard]] uint64_t writer_offset() const { return start_offset_ + 1; }
   // For unkeyed answers (DBSIZE, SCAN, KEYS, RANDOMKEY): wait for everything appended so far.
   void SawEverything();
 

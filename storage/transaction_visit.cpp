@@ -80,10 +80,13 @@ Result<void> Transaction::VisitRows(CollectionId id, CollectionKind kind, std::s
     Saw(cursor.writer_offset());
     if (cursor.tombstone()) continue;
     ASSIGN_OR_RETURN(const std::string_view bytes, cursor.Value());
-    suffix.clear();
-    if (hashed) AppendBig<uint64_t>(suffix, cursor.hash());
-    suffix += cursor.key();
-    ASSIGN_OR_RETURN(const CollectionRowView row, ParseCollectionRow(suffix, bytes));
+    std::string_view row_suffix = cursor.key();
+    if (hashed) {
+      suffix.clear();
+      AppendBig<uint64_t>(suffix, cursor.hash());
+      row_suffix = suffix.append(row_suffix);
+    }
+    ASSIGN_OR_RETURN(const CollectionRowView row, ParseCollectionRow(row_suffix, bytes));
     if (start.compare && (reverse ? row.suffix > from : row.suffix < from)) continue;
     if (!visit(row.suffix, row.value)) return {};
   }

@@ -43,14 +43,16 @@ bits::BitRange ParseRange(Arguments& arguments, bool needs_end) {
   }
   range.start = arguments.NextInteger();
   if (given == 3) {
-    // The unit is looked at before the numbers are used, the numbers are complained about first.
-    const int64_t end = arguments.NextInteger();
-    range.end = end;
+    // Of a bad end and a bad unit, BITCOUNT complains about the end, and BITPOS about the unit.
+    const auto end = ParseInteger(arguments.Next());
+    if (needs_end && !end) arguments.Fail(kNotAnInteger);
+    range.end = end.value_or(0);
     if (arguments.NextIs("BIT")) {
       range.unit = bits::RangeUnit::kBit;
     } else if (!arguments.NextIs("BYTE")) {
       arguments.Fail(kSyntaxError);
     }
+    if (!end) arguments.Fail(kNotAnInteger);
   } else if (given == 2) {
     range.end = arguments.NextInteger();
   }

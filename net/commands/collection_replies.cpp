@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,15 @@ constexpr uint64_t kPicksReplyMax = uint64_t{512} << 20;
 constexpr uint64_t kBulkMin = 6;
 // Collections up to this size are read once for many picks.
 constexpr uint64_t kPickFromMemoryMax = 64 * 1024;
+
+// Redis keeps whole scores of small sorted sets as integers, and ZSCAN, alone of all, shows them as they are kept.
+std::string ScoreInScan(double score, bool large) {
+  constexpr double kIntegerMax = 4611686018427387904.0;
+  if (!large && std::abs(score) <= kIntegerMax && std::trunc(score) == score) {
+    return FormatInteger(static_cast<int64_t>(score));
+  }
+  return FormatDouble(score);
+}
 
 struct ScanArguments {
   uint64_t count = 10;
@@ -100,7 +110,7 @@ void ReplyScan(CommandContext& context, Result<std::optional<MemberReader>> (*op
                              const auto score = DecodeScore(value);
                              if (!score.ok()) failed = score.error();
                              if (!score.ok()) return false;
-                             elements.Bulk(FormatDouble(*score));
+                             elements.Bulk(ScoreInScan(*score, (*reader)->large()));
                            } else if (pairs) {
                              elements.Bulk(value);
                            }

@@ -330,12 +330,24 @@ void AppendKeyspace(CommandContext& context, std::string& to) {
   }
 }
 
+// "bound=count,..." of the buckets in use: durations below the bound, and not below half of it.
+std::string Buckets(const DurationHistogram& histogram) {
+  std::string text;
+  for (size_t i = 0; i < histogram.buckets.size(); ++i) {
+    if (histogram.buckets[i] == 0) continue;
+    fmt::format_to(std::back_inserter(text), "{}{}={}", text.empty() ? "" : ",", uint64_t{1} << i,
+                   histogram.buckets[i]);
+  }
+  return text;
+}
+
 void AddStalls(Lines& lines, std::string_view name, const DurationHistogram& histogram) {
   lines.Add(fmt::format("holdfast_{}_count", name), histogram.count)
       .Add(fmt::format("holdfast_{}_usec_p50", name), histogram.Percentile(0.5))
       .Add(fmt::format("holdfast_{}_usec_p99", name), histogram.Percentile(0.99))
       .Add(fmt::format("holdfast_{}_usec_p999", name), histogram.Percentile(0.999))
-      .Add(fmt::format("holdfast_{}_usec_max", name), histogram.max_us);
+      .Add(fmt::format("holdfast_{}_usec_max", name), histogram.max_us)
+      .Add(fmt::format("holdfast_{}_usec_histogram", name), Buckets(histogram));
 }
 
 void AppendHoldfast(CommandContext& context, std::string& to) {

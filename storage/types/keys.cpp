@@ -17,7 +17,8 @@ namespace {
 
 constexpr std::array kAllKinds = {CollectionKind::kChunk,    CollectionKind::kMember,  CollectionKind::kScore,
                                   CollectionKind::kItem,     CollectionKind::kEntry,   CollectionKind::kGroup,
-                                  CollectionKind::kConsumer, CollectionKind::kPending, CollectionKind::kOwned};
+                                  CollectionKind::kConsumer, CollectionKind::kPending, CollectionKind::kOwned,
+                                  CollectionKind::kFence1,   CollectionKind::kFence2,  CollectionKind::kFence3};
 
 // The row body of an independent copy of `value`, whose rows are written here.
 Result<std::string> CopyBody(Transaction& transaction, const KeyValue& value) {

@@ -38,6 +38,7 @@ std::string MembersHeader::Encode() const {
   AppendLittle<uint64_t>(body, id);
   AppendLittle<uint64_t>(body, count);
   AppendLittle<uint8_t>(body, static_cast<uint8_t>(shape));
+  if (fenced) AppendLittle<uint8_t>(body, 1);
   return body;
 }
 
@@ -47,6 +48,7 @@ Result<MembersHeader> MembersHeader::Parse(std::string_view body) {
   header.id = reader.Little<uint64_t>();
   header.count = reader.Little<uint64_t>();
   const auto shape = reader.Little<uint8_t>();
+  header.fenced = reader.ok() && !reader.AtEnd() && reader.Little<uint8_t>() == 1;
   if (!reader.AtEnd() || shape > static_cast<uint8_t>(CollectionShape::kLarge) || header.count == 0) {
     return Error{ErrorCode::kCorruption, "the header of a hash or set has " + std::to_string(body.size()) +
                                              " bytes, count " + std::to_string(header.count) + " and shape " +
@@ -308,7 +310,8 @@ void MemberEditor::Finish() {
     if (old_ && (wrote_ || replaces_)) transaction_->Erase(db, key_, *old_);
     return;
   }
-  const bool same_row = !replaces_ && exists_ && header_.count == before_.count && header_.shape == before_.shape;
+  const bool same_row = !replaces_ && exists_ && header_.count == before_.count && header_.shape == before_.shape &&
+                        header_.fenced == before_.fenced;
   if (same_row) {
     if (wrote_) transaction_->TouchKey(db, key_);
     return;

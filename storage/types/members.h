@@ -29,6 +29,7 @@ struct MembersHeader {
   CollectionId id = 0;
   uint64_t count = 0;
   CollectionShape shape = CollectionShape::kCompact;
+  bool fenced = false;  // sorted sets: has fence rows (storage/rank_rows.h); one more byte, 1
 
   [[nodiscard]] std::string Encode() const;
   static Result<MembersHeader> Parse(std::string_view body);
@@ -105,6 +106,7 @@ class MemberEditor {
   Result<bool> Erase(std::string_view member);
   void EraseKnown(std::string_view member);
   void SetLarge() { header_.shape = CollectionShape::kLarge; }
+  void SetFenced() { header_.fenced = true; }
 
   // Writes the key row if the header has changed, deletes it if nothing is left. An expiry the key had stays, unless
   // replaced. Tells who watches the key if anything was written.

@@ -143,14 +143,15 @@ Result<uint64_t> Store(Transaction& transaction, const CombineOptions& options, 
   ASSIGN_OR_RETURN(SortedSetEditor editor, SortedSetEditor::Replace(transaction, target));
   for (size_t i = 0; i < WalkedSources(options, sources); ++i) {
     if (!sources[i].members) continue;
-    RETURN_IF_ERROR(
+    const auto joined =
         sources[i].members->VisitBatches([&](const std::vector<MemberReader::Member>& batch) -> Result<void> {
           for (const MemberReader::Member& one : batch) {
             ASSIGN_OR_RETURN(const auto score, ResultScore(options, sources, i, one.member, one.value));
-            if (score) editor.PutNewSigned(one.member, *score);
+            if (score) RETURN_IF_ERROR(editor.PutNewSigned(one.member, *score));
           }
           return {};
-        }));
+        });
+    RETURN_IF_ERROR(joined);
   }
   RETURN_IF_ERROR(editor.DropSignsOfZero());
   const uint64_t size = editor.count();

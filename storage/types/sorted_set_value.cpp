@@ -13,6 +13,8 @@ namespace {
 constexpr ValueType kType = ValueType::kSortedSet;
 constexpr size_t kScoreBytes = sizeof(uint64_t);
 constexpr size_t kBatchBytes = 1 << 20;
+// Places this near to an end are reached by walking there.
+constexpr uint64_t kNear = 64;
 constexpr uint64_t kAll = std::numeric_limits<uint64_t>::max();
 
 std::string ScoreSuffix(uint64_t sortable, std::string_view member = {}) {
@@ -64,6 +66,11 @@ Result<std::optional<uint64_t>> SortedSetReader::Rank(std::string_view member, b
   ASSIGN_OR_RETURN(const auto score, Score(member));
   if (!score) return std::optional<uint64_t>();
   const std::string wanted = ScoreSuffix(SortableScore(*score), member);
+  if (members_.header().fenced) {
+    ASSIGN_OR_RETURN(const uint64_t below, ranks().Before(wanted));
+    if (below >= count()) return Error{ErrorCode::kCorruption, "a sorted set has more score rows than members"};
+    return std::optional<uint64_t>(reverse ? count() - 1 - below : below);
+  }
   uint64_t before = 0;
   bool found = false;
   RETURN_IF_ERROR(transaction_->VisitRows(members_.header().id, CollectionKind::kScore, {}, reverse,
@@ -76,9 +83,18 @@ Result<std::optional<uint64_t>> SortedSetReader::Rank(std::string_view member, b
   return std::optional<uint64_t>(before);
 }
 
+RankIndex SortedSetReader::ranks() const { return {*transaction_, members_.header().id}; }
+
 Result<std::string> SortedSetReader::SuffixAt(uint64_t place, bool reverse) const {
   std::string found;
-  RETURN_IF_ERROR(transaction_->VisitRows(members_.header().id, CollectionKind::kScore, {}, reverse,
+  std::string from;
+  if (members_.header().fenced && place >= kNear && place < count()) {
+    ASSIGN_OR_RETURN(RankIndex::Place near, ranks().At(reverse ? count() - 1 - place : place));
+    from = std::move(near.from);
+    place = near.skip;
+    reverse = false;
+  }
+  RETURN_IF_ERROR(transaction_->VisitRows(members_.header().id, CollectionKind::kScore, from, reverse,
                                           [&](std::string_view suffix, std::string_view) {
                                             if (place-- > 0) return true;
                                             found = suffix;
@@ -95,8 +111,13 @@ Result<void> SortedSetReader::PlanRank(const SortedSetRange& range, Walk& walk) 
   const int64_t stop = std::min(range.stop < 0 ? range.stop + length : range.stop, length - 1);
   if (start > stop || start >= length) return {};
   walk.take = static_cast<uint64_t>(stop - start) + 1;
-  if (start <= length / 2) {
+  const bool near = static_cast<uint64_t>(start) < kNear;
+  if (near || (start <= length / 2 && !members_.header().fenced)) {
     walk.skip = static_cast<uint64_t>(start);
+    return {};
+  }
+  if (members_.header().fenced) {
+    ASSIGN_OR_RETURN(walk.from, SuffixAt(static_cast<uint64_t>(start), range.reverse));
     return {};
   }
   ASSIGN_OR_RETURN(walk.from, SuffixAt(static_cast<uint64_t>(length - 1 - start), !range.reverse));
@@ -168,7 +189,64 @@ Result<SortedSetReader::Walk> SortedSetReader::Plan(const SortedSetRange& range)
   }
   walk.skip = static_cast<uint64_t>(range.offset);
   if (range.limit >= 0) walk.take = std::min(walk.take, static_cast<uint64_t>(range.limit));
+  if (range.by == SortedSetRange::By::kScore) RETURN_IF_ERROR(PlanOffset(walk));
   return walk;
+}
+
+Result<void> SortedSetReader::PlanOffset(Walk& walk) const {
+  if (walk.take == 0 || walk.skip < kNear || !members_.header().fenced) return {};
+  ASSIGN_OR_RETURN(const uint64_t below, ranks().Before(walk.from));
+  // Backwards, `from` is above the range.
+  const uint64_t there = walk.reverse ? below : count() - std::min(below, count());
+  if (walk.skip >= there) {
+    walk.take = 0;
+    return {};
+  }
+  const uint64_t rank = walk.reverse ? below - 1 - walk.skip : below + walk.skip;
+  ASSIGN_OR_RETURN(walk.from, SuffixAt(rank, /*reverse=*/false));
+  walk.skip = 0;
+  return {};
+}
+
+Result<uint64_t> SortedSetReader::CountBetween(const std::string& from, const std::string& end) const {
+  ASSIGN_OR_RETURN(const uint64_t first, ranks().Before(from));
+  ASSIGN_OR_RETURN(const uint64_t last, ranks().Before(end));
+  return last > first ? last - first : 0;
+}
+
+// nullopt where rows must be looked at.
+Result<std::optional<uint64_t>> SortedSetReader::CountByRanks(const SortedSetRange& range) const {
+  using Counted = std::optional<uint64_t>;
+  if (!members_.header().fenced || range.offset != 0 || range.limit >= 0) return Counted();
+  if (range.by == SortedSetRange::By::kScore) {
+    Walk walk;
+    PlanScores(range, walk);
+    if (walk.take == 0) return Counted(0);
+    const uint64_t low = SortableScore(range.scores.min) + (range.scores.min_open ? 1 : 0);
+    const uint64_t high = SortableScore(range.scores.max) - (range.scores.max_open ? 1 : 0);
+    ASSIGN_OR_RETURN(const uint64_t counted, CountBetween(ScoreSuffix(low), ScoreSuffix(high + 1)));
+    return Counted(counted);
+  }
+  const LexRange& lex = range.members;
+  if (range.by != SortedSetRange::By::kLex || lex.Empty() || lex.min.kind == LexBound::Kind::kHighest ||
+      lex.max.kind == LexBound::Kind::kLowest) {
+    return Counted();
+  }
+  if (lex.min.member.size() + 1 >= kOrderedMemberBytes || lex.max.member.size() + 1 >= kOrderedMemberBytes) {
+    return Counted();
+  }
+  ASSIGN_OR_RETURN(const std::string first, SuffixAt(0, /*reverse=*/false));
+  ASSIGN_OR_RETURN(const std::string last, SuffixAt(0, /*reverse=*/true));
+  const auto sortable = LoadBig<uint64_t>(first.data());
+  if (sortable != LoadBig<uint64_t>(last.data())) return Counted();
+  // What follows a member is its bytes and a zero byte.
+  std::string from = ScoreSuffix(sortable, lex.min.member);
+  std::string end =
+      lex.max.kind == LexBound::Kind::kMember ? ScoreSuffix(sortable, lex.max.member) : ScoreSuffix(sortable + 1);
+  if (lex.min.kind == LexBound::Kind::kMember && lex.min.open) from += '\0';
+  if (lex.max.kind == LexBound::Kind::kMember && !lex.max.open) end += '\0';
+  ASSIGN_OR_RETURN(const uint64_t counted, CountBetween(from, end));
+  return Counted(counted);
 }
 
 Result<bool> SortedSetReader::Run(Walk& walk, const ScoredVisitor& visit) const {
@@ -243,6 +321,8 @@ Result<uint64_t> SortedSetReader::Count(const SortedSetRange& range) const {
       scores.max == kInfinity && !scores.min_open && !scores.max_open) {
     return count();
   }
+  ASSIGN_OR_RETURN(const auto by_ranks, CountByRanks(range));
+  if (by_ranks) return *by_ranks;
   SortedSetRange counted = range;
   counted.exact_scores = false;
   uint64_t members = 0;
@@ -275,9 +355,9 @@ double SortedSetEditor::Kept(double score) const {
   return score == 0 && members_.header().shape == CollectionShape::kCompact ? 0.0 : score;
 }
 
-void SortedSetEditor::PutNew(std::string_view member, double score) {
+Result<void> SortedSetEditor::PutNew(std::string_view member, double score) {
   if (members_.header().count >= kCompactSortedSetMax || member.size() > kCompactBytesMax) members_.SetLarge();
-  PutNewSigned(member, Kept(score));
+  return PutNewSigned(member, Kept(score));
 }
 
 Result<void> SortedSetEditor::DropSignsOfZero() {
@@ -293,21 +373,43 @@ Result<void> SortedSetEditor::DropSignsOfZero() {
   return {};
 }
 
-void SortedSetEditor::PutNewSigned(std::string_view member, double score) {
-  if (members_.header().count >= kCompactSortedSetMax || member.size() > kCompactBytesMax) members_.SetLarge();
+Result<void> SortedSetEditor::PutNewSigned(std::string_view member, double score) {
+  const std::string suffix = ScoreSuffix(SortableScore(score), member);
+  const MembersHeader& header = members_.header();
+  if (!header.fenced && header.count >= kFencedFrom) {
+    RETURN_IF_ERROR(RankIndex::Build(*transaction_, header.id));
+    members_.SetFenced();
+  }
+  if (header.fenced) RETURN_IF_ERROR(RankIndex(*transaction_, header.id).Add(suffix));
+  if (header.count >= kCompactSortedSetMax || member.size() > kCompactBytesMax) members_.SetLarge();
   members_.PutNew(member, EncodeScore(score));
-  transaction_->PutRow(members_.header().id, CollectionKind::kScore, ScoreSuffix(SortableScore(score), member), {});
+  transaction_->PutRow(header.id, CollectionKind::kScore, suffix, {});
+  return {};
 }
 
-void SortedSetEditor::PutOver(std::string_view member, double old, double score) {
+Result<void> SortedSetEditor::PutOver(std::string_view member, double old, double score) {
+  const CollectionId id = members_.header().id;
+  const std::string from = ScoreSuffix(SortableScore(old), member);
+  const std::string to = ScoreSuffix(SortableScore(score), member);
+  if (from != to) {
+    if (members_.header().fenced) {
+      RETURN_IF_ERROR(RankIndex(*transaction_, id).Move(from, to));
+    } else {
+      transaction_->EraseRow(id, CollectionKind::kScore, from);
+      transaction_->PutRow(id, CollectionKind::kScore, to, {});
+    }
+  }
   members_.PutOver(member, EncodeScore(Kept(score)));
-  transaction_->EraseRow(members_.header().id, CollectionKind::kScore, ScoreSuffix(SortableScore(old), member));
-  transaction_->PutRow(members_.header().id, CollectionKind::kScore, ScoreSuffix(SortableScore(score), member), {});
+  return {};
 }
 
-void SortedSetEditor::EraseKnown(std::string_view member, double score) {
+Result<void> SortedSetEditor::EraseKnown(std::string_view member, double score) {
+  const CollectionId id = members_.header().id;
+  const std::string suffix = ScoreSuffix(SortableScore(score), member);
+  if (members_.header().fenced) RETURN_IF_ERROR(RankIndex(*transaction_, id).Remove(suffix));
   members_.EraseKnown(member);
-  transaction_->EraseRow(members_.header().id, CollectionKind::kScore, ScoreSuffix(SortableScore(score), member));
+  transaction_->EraseRow(id, CollectionKind::kScore, suffix);
+  return {};
 }
 
 }  // namespace holdfast

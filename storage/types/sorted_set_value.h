@@ -8,8 +8,11 @@
 // Byte order of score rows is the order of (score, member). A row key holds 477 bytes of a member in full: longer ones
 // that agree in all of these are in the order of their digests, which is stable, but not that of their bytes.
 //
-// What reads cost, with n members: Score O(1); ranges by score or name O(rows seen); Rank and ranges by index O(the
-// distance from the nearer end), rows that are looked at one by one and not kept.
+// Large ones have fence rows beside (storage/rank_rows.h), which count members.
+//
+// What reads cost, with n members: Score O(1); ranges O(rows seen), and the search for a rank where they begin deep
+// inside; Rank and Count the search for a rank (storage/types/rank_index.h). Without fence rows, up to kFencedFrom
+// members: O(n).
 #pragma once
 
 #include <cstdint>
@@ -22,6 +25,7 @@
 #include "storage/base/result.h"
 #include "storage/transaction.h"
 #include "storage/types/members.h"
+#include "storage/types/rank_index.h"
 #include "storage/types/scores.h"
 
 namespace holdfast {
@@ -87,10 +91,15 @@ class SortedSetReader {
   Result<Walk> Plan(const SortedSetRange& range) const;
   Result<void> PlanRank(const SortedSetRange& range, Walk& walk) const;
   void PlanScores(const SortedSetRange& range, Walk& walk) const;
+  // Begins behind what the range's offset passes over, if that is much.
+  Result<void> PlanOffset(Walk& walk) const;
   Result<void> PlanLex(const SortedSetRange& range, Walk& walk) const;
   // False if `visit` refused a row: the walk then stands at that row.
   Result<bool> Run(Walk& walk, const ScoredVisitor& visit) const;
   Result<std::string> SuffixAt(uint64_t place, bool reverse) const;
+  [[nodiscard]] RankIndex ranks() const;
+  Result<uint64_t> CountBetween(const std::string& from, const std::string& end) const;
+  Result<std::optional<uint64_t>> CountByRanks(const SortedSetRange& range) const;
 
   Transaction* transaction_;
   MemberReader members_;
@@ -107,13 +116,14 @@ class SortedSetEditor {
   [[nodiscard]] SortedSetReader reader() const { return SortedSetReader(*transaction_, members_.reader()); }
 
   Result<std::optional<double>> Score(std::string_view member) const;
-  // The caller knows that the member is new; has the score `old`; has the score `score`.
-  void PutNew(std::string_view member, double score);
+  // The caller knows that the member is new; has the score `old`; has the score `score`. On failure (damaged rows)
+  // nothing has changed.
+  Result<void> PutNew(std::string_view member, double score);
   // The same with the sign of zero, which only large sorted sets keep: when all are there, DropSignsOfZero() once.
-  void PutNewSigned(std::string_view member, double score);
+  Result<void> PutNewSigned(std::string_view member, double score);
   Result<void> DropSignsOfZero();
-  void PutOver(std::string_view member, double old, double score);
-  void EraseKnown(std::string_view member, double score);
+  Result<void> PutOver(std::string_view member, double old, double score);
+  Result<void> EraseKnown(std::string_view member, double score);
   void Finish() { members_.Finish(); }
 
  private:

@@ -70,13 +70,10 @@ Result<AddResult> Add(Transaction& transaction, std::string_view key, const AddO
     const Change& change = **decided;
     result.score = change.score;
     if (change.old && *change.old == change.score) continue;
-    if (change.old) {
-      editor.PutOver(pair.member, *change.old, change.score);
-      ++result.changed;
-    } else {
-      editor.PutNew(pair.member, change.score);
-      ++result.added;
-    }
+    outcome =
+        change.old ? editor.PutOver(pair.member, *change.old, change.score) : editor.PutNew(pair.member, change.score);
+    if (!outcome.ok()) break;
+    ++(change.old ? result.changed : result.added);
     effect.push_back(FormatDouble(change.score));
     effect.emplace_back(pair.member);
   }
@@ -98,7 +95,8 @@ Result<uint64_t> Remove(Transaction& transaction, std::string_view key, std::spa
       break;
     }
     if (!*score) continue;
-    editor.EraseKnown(member, **score);
+    outcome = editor.EraseKnown(member, **score);
+    if (!outcome.ok()) break;
     effect.push_back(member);
   }
   editor.Finish();
@@ -115,7 +113,7 @@ Result<uint64_t> RemoveRange(Transaction& transaction, std::string_view key, Sor
   const uint64_t before = editor.count();
   const auto outcome =
       editor.reader().VisitBatches(range, [&editor](const std::vector<ScoredMember>& batch) -> Result<void> {
-        for (const ScoredMember& one : batch) editor.EraseKnown(one.member, one.score);
+        for (const ScoredMember& one : batch) RETURN_IF_ERROR(editor.EraseKnown(one.member, one.score));
         return {};
       });
   const uint64_t removed = before - editor.count();
@@ -139,14 +137,23 @@ Result<std::optional<std::vector<ScoredMember>>> Pop(Transaction& transaction, s
     popped.push_back({std::string(member), score});
     return true;
   }));
+  int64_t erased = 0;
+  Result<void> outcome;
   if (popped.size() == editor.count()) {
+    erased = static_cast<int64_t>(popped.size());
     RETURN_IF_ERROR(EraseWhole(transaction, key));
   } else {
-    for (const ScoredMember& one : popped) editor.EraseKnown(one.member, one.score);
+    for (const ScoredMember& one : popped) {
+      outcome = editor.EraseKnown(one.member, one.score);
+      if (!outcome.ok()) break;
+      ++erased;
+    }
     editor.Finish();
   }
-  transaction.Emit(
-      {end == ScoreEnd::kMin ? "ZPOPMIN" : "ZPOPMAX", key, FormatInteger(static_cast<int64_t>(popped.size()))});
+  if (erased > 0) {
+    transaction.Emit({end == ScoreEnd::kMin ? "ZPOPMIN" : "ZPOPMAX", key, FormatInteger(erased)});
+  }
+  RETURN_IF_ERROR(std::move(outcome));
   return Popped(std::move(popped));
 }
 
@@ -155,10 +162,11 @@ Result<uint64_t> StoreRange(Transaction& transaction, std::string_view target, s
   ASSIGN_OR_RETURN(const auto from, SortedSetReader::OpenForWrite(transaction, source));
   ASSIGN_OR_RETURN(SortedSetEditor editor, SortedSetEditor::Replace(transaction, target));
   if (from) {
-    RETURN_IF_ERROR(from->VisitBatches(range, [&editor](const std::vector<ScoredMember>& batch) -> Result<void> {
-      for (const ScoredMember& one : batch) editor.PutNew(one.member, one.score);
+    const auto copied = from->VisitBatches(range, [&editor](const std::vector<ScoredMember>& batch) -> Result<void> {
+      for (const ScoredMember& one : batch) RETURN_IF_ERROR(editor.PutNew(one.member, one.score));
       return {};
-    }));
+    });
+    RETURN_IF_ERROR(copied);
   }
   const uint64_t size = editor.count();
   editor.Finish();

@@ -78,6 +78,14 @@ TEST(ConfigWords, MemoryUnits) {
   }
 }
 
+TEST_F(ConfigTest, SeveralWordsMayComeAsOne) {
+  ASSERT_TRUE(Load("", {"--replicaof", "127.0.0.1 6379"}).ok());
+  ASSERT_TRUE(config_.settings().replicaof.has_value());
+  EXPECT_EQ(config_.settings().replicaof->first, "127.0.0.1");
+  EXPECT_EQ(config_.settings().replicaof->second, 6379);
+  EXPECT_FALSE(Load("", {"--replicaof", "127.0.0.1 6379 x"}).ok());
+}
+
 TEST_F(ConfigTest, DefaultsNeedNoFile) {
   ASSERT_TRUE(config_.Load({}, PosixFileSystem()).ok());
   EXPECT_EQ(config_.settings().port, 6379);

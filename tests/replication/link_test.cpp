@@ -183,7 +183,7 @@ class ModelMaster {
       for (; next_ < std::min<size_t>(snapshot_frames_, log_.frames.size()); ++next_)
         at.frames.push_back(log_.frames[next_]);
       snapshot_ = at.Stream();
-      link_.BeginFullSync(log_.lineage, log_.end(), {at.end(), snapshot_.size(), 0, "snap.hfs"}, "it is new", out);
+      link_.BeginFullSync(log_.lineage, log_.end(), {at.end(), snapshot_.size(), "snap.hfs"}, out);
     } else {
       ++refused;
       link_.Refuse("NOMASTERLINK " + decision.reason, out);
@@ -449,7 +449,7 @@ TEST(Link, AnotherPastUpToTheForkIsNeverCut) {
 // What a replica with a broken transfer makes of a master's answer that begins at `start`.
 ReplicaActions Resume(uint64_t start, const std::string& name, std::string* asked) {
   ReplicaLinkOptions options;
-  options.partial = SnapshotBegin{10, 20, 12, "snap.hfs"};
+  options.partial = SnapshotBegin{10, 20, "snap.hfs", 12};
   HistoryClaim claim;
   claim.lineage.Reset(Id('f'), 0, 1);
   ReplicaLink link(options, claim, {claim.lineage, 0, {Id('f')}, false}, 0);
@@ -457,7 +457,7 @@ ReplicaActions Resume(uint64_t start, const std::string& name, std::string* aske
   lineage.Reset(Id('a'), 0, 1);
   MasterLink master({}, 0);
   std::string bytes = "+PONG\r\n+OK\r\n+OK\r\n+HOLDFAST 1\r\n";
-  master.BeginFullSync(lineage, 10, {10, 20, start, name}, "history forbids to go on", bytes);
+  master.BeginFullSync(lineage, 10, {10, 20, name, start, "history forbids to go on"}, bytes);
   EXPECT_EQ(master.snapshot_position(), start);
   master.SnapshotChunk(std::string(20 - start, 'x'), bytes);
   ReplicaActions actions;
@@ -478,7 +478,7 @@ TEST(Link, ATransferThatBrokeGoesOnWhereTheMasterSays) {
     for (const auto& action : actions) {
       if (const auto* begun = std::get_if<SnapshotStarted>(&action)) {
         EXPECT_EQ(begun->begin.start, start);
-        EXPECT_EQ(begun->reason, "history forbids to go on");
+        EXPECT_EQ(begun->begin.reason, "history forbids to go on");
       }
       if (const auto* chunk = std::get_if<SnapshotBytes>(&action)) {
         EXPECT_EQ(chunk->position, start);
@@ -691,7 +691,7 @@ TEST(Link, AReplicaThatCopiesIsNotOnline) {
   ModelLog log = Fresh();
   MasterLink master({}, 0);
   std::string out, bytes;
-  master.BeginFullSync(log.lineage, 0, {0, 0, 0, "empty.hfs"}, "", out);
+  master.BeginFullSync(log.lineage, 0, {0, 0, "empty.hfs"}, out);
   AppendCommand(bytes, {"REPLCONF", "COPYING", "1"});
   ASSERT_TRUE(master.Received(bytes, 500).ok());
   EXPECT_FALSE(master.online());

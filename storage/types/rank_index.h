@@ -1,0 +1,80 @@
+// Ranks in a sorted set that has fence rows (storage/rank_rows.h): from a place in its score index to a rank and back,
+// and the counts kept right when members come and go.
+//
+// What it costs: a search in memory through three levels of fences, at most some hundred of the highest one in a sorted
+// set of twenty million, and for a rank a walk over the score rows behind a fence of the lowest level, 32 on average.
+// What is not in memory is read: the rows of the highest level when a sorted set is used first, then about 32 rows for
+// each part of a level that is needed. A change writes one counter row for each level, in place when it was written
+// before.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "storage/base/result.h"
+#include "storage/rank_rows.h"
+#include "storage/rank_trees.h"
+#include "storage/row.h"
+#include "storage/transaction.h"
+
+namespace holdfast {
+
+class RankIndex {
+ public:
+  RankIndex(Transaction& transaction, CollectionId id);
+
+  // Writes the fence rows of a sorted set that has none.
+  static Result<void> Build(Transaction& transaction, CollectionId id);
+
+  // How many members come before this place of the score index.
+  Result<uint64_t> Before(std::string_view score_suffix);
+  // Where to begin to reach the member of this rank, which is below the count: `skip` members behind `from`.
+  struct Place {
+    std::string from;
+    uint64_t skip = 0;
+  };
+  Result<Place> At(uint64_t rank);
+
+  // A member comes, goes; the caller writes its score row, which need not be done yet. On failure nothing has changed.
+  Result<void> Add(std::string_view score_suffix);
+  Result<void> Remove(std::string_view score_suffix);
+  // A member's score changes. Writes the score rows, too.
+  Result<void> Move(std::string_view from, std::string_view to);
+
+ private:
+  using Nodes = std::vector<RankNode>;
+  // The nodes whose range a place is in, [level - 1].
+  struct Path {
+    std::array<Nodes*, kFenceLevels> nodes{};
+    std::array<size_t, kFenceLevels> at{};
+    [[nodiscard]] RankNode& node(int level) const {
+      return (*nodes[static_cast<size_t>(level - 1)])[at[static_cast<size_t>(level - 1)]];
+    }
+    // Members of the part of `level` + 1 (of all, for the highest) before the node of `level`.
+    [[nodiscard]] uint64_t CountBefore(int level) const;
+  };
+
+  // `before`: the last fence below the place, instead of at or below it.
+  Result<Path> Descend(std::string_view score_suffix, bool before = false);
+  Result<void> ReadTop();
+  Result<void> ReadChildren(RankNode& node, int level, std::string_view end);
+  Result<Nodes> ReadNodes(int level, std::string_view from, std::string_view end);
+  // Members between the fence of level 1 and the place.
+  Result<uint64_t> CountFromFence(const RankNode& leaf, std::string_view score_suffix);
+  // Reads all that a change of this place may need and finds out whether it is as it should be.
+  Result<void> Prepare(std::string_view score_suffix, bool is_there);
+  [[nodiscard]] Result<void> CheckNotEmpty(const Path& path) const;
+  Result<void> Split(const Path& path, int level, std::string_view score_suffix);
+  void Merge(const Path& path, int level, std::string_view score_suffix);
+  void Put(RankNode& node, int level);
+  [[nodiscard]] Error Damaged() const;
+
+  Transaction* transaction_;
+  CollectionId id_;
+  RankTree* tree_;
+};
+
+}  // namespace holdfast

@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""The real redis-server as a replica of Holdfast: full sync by RDB, the stream, partial resync after breaks and after a
+kill -9 of the master, chains of both kinds, WAIT, and what redis-cli does as a replica. Contents are compared by
+DEBUG DIGEST, which both compute alike, and by the expiry of every key.
+
+  --commands N   random commands of the load (HOLDFAST_SEED repeats one)
+"""
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+
+import oracle_test
+from holdfast_testing import Client, ReplyError, Workspace, check, seed_from_environment, wait_for
+
+REDIS_CLI = shutil.which("redis-cli")
+# What the generator may not send to a master that is compared with its replicas: it changes connections and settings.
+LEFT_OUT = {"MULTI", "EXEC", "DISCARD", "WATCH", "AUTH", "HELLO", "RESET", "CONFIG", "CLIENT", "SUBSCRIBE", "QUIT",
+            "BLPOP", "BRPOP", "BLMOVE", "BLMPOP", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX", "BZMPOP", "WAIT", "DEBUG"}
+
+
+class Load:
+    """Random commands of every kind, some of them in transactions, over all databases."""
+
+    def __init__(self, seed):
+        self.rng = random.Random(seed)
+        self.generator = oracle_test.Generator(self.rng)
+
+    def commands(self, count):
+        commands = []
+        while len(commands) < count:
+            command = [part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogateescape")
+                       for part in self.generator.make()]
+            if command and command[0].decode("latin-1").upper() not in LEFT_OUT:
+                commands.append(command)
+        return commands
+
+    def run(self, client, count):
+        commands = self.commands(count)
+        for begin in range(0, count, 20):
+            chunk = commands[begin:begin + 20]
+            if self.rng.random() < 0.2:
+                chunk = [["MULTI"]] + chunk + [["EXEC"]]
+            client.pipeline(chunk)
+
+
+def offset_of(server):
+    with server.client() as client:
+        return int(client.info("replication")["master_repl_offset"])
+
+
+def in_sync(master, replica):
+    """The replica has everything the master has logged."""
+    def condition():
+        with replica.client() as client:
+            fields = client.info("replication")
+        return (fields["role"] == "slave" and fields["master_link_status"] == "up" and
+                int(fields["slave_repl_offset"]) == offset_of(master))
+    wait_for(condition, 60, f"the replica on port {replica.port} having what port {master.port} has")
+
+
+def contents(server):
+    with server.client() as client:
+        digest = client.call("DEBUG", "DIGEST")
+        expiries = {}
+        for db in range(16):
+            client.call("SELECT", db)
+            keys = sorted(client.call("KEYS", "*"))
+            for key, expiry in zip(keys, client.pipeline([("PEXPIRETIME", key) for key in keys])):
+                expiries[db, key] = expiry
+    return digest, expiries
+
+
+def same_contents(*servers):
+    def equal():
+        found = [contents(server) for server in servers]
+        return all(each == found[0] for each in found)
+    # A key may expire between two looks; nothing else may differ.
+    wait_for(equal, 20, f"equal contents on ports {[server.port for server in servers]}")
+
+
+def syncs(server):
+    with server.client() as client:
+        stats = client.info("stats")
+    return int(stats["sync_full"]), int(stats["sync_partial_ok"])
+
+
+def ours(workspace, name, *options):
+    return workspace.server(name, "--enable-debug-command", "yes", "--repl-ping-replica-period", "1", *options)
+
+
+def follow(workspace, name, master, *options):
+    replica = workspace.redis(name, "--replicaof", f"127.0.0.1 {master.port}", "--repl-ping-replica-period", "1",
+                              *options)
+    replica.start()
+    in_sync(master, replica)
+    return replica
+
+
+def test_full_sync_stream_and_restarts(load, count):
+    with Workspace() as workspace:
+        master = ours(workspace, "master").start()
+        with master.client() as client:
+            load.run(client, count)
+        replica = follow(workspace, "redis", master)
+        same_contents(master, replica)
+        check(syncs(master) == (1, 0), f"one full sync expected: {syncs(master)}")
+        with master.client() as client:
+            load.run(client, count)
+            check(client.call("WAIT", 1, 10000) == 1, "WAIT does not count a replica of Redis' kind")
+            fields = client.info("replication")
+            check(f"port={replica.port},state=online" in fields["slave0"], fields["slave0"])
+        in_sync(master, replica)
+        same_contents(master, replica)
+
+        with replica.client() as client:  # a broken link
+            client.call("CLIENT", "KILL", "TYPE", "master")
+        with master.client() as client:
+            load.run(client, count // 4)
+        in_sync(master, replica)
+        same_contents(master, replica)
+        check(syncs(master) == (1, 1), f"a partial resync after the break expected: {syncs(master)}")
+
+        master.kill()
+        master.start()
+        in_sync(master, replica)
+        with master.client() as client:
+            load.run(client, count // 4)
+        in_sync(master, replica)
+        same_contents(master, replica)
+        check(syncs(master) == (0, 1), f"a partial resync after kill -9 expected: {syncs(master)}")
+
+
+def test_chains(load, count):
+    """Holdfast -> Holdfast -> redis-server -> redis-server, and a promotion in the middle."""
+    with Workspace() as workspace:
+        top = ours(workspace, "top").start()
+        middle = ours(workspace, "middle", "--replicaof", f"127.0.0.1 {top.port}").start()
+        in_sync(top, middle)
+        third = follow(workspace, "third", middle)
+        fourth = follow(workspace, "fourth", third)
+        with top.client() as client:
+            load.run(client, count)
+        for replica in (middle, third, fourth):
+            in_sync(top, replica)
+        same_contents(top, middle, third, fourth)
+        before = syncs(middle)
+
+        with middle.client() as client:
+            client.call("REPLICAOF", "NO", "ONE")
+            load.run(client, count // 4)
+        for replica in (third, fourth):
+            in_sync(middle, replica)
+        same_contents(middle, third, fourth)
+        check(syncs(middle) == (before[0], before[1] + 1), f"the new id must come by a partial resync: {syncs(middle)}")
+        with third.client() as client, middle.client() as master:
+            check(client.info("replication")["master_replid"] == master.info("replication")["master_replid"],
+                  "the replica did not learn the new id")
+
+
+def test_redis_cli_as_a_replica(load, count):
+    with Workspace() as workspace:
+        master = ours(workspace, "master").start()
+        with master.client() as client:
+            load.run(client, count)
+            client.call("SELECT", 3)
+            client.call("SET", "seen", "by everybody")
+        path = os.path.join(workspace.path, "copy.rdb")
+        done = subprocess.run([REDIS_CLI, "-p", str(master.port), "--rdb", path], capture_output=True, text=True, timeout=60,
+                              check=False)
+        check(done.returncode == 0 and "Transfer finished with success" in done.stdout + done.stderr,
+              f"redis-cli --rdb: {done.stdout} {done.stderr}")
+        done = subprocess.run(["redis-check-rdb", path], capture_output=True, text=True, timeout=60, check=False)
+        check(done.returncode == 0, f"redis-check-rdb: {done.stdout}")
+        os.makedirs(os.path.join(workspace.path, "loaded"))
+        shutil.copy(path, os.path.join(workspace.path, "loaded", "dump.rdb"))
+        loaded = workspace.redis("loaded")
+        loaded.start()
+        same_contents(master, loaded)
+
+        path = os.path.join(workspace.path, "functions.rdb")
+        done = subprocess.run([REDIS_CLI, "-p", str(master.port), "--functions-rdb", path], capture_output=True, text=True,
+                              timeout=60, check=False)
+        check(done.returncode == 0 and os.path.getsize(path) < 400, f"--functions-rdb: {done.stdout} {done.stderr}")
+
+        stream = subprocess.Popen([REDIS_CLI, "-p", str(master.port), "--replica"], stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL)
+        try:
+            with master.client() as client:
+                wait_for(lambda: "state=online" in client.info("replication").get("slave0", ""), 30, "redis-cli online")
+                client.call("SELECT", 5)
+                client.call("SET", "streamed", "value")
+            lines = []
+            wait_for(lambda: lines.append(stream.stdout.readline()) or b"streamed" in lines[-1], 30, "the streamed SET")
+            check(any(b'"SELECT","5"' in line for line in lines), f"no SELECT before it: {lines}")
+        finally:
+            stream.kill()
+            stream.wait()
+            stream.stdout.close()
+
+
+def test_min_replicas_and_passwords():
+    with Workspace() as workspace:
+        master = ours(workspace, "master", "--requirepass", "123123", "--min-replicas-to-write", "1")
+        master.password = "123123"
+        master.start()
+        with master.client() as client:
+            try:
+                client.call("SET", "a", "b")
+                raise AssertionError("a write was accepted without a replica")
+            except ReplyError as error:
+                check(str(error).startswith("NOREPLICAS"), str(error))
+        replica = workspace.redis("redis", "--replicaof", f"127.0.0.1 {master.port}", "--masterauth", "123123")
+        replica.start()
+        in_sync(master, replica)
+
+        def accepted():
+            with master.client() as client:
+                return client.call("SET", "a", "b") == "OK"
+        wait_for(accepted, 30, "an accepted write")
+        in_sync(master, replica)
+        same_contents(master, replica)
+        with Client(replica.port) as client:
+            client.call("REPLICAOF", "NO", "ONE")  # moved out
+            check(client.call("GET", "a") == b"b" and client.call("SET", "a", "c") == "OK", "the copy does not stand alone")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--commands", type=int, default=800)
+    options = parser.parse_args()
+    load = Load(seed_from_environment())
+    test_full_sync_stream_and_restarts(load, options.commands)
+    test_chains(load, options.commands)
+    test_redis_cli_as_a_replica(load, options.commands // 2)
+    test_min_replicas_and_passwords()
+    print("passed", flush=True)
+
+
+if __name__ == "__main__":
+    main()
