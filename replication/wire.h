@@ -51,7 +51,7 @@ struct SnapshotBegin {
   uint64_t size = 0;
   std::string name;
   uint64_t start = 0;  // position of the first byte to be sent: what is before, the replica has from a broken transfer
-  std::string reason;  // why everything is copied, for people; travels in the answer to PSYNC
+  std::string reason = {};  // why everything is copied, for people; travels in the answer to PSYNC
 };
 struct SnapshotData {
   uint64_t position = 0;
