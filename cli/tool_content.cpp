@@ -7,6 +7,7 @@
 
 #include "storage/base/coding.h"
 #include "storage/types/scores.h"
+#include "storage/types/stream_value.h"
 
 namespace holdfast::cli {
 
@@ -96,16 +97,24 @@ std::optional<Element> DecodeElement(const KeyValue& key, const SnapshotRow& row
     case CollectionKind::kItem:
       element.value = row.value;
       return element;
-    case CollectionKind::kEntry:
-      if (row.suffix.size() != 16) return std::nullopt;
-      scratch = std::to_string(LoadBig<uint64_t>(row.suffix.data())) + "-" +
-                std::to_string(LoadBig<uint64_t>(row.suffix.data() + 8));
-      element.field = scratch;
-      element.value = row.value;
+    case CollectionKind::kEntry: {
+      StreamFields fields;
+      if (row.suffix.size() != StreamId::kBytes || !DecodeStreamFields(row.value, fields).ok()) return std::nullopt;
+      scratch = StreamId::FromBytes(row.suffix).Text();
+      const size_t id_size = scratch.size();
+      for (const std::string_view field : fields) scratch.append(" ").append(field);
+      element.field = std::string_view(scratch).substr(0, id_size);
+      element.value = std::string_view(scratch).substr(id_size + 1);
       return element;
+    }
     case CollectionKind::kScore:
     case CollectionKind::kGroup:
+    case CollectionKind::kConsumer:
     case CollectionKind::kPending:
+    case CollectionKind::kOwned:
+    case CollectionKind::kFence1:
+    case CollectionKind::kFence2:
+    case CollectionKind::kFence3:
       return std::nullopt;
   }
   return std::nullopt;

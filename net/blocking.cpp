@@ -21,6 +21,7 @@ void Blocking::BlockOnKeys(Client& client, KeyWait wait) {
   };
   entry.sequence = next_sequence_++;
   for (const std::string& key : wait.keys) by_key_[{wait.db, key}].emplace(entry.sequence, client.id);
+  if (wait.missing) ++missing_waits_;
   entry.keys = std::move(wait);
   Start(client, std::move(entry));
 }
@@ -103,6 +104,7 @@ void Blocking::Remove(ClientId id) {
     if (queue->second.empty()) by_key_.erase(queue);
   }
   polled_.erase(id);
+  if (keys.missing) --missing_waits_;
   if (found->second.wait.deadline_ms != 0) deadlines_.erase({found->second.wait.deadline_ms, id});
   waits_.erase(found);
 }
@@ -191,9 +193,12 @@ bool Blocking::ServeClient(ClientId id, const DbKey& key) {
     diag::Warning("A key that clients wait for could not be read: {}", exists.error().message);
   } else if (there) {
     served = found->second.keys.serve(tx, key.second, reply);
+  } else if (found->second.keys.missing) {
+    found->second.keys.missing(reply);
+    served = true;
   }
   server_.CommitUnit(served ? client : nullptr, tx);
-  if (!served) return there;
+  if (!served) return there || missing_waits_ > 0;
   Remove(id);
   client->blocked = Client::Blocked::kNo;
   client->blocked_deadline_ms = 0;

@@ -47,6 +47,8 @@ class Blocking {
     // Or false, nothing written and nothing done, if the client must wait on.
     std::function<bool(Transaction& tx, std::string_view key, Reply& reply)> serve;
     std::function<void(Reply& reply)> timed_out;  // writes the reply for a deadline that passed
+    // Writes the reply when one of the keys was touched and is gone. Empty: the client waits on.
+    std::function<void(Reply& reply)> missing;
   };
   void BlockOnKeys(Client& client, KeyWait wait);
 
@@ -85,6 +87,7 @@ class Blocking {
   Server& server_;
   std::unordered_map<ClientId, Entry> waits_;
   std::set<ClientId> polled_;                             // those with `ready`
+  size_t missing_waits_ = 0;                              // those with `missing`
   std::set<std::pair<int64_t, ClientId>> deadlines_;      // ms
   int64_t timer_ms_ = 0;                                  // of the timer that is set for the next deadline, 0: none
   std::map<DbKey, std::map<uint64_t, ClientId>> by_key_;  // by arrival

@@ -127,6 +127,7 @@ std::vector<CommandSpec> HashCommands();         // commands/hashes.cpp
 std::vector<CommandSpec> SetCommands();          // commands/sets.cpp
 std::vector<CommandSpec> ListCommands();         // commands/lists.cpp
 std::vector<CommandSpec> SortedSetCommands();    // commands/sorted_sets.cpp
+std::vector<CommandSpec> StreamCommands();       // commands/streams.cpp
 std::vector<CommandSpec> HyperLogLogCommands();  // commands/hyperloglogs.cpp
 std::vector<CommandSpec> TransactionCommands();  // commands/transactions.cpp  MULTI EXEC DISCARD WATCH UNWATCH
 std::vector<CommandSpec>

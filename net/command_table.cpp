@@ -43,6 +43,7 @@ std::vector<CommandSpec> AllFamilies() {
   Join(all, SetCommands());
   Join(all, ListCommands());
   Join(all, SortedSetCommands());
+  Join(all, StreamCommands());
   Join(all, HyperLogLogCommands());
   Join(all, TransactionCommands());
   Join(all, ConnectionCommands());

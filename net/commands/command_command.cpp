@@ -90,10 +90,14 @@ void ReplyKeySpec(Reply& reply, const KeySpecFact& fact) {
   reply.Bulk("begin_search");
   reply.Map(2);
   reply.Bulk("type");
-  reply.Bulk("index");
+  reply.Bulk(fact.keyword.empty() ? "index" : "keyword");
   reply.Bulk("spec");
-  reply.Map(1);
-  reply.Bulk("index");
+  reply.Map(fact.keyword.empty() ? 1 : 2);
+  if (!fact.keyword.empty()) {
+    reply.Bulk("keyword");
+    reply.Bulk(fact.keyword);
+  }
+  reply.Bulk(fact.keyword.empty() ? "index" : "startfrom");
   reply.Integer(fact.index);
   reply.Bulk("find_keys");
   reply.Map(2);
@@ -112,7 +116,7 @@ void ReplyKeySpec(Reply& reply, const KeySpecFact& fact) {
   } else {
     number("lastkey", fact.last);
     number("keystep", fact.step);
-    number("limit", 0);
+    number("limit", fact.keyword.empty() ? 0 : 2);
   }
 }
 

@@ -17,6 +17,8 @@ struct KeySpecFact {
   int step;
   std::string_view notes;
   bool counted = false;  // at `index` stands the number of keys, which follow it
+  // Looked for from `index` on; the keys are the first half of what follows it. Empty: the keys are at `index`.
+  std::string_view keyword = {};
 };
 
 [[nodiscard]] std::vector<KeySpecFact> KeySpecsOf(const CommandSpec& spec);

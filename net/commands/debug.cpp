@@ -16,6 +16,7 @@
 #include "storage/types/members.h"
 #include "storage/types/numbers.h"
 #include "storage/types/scores.h"
+#include "storage/types/stream_value.h"
 #include "storage/types/string_value.h"
 #include "storage/types/value_bytes.h"
 
@@ -77,8 +78,19 @@ Result<void> AddMembers(Sha1Digest& digest, Transaction& tx, const KeyValue& key
   return failed;
 }
 
+Result<void> AddEntries(Sha1Digest& digest, Transaction& tx, const KeyValue& key_value) {
+  ASSIGN_OR_RETURN(const StreamReader stream, StreamReader::From(tx, key_value));
+  return stream.VisitAll([&digest](StreamId id, const StreamFields& fields) {
+    Mix(digest, fmt::format("{}.{}", id.ms, id.sequence));
+    for (const std::string_view field : fields) Mix(digest, field);
+    return true;
+  });
+}
+
 Result<void> AddValue(Sha1Digest& digest, Transaction& tx, const KeyValue& key_value) {
-  MixNumber(digest, static_cast<uint32_t>(key_value.type));
+  constexpr uint32_t kRedisStream = 6;  // the other types have Redis' numbers
+  const bool is_stream = key_value.type == ValueType::kStream;
+  MixNumber(digest, is_stream ? kRedisStream : static_cast<uint32_t>(key_value.type));
   if (key_value.type == ValueType::kHash || key_value.type == ValueType::kSet ||
       key_value.type == ValueType::kSortedSet) {
     RETURN_IF_ERROR(AddMembers(digest, tx, key_value));
@@ -88,6 +100,8 @@ Result<void> AddValue(Sha1Digest& digest, Transaction& tx, const KeyValue& key_v
       Mix(digest, item);
       return true;
     }));
+  } else if (is_stream) {
+    RETURN_IF_ERROR(AddEntries(digest, tx, key_value));
   } else {
     ASSIGN_OR_RETURN(const StringValue value, StringValue::From(tx, key_value));
     ASSIGN_OR_RETURN(const std::string whole, value.Whole());

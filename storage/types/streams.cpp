@@ -154,9 +154,6 @@ Result<void> SetId(Transaction& transaction, std::string_view key, const SetIdOp
   if (!stream.exists()) return NoSuchKeyError();
   const StreamHeader& header = stream.header();
   const auto refused = [](const char* why) { return Error{ErrorCode::kInvalidArgument, why}; };
-  if (options.last < header.max_deleted) {
-    return refused("The ID specified in XSETID is smaller than current max_deleted_entry_id");
-  }
   if (header.length > 0) {
     ASSIGN_OR_RETURN(const auto top, stream.reader().LastEntry());
     if (top && options.last < *top) {

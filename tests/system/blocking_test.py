@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Clients that wait for lists and sorted sets: who is served, when, with what, and what ends a wait otherwise.
+"""Clients that wait for lists, sorted sets and streams: who is served, when, with what, and what ends a wait otherwise.
 
 Every scenario runs against holdfast-server and, where there is one, against redis-server: what is expected here is what
 Redis does. What only Holdfast promises (a pop that was answered is on disk) has scenarios of its own.
@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 
+import blocking_streams
 from holdfast_testing import Client, Disconnected, REDIS_SERVER, ReplyError, Workspace, check, wait_for
 
 NULL = None
@@ -320,6 +321,8 @@ SCENARIOS = [nothing_to_wait_for, served_in_the_order_of_arrival, one_client_wit
              timeouts, resp3, client_unblock, clients_that_leave, commands_behind_a_wait, sorted_sets, waiting_for_sorted_sets,
              one_kind_of_waiter_beside_another, becoming_a_replica]
 
+SCENARIOS += blocking_streams.SCENARIOS
+
 
 def answered_pops_are_on_disk(workspace):
     """What a waiter was given is gone after a crash, and what nobody was given is still there: nothing twice, nothing
@@ -367,7 +370,8 @@ def main():
     for name, make in servers:
         with Workspace() as workspace:
             server = make(workspace).start()
-            for scenario in SCENARIOS:
+            own = blocking_streams.OWN_SCENARIOS if name == "holdfast" else []
+            for scenario in SCENARIOS + own:
                 scene = Scene(server)
                 try:
                     scenario(scene)

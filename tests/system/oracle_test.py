@@ -19,6 +19,7 @@ import oracle_hashes_sets as hashes_sets
 import oracle_hyperloglogs
 import oracle_lists
 import oracle_sorted_sets
+import oracle_streams
 
 SERVER = os.environ.get("HOLDFAST_SERVER", "/tmp/build/holdfast-server")
 
@@ -156,9 +157,11 @@ class Generator:
         self.lists = oracle_lists.Lists(rng, self.key, self.value, self.small)
         self.sorted_sets = oracle_sorted_sets.SortedSets(rng, self.key, self.value, self.small)
         self.hyperloglogs = oracle_hyperloglogs.HyperLogLogs(rng, self.key, self.value)
+        self.streams = oracle_streams.Streams(rng, self.key, self.value, self.small)
         # Rounds about one type get further into it.
         self.focus = rng.choice([None, self.collections.hash_commands, self.collections.set_commands,
-                                 self.list_commands, self.sorted_set_commands, self.hyperloglog_commands])
+                                 self.list_commands, self.sorted_set_commands, self.hyperloglog_commands,
+                                 self.stream_commands])
 
     def hyperloglog_commands(self):
         return self.hyperloglogs.commands(self.in_multi)
@@ -169,9 +172,12 @@ class Generator:
     def sorted_set_commands(self):
         return self.sorted_sets.commands(self.in_multi)
 
+    def stream_commands(self):
+        return self.streams.commands(self.in_multi)
+
     def key(self):
         if self.rng.random() < 0.05:
-            return self.rng.choice(["h1", "h2", "s1", "s2", "l1", "l2", "z1", "z2"])
+            return self.rng.choice(["h1", "h2", "s1", "s2", "l1", "l2", "z1", "z2", "x1"])
         return self.rng.choice(["k1", "k2", "k3", "k4", "counter", "bits", "", "key with spaces", "k\r\n5",
                                 "long" * 150 + str(self.rng.randint(0, 2))])
 
@@ -300,7 +306,7 @@ class Generator:
             table = self.focus()
         else:
             table += self.collections.hash_commands() + self.collections.set_commands() + self.list_commands()
-            table += self.sorted_set_commands() + self.hyperloglog_commands()
+            table += self.sorted_set_commands() + self.hyperloglog_commands() + self.stream_commands()
         command = r.choice(table)()
         if r.random() < 0.03 and len(command) > 1:  # wrong arity
             command = command[:-1] if r.random() < 0.5 else command + ["extra"]
@@ -353,6 +359,9 @@ def same(command, ours, theirs):
         return True
     name = command[0].upper()
     verdict = oracle_sorted_sets.same(command, ours, theirs)
+    if verdict is not None:
+        return verdict
+    verdict = oracle_streams.same(command, ours, theirs)
     if verdict is not None:
         return verdict
     verdict = hashes_sets.same(command, ours, theirs)
@@ -416,6 +425,8 @@ class Round:
         if name == "ZRANDMEMBER" and isinstance(theirs, (list, bytes)):
             if not oracle_sorted_sets.picks_are_members(command, ours, self.connections[1]):
                 raise AssertionError("%r picked what is not there: %.2000r" % (command, ours))
+        if not self.generator.in_multi:
+            oracle_streams.settle(command, *self.connections)
         if theirs == "QUEUED":
             self.queued.append(command)
         if name == "MULTI" and theirs == "OK":
@@ -450,7 +461,8 @@ def compare_data(ours, theirs):
             assert keys[0] == keys[1], "db %d: keys differ: %r and %r" % (db, keys[0], keys[1])
             for key in keys[0]:
                 for command in (["TYPE", key], ["GET", key], ["HGETALL", key], ["SMEMBERS", key], ["LRANGE", key, "0", "-1"],
-                                ["ZRANGE", key, "0", "-1", "WITHSCORES"], ["PEXPIRETIME", key],
+                                ["ZRANGE", key, "0", "-1", "WITHSCORES"], ["XRANGE", key, "-", "+"],
+                                ["XINFO", "STREAM", key, "FULL", "COUNT", "0"], ["PEXPIRETIME", key],
                                 ["OBJECT", "ENCODING", key]):
                     x, y = a.command(*command), b.command(*command)
                     if isinstance(x, list) and isinstance(y, list) and same(command, x, y):

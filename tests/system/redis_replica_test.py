@@ -33,7 +33,9 @@ class Load:
         while len(commands) < count:
             command = [part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogateescape")
                        for part in self.generator.make()]
-            if command and command[0].decode("latin-1").upper() not in LEFT_OUT:
+            name = command[0].decode("latin-1").upper() if command else ""
+            # Streams are not written as RDB yet: their replication to redis-server is part of streams_test.py.
+            if name and name not in LEFT_OUT and not name.startswith("X"):
                 commands.append(command)
         return commands
 

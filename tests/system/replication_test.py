@@ -367,15 +367,6 @@ def test_a_replica_that_cannot_merge_holds_the_stream_back():
         check(master.info("stats")["sync_full"] == "1", "no second full synchronization")
 
 
-def test_redis_replica_is_told():
-    with Workspace() as workspace, Nodes() as nodes:
-        master = nodes.add(workspace, "master")
-        with master.client() as client:
-            client.call("REPLCONF", "capa", "eof", "capa", "psync2")
-            reply = str(client.ask("PSYNC", "?", "-1"))
-            check(reply.startswith("NOMASTERLINK "), reply)
-
-
 def main():
     if REDIS_CLI is None:
         print("redis-cli is not installed (Debian: redis-tools)")
