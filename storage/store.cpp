@@ -270,6 +270,15 @@ void Store::SetApplyUnit(uint64_t start_offset, uint64_t end_offset) {
   state_->apply_end = end_offset;
 }
 
+Result<std::unique_ptr<KeyPrefetcher>> Store::OpenKeyPrefetcher() {
+  ASSIGN_OR_RETURN(auto reader, state_->env->BeginRead());
+  std::vector<KeyspaceId> keyspaces;
+  for (const StoreState::Database& database : state_->databases) keyspaces.push_back(database.keyspace);
+  return std::make_unique<KeyPrefetcher>(state_->env, std::move(reader), std::move(keyspaces));
+}
+
+void Store::UseKeyRows(const KeyRows* rows) { state_->key_rows = rows; }
+
 // ---- checkpoints ----------------------------------------------------------------------------------------------------
 
 bool Store::FreezeWanted() const {

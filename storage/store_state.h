@@ -11,6 +11,7 @@
 
 #include "storage/checkpoint_job.h"
 #include "storage/effects/effect_sink.h"
+#include "storage/key_prefetch.h"
 #include "storage/lmdb_env.h"
 #include "storage/memtable.h"
 #include "storage/pick_windows.h"
@@ -113,6 +114,7 @@ struct StoreState {
   StreamPosition position;                       // LMDB and the frozen layer together
 
   EffectSink* sink = nullptr;
+  const KeyRows* key_rows = nullptr;  // looked up ahead
   int64_t last_time_ms = 0;
   uint64_t apply_start = 0;
   uint64_t apply_end = 0;

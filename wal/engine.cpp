@@ -26,6 +26,7 @@ constexpr int64_t kSparePeriodMs = 10;  // a spare that is used up is replaced s
 constexpr double kStuckMemtableFactor = 4;
 // Beyond that while replaying the log, so that a start with a full disk needs no checkpoint.
 constexpr double kReplayMemtableFactor = kStuckMemtableFactor + 1;
+constexpr size_t kReplayThreadsMax = 4;
 constexpr uint64_t kBallastBytesMax = 64ull << 20;
 
 std::string Megabytes(uint64_t bytes) { return fmt::format("{:.1f} MB", static_cast<double>(bytes) / (1 << 20)); }
@@ -65,15 +66,8 @@ Result<void> Engine::Recover(const EngineProgress& progress) {
   RecoveryInput input;
   input.directory = JoinPath(options_.generation_path, "wal");
   input.checkpoint = replay_position_;
-  input.max_unit_bytes = options_.max_unit_bytes;
   input.fs = options_.fs;
-  ReplayVisitor visitor;
-  visitor.units = [this](uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units) {
-    return ReplayUnits(offset, selected_db, time_ms, units);
-  };
-  visitor.control = [](const HistoryFrame&) { return Result<void>(); };
-  visitor.progress = progress.replay;
-  ASSIGN_OR_RETURN(RecoveryOutcome outcome, wal::Recover(input, visitor));
+  ASSIGN_OR_RETURN(RecoveryOutcome outcome, Replay(input, progress));
   recovery_ = outcome.report;
   if (outcome.state.lineage.empty()) {
     // An empty start: a history of its own.
@@ -96,16 +90,34 @@ Result<void> Engine::Recover(const EngineProgress& progress) {
   return {};
 }
 
-Result<void> Engine::ReplayUnits(uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units) {
-  if (offset != replay_position_.offset) {
+Result<RecoveryOutcome> Engine::Replay(const RecoveryInput& input, const EngineProgress& progress) {
+  const size_t others = std::max(std::thread::hardware_concurrency(), 1u) - 1;
+  ReplayPipeline pipeline(*store_, std::clamp<size_t>(others, 1, kReplayThreadsMax),
+                          [this](const ReplayPipeline::Piece& piece) { return ReplayUnits(piece); });
+  replay_ = &pipeline;
+  ReplayVisitor visitor;
+  visitor.units = [&](uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units) {
+    return pipeline.Add({offset, selected_db, time_ms, units});
+  };
+  visitor.control = [](const HistoryFrame&) { return Result<void>(); };
+  visitor.end = [&] { return pipeline.Finish(); };
+  visitor.progress = progress.replay;
+  Result<RecoveryOutcome> outcome = wal::Recover(input, visitor);
+  replay_ = nullptr;
+  return outcome;
+}
+
+Result<void> Engine::ReplayUnits(const ReplayPipeline::Piece& piece) {
+  if (piece.offset != replay_position_.offset) {
     return Error{ErrorCode::kCorruption,
-                 fmt::format("replay came to offset {} where {} was due", offset, replay_position_.offset)};
+                 fmt::format("replay came to offset {} where {} was due", piece.offset, replay_position_.offset)};
   }
-  RETURN_IF_ERROR(applier_->Apply({offset, selected_db, time_ms, units}));
-  replay_position_.offset += units.size();
+  Result<void> applied = applier_->Apply({piece.offset, piece.selected_db, piece.time_ms, piece.units});
+  if (!applied.ok()) return applied.error().WithContext(fmt::format("replaying the log at offset {}", piece.offset));
+  replay_position_.offset += piece.units.size();
   replay_position_.selected_db = applier_->selected_db();
-  replay_position_.time_ms = std::max(replay_position_.time_ms, time_ms);
-  replay_position_.digest.Update(units);
+  replay_position_.time_ms = std::max(replay_position_.time_ms, piece.time_ms);
+  replay_position_.digest.Update(piece.units);
   return MakeRoomDuringReplay();
 }
 
@@ -116,6 +128,7 @@ Result<void> Engine::MakeRoomDuringReplay() {
   if (store_->FreezeWanted()) checkpoint_job_ = store_->FreezeActive(replay_position_);
   if (store_->WritePressure() < kReplayMemtableFactor) return {};
   CHECK(checkpoint_job_ != nullptr);
+  replay_->StopLookingUp();
   RETURN_IF_ERROR(checkpoint_job_->Run({}, stopping_));
   checkpoint_job_.reset();
   return store_->FinishCheckpoint();

@@ -27,6 +27,7 @@
 #include "storage/store.h"
 #include "wal/log.h"
 #include "wal/recovery.h"
+#include "wal/replay_pipeline.h"
 
 namespace holdfast::wal {
 
@@ -152,7 +153,8 @@ class Engine {
 
   explicit Engine(EngineOptions options);
   Result<void> Recover(const EngineProgress& progress);
-  Result<void> ReplayUnits(uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units);
+  Result<RecoveryOutcome> Replay(const RecoveryInput& input, const EngineProgress& progress);
+  Result<void> ReplayUnits(const ReplayPipeline::Piece& piece);
   Result<void> MakeRoomDuringReplay();
 
   Result<void> Apply(const EffectUnits& units);
@@ -175,7 +177,8 @@ class Engine {
   ForwardingObserver observer_;
   std::unique_ptr<Applier> applier_;
   RecoveryReport recovery_;
-  StreamPosition replay_position_;  // while recovering: how far replay has come
+  StreamPosition replay_position_;    // while recovering: how far replay has come
+  ReplayPipeline* replay_ = nullptr;  // while recovering
 
   // Parts so far of a unit that spans frames, on a replica.
   std::string unfinished_;

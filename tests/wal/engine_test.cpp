@@ -173,6 +173,68 @@ TEST_F(EngineTest, WhatWritersMayRunAheadIsReplayedWithoutACheckpoint) {
   EXPECT_EQ(Digest(), digest);
 }
 
+// Other threads look up the keys of what is replayed next: what they found must never win over what came after.
+TEST_F(EngineTest, ReplayWithLookUpsAheadGivesTheSameContent) {
+  options_.memtable_bytes = 16 << 20;
+  ASSERT_TRUE(Open().ok());
+  const auto change = [this](int steps) {
+    for (int i = 0; i < steps; ++i) {
+      const int db = static_cast<int>(random_.Below(4));
+      Transaction& tx = engine_->store().Begin(TransactionMode::kLive, db, SystemClock().WallMs());
+      const std::string key = "key" + std::to_string(random_.Below(3000));
+      const uint64_t what = random_.Below(1000);
+      if (what == 0) {
+        keyspace::FlushDb(tx);
+      } else if (what == 1) {
+        EXPECT_TRUE(keyspace::SwapDb(tx, db, 3 - db).ok());
+      } else if (what < 300) {
+        EXPECT_TRUE(keys::Delete(tx, std::vector<std::string_view>{key}).ok());
+      } else if (what < 400) {
+        strings::SetOptions options;
+        options.expire_at_ms = SystemClock().WallMs() + 3'600'000;
+        EXPECT_TRUE(strings::Set(tx, key, "expires", options).ok());
+      } else {
+        EXPECT_TRUE(strings::Set(tx, key, std::string(random_.Below(300), 'v'), {}).ok());
+      }
+      tx.Commit();
+      if (i % 100 == 0) Commit();
+    }
+    Commit();
+  };
+  change(20'000);
+  Checkpoint();
+  change(20'000);
+  const std::string digest = Digest();
+  std::vector<std::pair<uint64_t, uint64_t>> counts;
+  const auto count = [&] {
+    Transaction& tx = engine_->store().Begin(TransactionMode::kLive, 0, SystemClock().WallMs());
+    counts.clear();
+    for (int db = 0; db < 4; ++db) counts.emplace_back(tx.KeyCount(db), tx.ExpiryCount(db));
+    tx.Commit();
+    return counts;
+  };
+  const auto before = count();
+  for (int i = 0; i < 3; ++i) {
+    engine_.reset();
+    if (i == 2) options_.memtable_bytes = 100 << 10;  // LMDB changes in the middle
+    ASSERT_TRUE(Open().ok());
+    EXPECT_EQ(Digest(), digest);
+    EXPECT_EQ(count(), before);
+  }
+}
+
+TEST_F(EngineTest, UnitsBeyondALoweredBoundAreReplayed) {
+  ASSERT_TRUE(Open().ok());
+  const std::string large(3 << 20, 'l');
+  Set("large", large);
+  Commit();
+  engine_.reset();
+  options_.max_unit_bytes = 1 << 20;
+  const auto opened = Open();
+  ASSERT_TRUE(opened.ok()) << opened.error().message;
+  EXPECT_EQ(Get("large"), large);
+}
+
 // Rows that are overwritten again and again fill the log and not the memtable: a restart would replay all of it.
 TEST_F(EngineTest, LogWrittenWhileACheckpointIsMadeCountsAsPressure) {
   options_.checkpoint_log_bytes = 100 << 10;
