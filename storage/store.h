@@ -85,7 +85,8 @@ class Store {
   void UseKeyRows(const KeyRows* rows);
 
   // ---- checkpoints (executor) ----
-  [[nodiscard]] bool FreezeWanted() const;  // active is full and nothing is frozen
+  // The active memtable is full, or reads walk over masses of deleted rows in it, and nothing is frozen.
+  [[nodiscard]] bool FreezeWanted() const;
   [[nodiscard]] bool HasFrozen() const;
   // The active memtable becomes the frozen layer, as of `position` (the end of the last unit). CHECKs !HasFrozen().
   std::shared_ptr<CheckpointJob> FreezeActive(StreamPosition position);

@@ -64,6 +64,7 @@ struct StoreState {
     uint64_t keys = 0;
     uint64_t expiries = 0;
     uint64_t marker_offset = 0;       // writer of the newest FLUSHDB or SWAPDB that changed what this database is
+    uint64_t live_hash = 0;           // where a random pick among masses of deleted keys found a live one
     RowTable* active = nullptr;       // the keyspace's table in the layer, null if it has none there
     const RowTable* below = nullptr;  // in FrozenOrMerged()
   };
@@ -115,6 +116,7 @@ struct StoreState {
 
   EffectSink* sink = nullptr;
   const KeyRows* key_rows = nullptr;  // looked up ahead
+  bool met_many_deleted = false;      // a read walked over so many deleted rows that a checkpoint would help
   int64_t last_time_ms = 0;
   uint64_t apply_start = 0;
   uint64_t apply_end = 0;
