@@ -208,6 +208,7 @@ Result<void> RecoveryRun::JudgeBreak(const WalkEnd& end) {
 
 Result<void> RecoveryRun::WalkFile(size_t index, WalkState& state) {
   SegmentReader& reader = *opened_[index].reader;
+  reader.ReadAhead();
   const bool is_last = index + 1 == files_.size();
   const auto at_unit_end = [&](uint64_t position) {
     if (!state.history.inside_unit) unit_end_ = UnitEnd{index, position, state.chain, state.history.end};
