@@ -326,7 +326,7 @@ SnapshotProgress Engine::CurrentSnapshotProgress() const {
 
 // Waits until a checkpoint covers what the snapshot must hold, then starts writing from a view taken between merges.
 void Engine::TickSnapshot() {
-  if (snapshot_->started) return;
+  if (snapshot_->started) return BoundSnapshot();
   if (store_->CheckpointPosition().offset < snapshot_->wanted_offset) {
     checkpoint_requested_ = true;
     return;
@@ -345,7 +345,25 @@ void Engine::TickSnapshot() {
   // A run found at the start is in the store, but not in LMDB before its merge: the view would be older.
   if ((*view)->position().offset < store_->CheckpointPosition().offset) return;
   snapshot_->started = true;
+  snapshot_->offset = (*view)->position().offset;
+  snapshot_->lmdb_bytes = store_->Stats().lmdb_used_bytes;
   RunSnapshot(std::move(view).value(), std::move(pin));
+}
+
+// A slow disk, or writers that are faster than it, must not fill the disk by way of a snapshot.
+void Engine::BoundSnapshot() {
+  if (snapshot_->ended.has_value()) return;
+  const uint64_t lmdb_bytes = store_->Stats().lmdb_used_bytes;
+  const uint64_t lmdb_grown = lmdb_bytes - std::min(lmdb_bytes, snapshot_->lmdb_bytes);
+  const uint64_t log_grown = log_->DurableOffset() - snapshot_->offset;
+  if (lmdb_grown + log_grown <= options_.snapshot_growth_bytes) return;
+  snapshot_->ended = fmt::format(
+      "the snapshot was ended: the store grew by {} and the log by {} while it was written, more than "
+      "snapshot-growth-max "
+      "({}) allows; try again when there are fewer writes, or raise snapshot-growth-max",
+      Megabytes(lmdb_grown), Megabytes(log_grown), Megabytes(options_.snapshot_growth_bytes));
+  diag::Warning("{}", *snapshot_->ended);
+  snapshot_cancelled_ = true;
 }
 
 void Engine::RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::Pin> pin) {
@@ -379,9 +397,10 @@ void Engine::RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::P
     auto result = std::make_shared<Result<SnapshotResult>>(write());
     view.reset();  // on this thread, before anybody waits for it
     Complete([this, result] {
-      SnapshotCallback done = std::move(snapshot_->done);
+      const ActiveSnapshot snapshot = std::move(*snapshot_);
       snapshot_.reset();
-      done(std::move(*result));
+      if (snapshot.ended.has_value() && !result->ok()) return snapshot.done(Error{ErrorCode::kLimit, *snapshot.ended});
+      snapshot.done(std::move(*result));
     });
   });
 }

@@ -44,6 +44,9 @@ struct EngineOptions {
   uint64_t ring_bytes = 16ull << 20;
   uint64_t backlog_bytes = 1ull << 30;
   uint64_t max_unit_bytes = 1ull << 30;
+  // A snapshot keeps LMDB from using pages again and the log from being trimmed: it is ended when both have grown by
+  // more than this while it is written.
+  uint64_t snapshot_growth_bytes = 16ull << 30;
   uint64_t space_reserve_bytes = 1ull << 30;  // writes are refused below min(this, 5% of the disk)
   bool tail_rewrite = true;
   FileSystem* fs = nullptr;
@@ -114,7 +117,8 @@ class Engine {
   // The part of it that heals with the disk.
   [[nodiscard]] bool LacksSpace() const { return space_refusal_.has_value() || checkpoints_stuck_; }
 
-  // Makes a snapshot in the background; one at a time (kBusy). The callback runs on the executor.
+  // Makes a snapshot in the background; one at a time (kBusy). The callback runs on the executor. kLimit: it grew
+  // beyond snapshot_growth_bytes.
   Result<void> StartSnapshot(SnapshotRequest request, SnapshotCallback done);
   [[nodiscard]] bool SnapshotRunning() const { return snapshot_.has_value(); }
   [[nodiscard]] SnapshotProgress CurrentSnapshotProgress() const;
@@ -132,6 +136,9 @@ class Engine {
     SnapshotCallback done;
     uint64_t wanted_offset = 0;  // the checkpoint must cover at least this
     bool started = false;
+    uint64_t offset = 0;               // of its view
+    uint64_t lmdb_bytes = 0;           // used when it started
+    std::optional<std::string> ended;  // why it was cancelled
   };
   struct BackgroundThreads;
   // The applier's observer for life; tells whoever wants to know after recovery.
@@ -162,6 +169,7 @@ class Engine {
   void StartCheckpoint();
   void CheckpointFinished(Result<void> result);
   void TickSnapshot();
+  void BoundSnapshot();
   void RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::Pin> pin);
   void TickFiles();
   void CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes);

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <future>
 #include <mutex>
 #include <string>
 
@@ -18,6 +19,26 @@ namespace holdfast::wal {
 namespace {
 
 using holdfast::testing::TempDirectory;
+
+// To replace one call of.
+class RealFiles : public FileSystem {
+ public:
+  Result<std::unique_ptr<File>> Open(const std::string& path, OpenOptions options) override {
+    return real.Open(path, options);
+  }
+  Result<void> Rename(const std::string& from, const std::string& to) override { return real.Rename(from, to); }
+  Result<void> Remove(const std::string& path) override { return real.Remove(path); }
+  Result<void> Link(const std::string& from, const std::string& to) override { return real.Link(from, to); }
+  Result<void> CreateDirectory(const std::string& path) override { return real.CreateDirectory(path); }
+  Result<void> RemoveTree(const std::string& path) override { return real.RemoveTree(path); }
+  Result<void> SyncDirectory(const std::string& path) override { return real.SyncDirectory(path); }
+  Result<std::vector<std::string>> List(const std::string& path) override { return real.List(path); }
+  Result<bool> Exists(const std::string& path) override { return real.Exists(path); }
+  Result<SpaceInfo> Space(const std::string& path) override { return real.Space(path); }
+  Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override { return real.Lock(path); }
+
+  FileSystem& real = PosixFileSystem();
+};
 
 // An engine on real files, with the executor's part played by the test's thread.
 class EngineTest : public ::testing::Test {
@@ -381,25 +402,11 @@ TEST_F(EngineTest, AnEffectThatFailsEndsCheckpointsAndWrites) {
 
 TEST_F(EngineTest, WritesAreRefusedWhileTheDiskIsBelowItsMarkAndAcceptedAgain) {
   options_.space_reserve_bytes = UINT64_MAX;
-  class AlmostFull : public FileSystem {
+  class AlmostFull : public RealFiles {
    public:
-    Result<std::unique_ptr<File>> Open(const std::string& path, OpenOptions options) override {
-      return real.Open(path, options);
-    }
-    Result<void> Rename(const std::string& from, const std::string& to) override { return real.Rename(from, to); }
-    Result<void> Remove(const std::string& path) override { return real.Remove(path); }
-    Result<void> Link(const std::string& from, const std::string& to) override { return real.Link(from, to); }
-    Result<void> CreateDirectory(const std::string& path) override { return real.CreateDirectory(path); }
-    Result<void> RemoveTree(const std::string& path) override { return real.RemoveTree(path); }
-    Result<void> SyncDirectory(const std::string& path) override { return real.SyncDirectory(path); }
-    Result<std::vector<std::string>> List(const std::string& path) override { return real.List(path); }
-    Result<bool> Exists(const std::string& path) override { return real.Exists(path); }
     Result<SpaceInfo> Space(const std::string&) override {
       return SpaceInfo{.total_bytes = 1000ull << 20, .free_bytes = free_bytes.load()};
     }
-    Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override { return real.Lock(path); }
-
-    FileSystem& real = PosixFileSystem();
     std::atomic<uint64_t> free_bytes{40ull << 20};
   } fs;
   options_.fs = &fs;
@@ -427,6 +434,39 @@ TEST_F(EngineTest, ASpareSegmentThatCannotBePreparedIsTriedAgainWithPauses) {
   EXPECT_LT(turns, 100);
   ASSERT_TRUE(PosixFileSystem().RemoveTree(in_the_way).ok());
   TurnUntil([&] { return !engine_->WriteRefusal().has_value(); });
+}
+
+TEST_F(EngineTest, ASnapshotThatLetsStoreAndLogGrowTooMuchIsEnded) {
+  class SlowSnapshots : public RealFiles {
+   public:
+    Result<std::unique_ptr<File>> Open(const std::string& path, OpenOptions options) override {
+      if (path.find("/snapshots/") != std::string::npos) open_.get_future().wait();
+      return real.Open(path, options);
+    }
+    std::promise<void> open_;
+  } fs;
+  options_.fs = &fs;
+  options_.snapshot_growth_bytes = 1 << 20;
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 500; ++i) Set("key" + std::to_string(i), "value");
+  Commit();
+  std::optional<Result<SnapshotResult>> made;
+  SnapshotRequest request;
+  request.data_directory = directory_.path();
+  ASSERT_TRUE(
+      engine_->StartSnapshot(request, [&](Result<SnapshotResult> result) { made.emplace(std::move(result)); }).ok());
+  TurnUntil([&] { return engine_->store().CheckpointPosition().offset >= engine_->log().AppendedOffset(); });
+  for (int i = 0; i < 200; ++i) TurnUntil([] { return true; });
+  EXPECT_TRUE(engine_->SnapshotRunning());
+  for (int i = 0; i < 1100; ++i) Set("key", std::string(1000, 'v'));
+  TurnUntil([] { return true; });
+  fs.open_.set_value();
+  TurnUntil([&] { return made.has_value(); });
+  ASSERT_FALSE(made->ok());
+  EXPECT_EQ(made->error().code, ErrorCode::kLimit);
+  EXPECT_NE(made->error().message.find("snapshot-growth-max"), std::string::npos) << made->error().message;
+  EXPECT_TRUE(PosixFileSystem().List(JoinPath(directory_.path(), "snapshots"))->empty());
+  engine_.reset();
 }
 
 // A run found at the start is in the store, but not yet in LMDB, which snapshots are made from.
