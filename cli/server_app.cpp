@@ -116,6 +116,7 @@ wal::EngineOptions EngineOptionsOf(const net::Settings& settings, Random& random
   options.ring_bytes = settings.frame_ring_size;
   options.backlog_bytes = settings.repl_backlog_size;
   options.max_unit_bytes = settings.max_unit_bytes;
+  options.snapshot_growth_bytes = settings.snapshot_growth_max;
   options.space_reserve_bytes = settings.space_reserve;
   options.tail_rewrite = settings.log_tail_rewrite;
   options.fs = &PosixFileSystem();

@@ -73,7 +73,7 @@ void ReadDirectory(FaultFileSystem& fs, StreamPosition checkpoint) {
     next += units.size();
     return {};
   };
-  const RecoveryInput input{.directory = "wal", .checkpoint = checkpoint, .max_unit_bytes = 1 << 20, .fs = &fs};
+  const RecoveryInput input{.directory = "wal", .checkpoint = checkpoint, .fs = &fs};
   const auto first = Recover(input, visitor);
   if (!first.ok()) return;
   CHECK(first->state.end.offset == next);

@@ -78,6 +78,7 @@ struct Settings {
   uint64_t log_checkpoint_bytes = 64ull << 20;
   uint64_t map_size = 1ull << 40;
   uint64_t max_unit_bytes = 1ull << 30;
+  uint64_t snapshot_growth_max = 16ull << 30;
   uint64_t frame_ring_size = 16ull << 20;
   uint64_t space_reserve = 1ull << 30;
   bool log_tail_rewrite = true;

@@ -535,6 +535,7 @@ void AddDurability(std::vector<Directive>& rows) {
   rows.push_back(Bytes("log-checkpoint-bytes", kImmutable, &Settings::log_checkpoint_bytes, 1ull << 20, kTebi));
   rows.push_back(Bytes("map-size", kImmutable, &Settings::map_size, 1ull << 24, 64 * kTebi));
   rows.push_back(Bytes("max-unit-bytes", kImmutable, &Settings::max_unit_bytes, 1ull << 20, kTebi));
+  rows.push_back(Bytes("snapshot-growth-max", kImmutable, &Settings::snapshot_growth_max, 1ull << 20, kTebi));
   rows.push_back(Bytes("frame-ring-size", kImmutable, &Settings::frame_ring_size, 1ull << 20, kTebi));
   rows.push_back(Bytes("space-reserve", kImmutable, &Settings::space_reserve, 0, kTebi));
   rows.push_back(Flag("log-tail-rewrite", "", kImmutable, &Settings::log_tail_rewrite));

@@ -52,7 +52,19 @@ Result<void> BeginLog(const wal::EngineOptions& options, const std::string& gene
   return {};
 }
 
+void RemoveGeneration(FileSystem& fs, const std::string& path) {
+  if (auto removed = fs.RemoveTree(path); !removed.ok() && removed.error().code != ErrorCode::kNotFound) {
+    diag::Warning("What is left of a failed full sync stays until the next start: {}", removed.error().message);
+  }
+}
+
 }  // namespace
+
+LoadedGeneration::~LoadedGeneration() {
+  if (engine == nullptr) return;
+  engine.reset();
+  if (fs != nullptr) RemoveGeneration(*fs, path);
+}
 
 void FullSyncLoader::Start(LoadRequest request, std::function<void(Result<LoadedGeneration>)> done) {
   Cancel();
@@ -104,6 +116,7 @@ Result<LoadedGeneration> FullSyncLoader::Load(const LoadRequest& request) {
     RETURN_IF_ERROR(BeginLog(request.options, path, header, request.role_record));
     LoadedGeneration loaded;
     loaded.path = path;
+    loaded.fs = &fs;
     wal::EngineOptions options = request.options;
     options.generation_path = path;
     ASSIGN_OR_RETURN(loaded.engine, wal::Engine::Open(std::move(options), {}));
@@ -115,11 +128,7 @@ Result<LoadedGeneration> FullSyncLoader::Load(const LoadRequest& request) {
     return loaded;
   };
   Result<LoadedGeneration> loaded = load();
-  if (!loaded.ok()) {
-    if (auto removed = fs.RemoveTree(path); !removed.ok()) {
-      diag::Warning("What is left of a failed full sync stays until the next start: {}", removed.error().message);
-    }
-  }
+  if (!loaded.ok()) RemoveGeneration(fs, path);
   return loaded;
 }
 

@@ -31,16 +31,25 @@ struct LoadRequest {
   wal::DataDirectory* directory = nullptr;
 };
 
+// A generation that nothing names yet: unless its engine is taken, or Keep() is called, its files go with it.
 struct LoadedGeneration {
+  LoadedGeneration() = default;
+  LoadedGeneration(LoadedGeneration&&) = default;
+  LoadedGeneration& operator=(LoadedGeneration&&) = delete;
+  ~LoadedGeneration();
+  // It may be in force after all (the commit failed half-way): the next start decides.
+  void Keep() { fs = nullptr; }
+
   std::unique_ptr<wal::Engine> engine;
   std::string path;
   std::optional<wal::SavedTail> tail;  // what is given up
+  FileSystem* fs = nullptr;
 };
 
 class FullSyncLoader {
  public:
   ~FullSyncLoader() { Cancel(); }
-  // `done` runs on the loader's thread, unless Cancel() came first.
+  // `done` runs on the loader's thread, unless Cancel() came first. What is cancelled leaves no files behind.
   void Start(LoadRequest request, std::function<void(Result<LoadedGeneration>)> done);
   // Ends a load under way and waits for the thread.
   void Cancel();

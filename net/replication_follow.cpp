@@ -310,6 +310,7 @@ void ReplicationDriver::GenerationLoaded(Result<LoadedGeneration> loaded, bool l
   if (!loaded.ok()) return failed(loaded.error().message);
   // From here on the new generation is what a restart finds.
   if (auto committed = server_.directory().Commit(loaded->path); !committed.ok()) {
+    loaded->Keep();
     return failed(committed.error().message);
   }
   if (feeder_) feeder_->CloseAll("this server has got a new copy from its master");

@@ -18,6 +18,12 @@ Result<StreamHeader> ParseStreamBody(std::string_view body) {
   return StreamHeader::Parse(std::string(sizeof(CollectionId), '\0').append(body));
 }
 
+// Types whose header begins with the number of their item or member rows. Never empty: a key goes with its last one.
+bool CountsElements(ValueType type) {
+  return type == ValueType::kList || type == ValueType::kHash || type == ValueType::kSet ||
+         type == ValueType::kSortedSet;
+}
+
 }  // namespace
 
 void RecordParser::SkipGap() {
@@ -32,12 +38,26 @@ Result<void> RecordParser::FromVisitor(Result<void> result) {
   return result;
 }
 
+// A collection whose header counts other elements than it has would answer LEN commands with one and reads with the
+// other for ever.
+Result<void> RecordParser::CheckCounts() const {
+  if (!CountsElements(type_)) return {};
+  const std::string name(ValueTypeName(type_));
+  if (elements_seen_ != elements_) {
+    return Corrupt("a " + name + " of " + std::to_string(elements_) + " elements that has " +
+                   std::to_string(elements_seen_));
+  }
+  if (type_ == ValueType::kSortedSet && scores_seen_ != elements_) {
+    return Corrupt("a " + name + " of " + std::to_string(elements_) + " elements that has " +
+                   std::to_string(scores_seen_) + " scores");
+  }
+  return {};
+}
+
 Result<void> RecordParser::EndKey(SnapshotVisitor& visitor) {
   if (!in_key_) return {};
   in_key_ = false;
-  if (type_ == ValueType::kList && items_seen_ != items_) {
-    return Corrupt("a list of " + std::to_string(items_) + " items that has " + std::to_string(items_seen_));
-  }
+  RETURN_IF_ERROR(CheckCounts());
   if (type_ == ValueType::kStream) RETURN_IF_ERROR(CheckStream());
   return FromVisitor(visitor.KeyEnd());
 }
@@ -210,9 +230,10 @@ Result<void> RecordParser::DispatchKey(const RecordHead& head, std::string_view 
   type_ = value.type;
   chunked_ = value.chunked;
   string_length_ = chunked_ ? LoadLittle<uint64_t>(value.body.data()) : 0;
-  items_ = type_ == ValueType::kList ? LoadLittle<uint64_t>(value.body.data()) : 0;
-  items_seen_ = 0;
-  if (type_ == ValueType::kList && items_ == 0) return Corrupt("a list without items");
+  elements_ = CountsElements(type_) ? LoadLittle<uint64_t>(value.body.data()) : 0;
+  elements_seen_ = 0;
+  scores_seen_ = 0;
+  if (CountsElements(type_) && elements_ == 0) return Corrupt("a " + std::string(ValueTypeName(type_)) + " of nothing");
   stream_rows_ = stream_counts_ = {};
   if (type_ == ValueType::kStream) {
     ASSIGN_OR_RETURN(stream_, ParseStreamBody(value.body));
@@ -241,7 +262,8 @@ Result<void> RecordParser::DispatchRow(const RecordHead& head, std::string_view 
   any_row_ = true;
   kind_ = head.kind;
   suffix_ = suffix;
-  if (kind_ == CollectionKind::kItem) ++items_seen_;
+  if (kind_ == CollectionKind::kItem || kind_ == CollectionKind::kMember) ++elements_seen_;
+  if (kind_ == CollectionKind::kScore) ++scores_seen_;
   if (type_ == ValueType::kStream) RETURN_IF_ERROR(TakeStreamRow(head.kind, suffix, value));
   ++counts_.records;
   return FromVisitor(visitor.Row({head.kind, suffix, value}));
@@ -274,7 +296,7 @@ Result<void> RecordParser::CheckRowShape(CollectionKind kind, std::string_view s
       fixed = 8;
       break;
     case CollectionKind::kItem:
-      if (suffix.size() != 8 || LoadBig<uint64_t>(suffix.data()) != ListBody::kStart + items_seen_) {
+      if (suffix.size() != 8 || LoadBig<uint64_t>(suffix.data()) != ListBody::kStart + elements_seen_) {
         return Corrupt("an item of a list at a wrong position");
       }
       return {};

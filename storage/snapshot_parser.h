@@ -39,6 +39,7 @@ class RecordParser {
   Result<void> CheckRowShape(CollectionKind kind, std::string_view suffix, std::string_view value) const;
   Result<void> TakeStreamRow(CollectionKind kind, std::string_view suffix, std::string_view value);
   Result<void> CheckStream() const;
+  Result<void> CheckCounts() const;
   Result<void> EndKey(SnapshotVisitor& visitor);
   Result<void> FromVisitor(Result<void> result);
 
@@ -57,9 +58,10 @@ class RecordParser {
   ValueType type_ = ValueType::kString;
   bool chunked_ = false;
   uint64_t string_length_ = 0;  // of a chunked string
-  uint64_t items_ = 0;          // of a list, as its header says
-  uint64_t items_seen_ = 0;
-  StreamHeader stream_;  // of a stream, and what its rows have said so far
+  uint64_t elements_ = 0;       // of a collection, as its header says
+  uint64_t elements_seen_ = 0;  // items or members
+  uint64_t scores_seen_ = 0;    // of a sorted set
+  StreamHeader stream_;         // of a stream, and what its rows have said so far
   struct StreamRows {
     uint64_t entries = 0, groups = 0, consumers = 0, pending = 0, owned = 0;
   };

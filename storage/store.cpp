@@ -18,7 +18,8 @@
 namespace holdfast {
 namespace {
 
-constexpr size_t kExpectedRowsMin = 4096;  // a table of this size or more tells how large the next one will be
+constexpr uint64_t kManyDeletedRowsMin = 4000;  // with fewer rows in memory a checkpoint would not help
+constexpr size_t kExpectedRowsMin = 4096;       // a table of this size or more tells how large the next one will be
 
 std::string RunDirectory(const StoreOptions& options) { return JoinPath(options.directory, "run"); }
 
@@ -270,10 +271,21 @@ void Store::SetApplyUnit(uint64_t start_offset, uint64_t end_offset) {
   state_->apply_end = end_offset;
 }
 
+Result<std::unique_ptr<KeyPrefetcher>> Store::OpenKeyPrefetcher() {
+  ASSIGN_OR_RETURN(auto reader, state_->env->BeginRead());
+  std::vector<KeyspaceId> keyspaces;
+  for (const StoreState::Database& database : state_->databases) keyspaces.push_back(database.keyspace);
+  return std::make_unique<KeyPrefetcher>(state_->env, std::move(reader), std::move(keyspaces));
+}
+
+void Store::UseKeyRows(const KeyRows* rows) { state_->key_rows = rows; }
+
 // ---- checkpoints ----------------------------------------------------------------------------------------------------
 
 bool Store::FreezeWanted() const {
-  return state_->frozen == nullptr && state_->active->bytes() >= state_->options.memtable_bytes;
+  if (state_->frozen != nullptr) return false;
+  if (state_->active->bytes() >= state_->options.memtable_bytes) return true;
+  return state_->met_many_deleted && state_->active->rows() >= kManyDeletedRowsMin;
 }
 
 bool Store::HasFrozen() const { return state_->frozen != nullptr; }
@@ -284,6 +296,7 @@ std::shared_ptr<CheckpointJob> Store::FreezeActive(StreamPosition position) {
   CHECK(state.transaction->ended());
   CHECK(!state.options.read_only);
   ++state.checkpoint;
+  state.met_many_deleted = false;
   state.frozen = std::move(state.active);
   state.active = std::make_shared<Memtable>();
   state.job = std::make_shared<MemtableCheckpoint>(state.env, state.options, state.frozen,

@@ -30,6 +30,7 @@
 #include "storage/base/result.h"
 #include "storage/checkpoint_job.h"
 #include "storage/effects/effect_sink.h"
+#include "storage/key_prefetch.h"
 #include "storage/row.h"
 #include "storage/store_builder.h"
 #include "storage/store_options.h"
@@ -77,8 +78,15 @@ class Store {
   // Apply mode: the stream offset at which the unit being applied starts and ends. Call before Begin(kApply).
   void SetApplyUnit(uint64_t start_offset, uint64_t end_offset);
 
+  // Looks up what LMDB holds now, for another thread. Not to be used once LMDB has changed.
+  Result<std::unique_ptr<KeyPrefetcher>> OpenKeyPrefetcher();
+  // From now on units look here first before they look into LMDB. Not owned; null: nowhere. Only while LMDB is as it
+  // was when the prefetcher was opened.
+  void UseKeyRows(const KeyRows* rows);
+
   // ---- checkpoints (executor) ----
-  [[nodiscard]] bool FreezeWanted() const;  // active is full and nothing is frozen
+  // The active memtable is full, or reads walk over masses of deleted rows in it, and nothing is frozen.
+  [[nodiscard]] bool FreezeWanted() const;
   [[nodiscard]] bool HasFrozen() const;
   // The active memtable becomes the frozen layer, as of `position` (the end of the last unit). CHECKs !HasFrozen().
   std::shared_ptr<CheckpointJob> FreezeActive(StreamPosition position);

@@ -11,6 +11,7 @@
 
 #include "storage/checkpoint_job.h"
 #include "storage/effects/effect_sink.h"
+#include "storage/key_prefetch.h"
 #include "storage/lmdb_env.h"
 #include "storage/memtable.h"
 #include "storage/pick_windows.h"
@@ -63,6 +64,7 @@ struct StoreState {
     uint64_t keys = 0;
     uint64_t expiries = 0;
     uint64_t marker_offset = 0;       // writer of the newest FLUSHDB or SWAPDB that changed what this database is
+    uint64_t live_hash = 0;           // where a random pick among masses of deleted keys found a live one
     RowTable* active = nullptr;       // the keyspace's table in the layer, null if it has none there
     const RowTable* below = nullptr;  // in FrozenOrMerged()
   };
@@ -113,6 +115,8 @@ struct StoreState {
   StreamPosition position;                       // LMDB and the frozen layer together
 
   EffectSink* sink = nullptr;
+  const KeyRows* key_rows = nullptr;  // looked up ahead
+  bool met_many_deleted = false;      // a read walked over so many deleted rows that a checkpoint would help
   int64_t last_time_ms = 0;
   uint64_t apply_start = 0;
   uint64_t apply_end = 0;

@@ -121,6 +121,10 @@ Result<Transaction::Lookup> Transaction::FindAny(int db, std::string_view key, b
   const uint64_t space = KeyCacheSpace(database.keyspace);
   const RowCache::Value cached = state_.cache.Find(space, hash, row_part);
   if (cached.data != nullptr) return ParseFound(key, cached.view());
+  if (state_.key_rows != nullptr) {
+    const KeyRows::KeyRow* known = state_.key_rows->Find(database.keyspace, hash, row_part);
+    if (known != nullptr) return known->value.has_value() ? ParseFound(key, *known->value) : Lookup{};
+  }
   RowKey row_key;
   MakeKeyRowKey(row_key, database.keyspace, hash, key);
   ASSIGN_OR_RETURN(const auto stored, state_.reader->Get(LmdbTable::kKeys, row_key));

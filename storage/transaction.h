@@ -96,11 +96,13 @@ class Transaction {
   [[nodiscard]] uint64_t ExpiryCount(int db);  // keys with an expiry
   // Visits live keys in row-hash order starting at hash `from`; all keys of one hash are visited together: when `visit`
   // returns false the visit ends at the next change of hash. Returns the hash to go on from, 0 at the end.
-  // The visitor must not write.
+  // The visitor must not write. After `rows_max` rows, deleted ones counted, it ends as if `visit` had returned false.
   using KeyVisitor = std::function<bool(std::string_view key, const KeyValue& value)>;
-  Result<uint64_t> VisitKeys(int db, uint64_t from, const KeyVisitor& visit);
-  // A uniformly random live key; nullopt if there is none (or none was found in a bounded number of tries, all
-  // expired).
+  static constexpr uint64_t kAllRows = ~uint64_t{0};
+  Result<uint64_t> VisitKeys(int db, uint64_t from, const KeyVisitor& visit, uint64_t rows_max = kAllRows);
+  // A random live key; nullopt if there is none (or none was found in a bounded number of tries, all expired). Each
+  // with the same chance, unless nearly all rows are deleted ones: what lies behind many of them has a better chance
+  // then, until a checkpoint, which this asks for, has removed them.
   Result<std::optional<std::string>> RandomKey(int db);
   void FlushDb(int db);
   void FlushAll();
@@ -160,7 +162,8 @@ class Transaction {
   [[nodiscard]] bool IsLiveKey(int64_t expire_at_ms) const;
   [[nodiscard]] const Memtable* MayBeFrozenLayer(CollectionId id) const;  // null if it holds no rows of `id`
   bool IsBelowActive(CollectionId id, std::string_view row_key);
-  Result<void> CollectKeys(int db, uint64_t begin, uint64_t end, std::vector<std::string>& keys);
+  Result<void> CollectKeys(int db, uint64_t begin, uint64_t end, uint64_t& rows_left, std::vector<std::string>& keys);
+  Result<std::optional<std::string>> KeyAmongDeleted(int db);
 
   StoreState& state_;
   TransactionMode mode_ = TransactionMode::kLive;

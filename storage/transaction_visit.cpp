@@ -13,6 +13,9 @@ namespace {
 
 __extension__ typedef unsigned __int128 Wide;  // NOLINT: a range of hashes needs 65 bits
 
+// Rows that a random pick looks at. Without masses of deleted rows it looks at about fifty.
+constexpr uint64_t kRandomRowsMax = 4000;
+
 struct FoundKey {
   std::string_view key;
   KeyValue value;
@@ -92,7 +95,7 @@ Result<void> Transaction::VisitRows(CollectionId id, CollectionKind kind, std::s
   }
 }
 
-Result<uint64_t> Transaction::VisitKeys(int db, uint64_t from, const KeyVisitor& visit) {
+Result<uint64_t> Transaction::VisitKeys(int db, uint64_t from, const KeyVisitor& visit, uint64_t rows_max) {
   const StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
   Saw(database.marker_offset);
   LayerCursor cursor(RowRange::Keys(database.keyspace));
@@ -101,18 +104,21 @@ Result<uint64_t> Transaction::VisitKeys(int db, uint64_t from, const KeyVisitor&
   RETURN_IF_ERROR(cursor.AddLmdb(*state_.reader));
   bool stopping = false;
   uint64_t last_hash = 0;
+  uint64_t rows = 0;
   for (Result<void> moved = cursor.Start(RowStart{from, {}});; moved = cursor.Next()) {
     RETURN_IF_ERROR(std::move(moved));
     if (!cursor.valid()) return uint64_t{0};
     if (stopping && cursor.hash() != last_hash) return cursor.hash();
     Saw(cursor.writer_offset());
-    if (cursor.tombstone()) continue;
-    ASSIGN_OR_RETURN(const FoundKey found, ParseAt(cursor));
-    if (!IsLiveKey(found.value.expire_at_ms)) continue;
-    if (!visit(found.key, found.value)) {
-      stopping = true;
-      last_hash = cursor.hash();
+    bool more = ++rows < rows_max;
+    if (!more) state_.met_many_deleted = true;
+    if (!cursor.tombstone()) {
+      ASSIGN_OR_RETURN(const FoundKey found, ParseAt(cursor));
+      if (IsLiveKey(found.value.expire_at_ms)) more = visit(found.key, found.value) && more;
     }
+    if (more) continue;
+    stopping = true;
+    last_hash = cursor.hash();
   }
 }
 
@@ -126,13 +132,15 @@ Result<std::optional<std::string>> Transaction::RandomKey(int db) {
   const uint64_t count = KeyCount(db);
   if (count == 0) return std::optional<std::string>{};
   const uint64_t windows = count <= kPlaces ? 1 : count / kKeysPerWindow;
+  uint64_t rows_left = kRandomRowsMax;
   std::vector<std::string> keys;
   for (int i = 0; i < kTries; ++i) {
     const uint64_t window = state_.options.random->Below(windows);
     const auto begin = static_cast<uint64_t>((static_cast<Wide>(window) << 64) / windows);
     const Wide end = (static_cast<Wide>(window + 1) << 64) / windows;
     keys.clear();
-    RETURN_IF_ERROR(CollectKeys(db, begin, end == Wide{1} << 64 ? 0 : static_cast<uint64_t>(end), keys));
+    RETURN_IF_ERROR(CollectKeys(db, begin, end == Wide{1} << 64 ? 0 : static_cast<uint64_t>(end), rows_left, keys));
+    if (rows_left == 0) return KeyAmongDeleted(db);
     if (keys.empty() && windows == 1) return std::optional<std::string>{};
     // One window is everything: no place needs to be rejected.
     const uint64_t places = windows == 1 ? keys.size() : std::max<uint64_t>(kPlaces, keys.size());
@@ -142,15 +150,36 @@ Result<std::optional<std::string>> Transaction::RandomKey(int db) {
   return std::optional<std::string>{};
 }
 
-// Live keys with begin <= hash < end (0: no end).
-Result<void> Transaction::CollectKeys(int db, uint64_t begin, uint64_t end, std::vector<std::string>& keys) {
+// The first live key from a random place on. If that takes too long: from where one was found before; if that one is
+// gone, too, the first one of all, wherever it is.
+Result<std::optional<std::string>> Transaction::KeyAmongDeleted(int db) {
+  state_.met_many_deleted = true;
+  uint64_t& known = state_.databases[static_cast<size_t>(db)].live_hash;
+  std::optional<std::string> found;
+  uint64_t hash = 0;
+  const auto take = [&](std::string_view key, const KeyValue&) {
+    found = key;
+    hash = RowHash(key);
+    return false;
+  };
+  RETURN_IF_ERROR(VisitKeys(db, state_.options.random->Next(), take, kRandomRowsMax));
+  if (!found.has_value()) RETURN_IF_ERROR(VisitKeys(db, known, take, kRandomRowsMax));
+  if (!found.has_value()) RETURN_IF_ERROR(VisitKeys(db, 0, take));
+  if (found.has_value()) known = hash;
+  return found;
+}
+
+// Live keys with begin <= hash < end (0: no end), until no rows are left.
+Result<void> Transaction::CollectKeys(int db, uint64_t begin, uint64_t end, uint64_t& rows_left,
+                                      std::vector<std::string>& keys) {
   const StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
   LayerCursor cursor(RowRange::Keys(database.keyspace));
   cursor.AddTable(database.active);
   if (state_.frozen != nullptr) cursor.AddTable(database.below);
   RETURN_IF_ERROR(cursor.AddLmdb(*state_.reader));
   RETURN_IF_ERROR(cursor.Start(RowStart{begin, {}}));
-  while (cursor.valid() && (end == 0 || cursor.hash() < end)) {
+  while (cursor.valid() && (end == 0 || cursor.hash() < end) && rows_left > 0) {
+    --rows_left;
     Saw(cursor.writer_offset());
     if (!cursor.tombstone()) {
       ASSIGN_OR_RETURN(const FoundKey found, ParseAt(cursor));

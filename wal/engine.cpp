@@ -27,6 +27,7 @@ constexpr int64_t kSparePeriodMs = 10;  // a spare that is used up is replaced s
 constexpr double kStuckMemtableFactor = 4;
 // Beyond that while replaying the log, so that a start with a full disk needs no checkpoint.
 constexpr double kReplayMemtableFactor = kStuckMemtableFactor + 1;
+constexpr size_t kReplayThreadsMax = 4;
 constexpr uint64_t kBallastBytesMax = 64ull << 20;
 // How far writers may fill what is allowed meanwhile before a checkpoint is no longer put off for the sake of a rewind.
 constexpr double kHeldPressureMax = 0.4;
@@ -69,16 +70,9 @@ Result<void> Engine::Recover(const EngineProgress& progress) {
   RecoveryInput input;
   input.directory = JoinPath(options_.generation_path, "wal");
   input.checkpoint = replay_position_;
-  input.max_unit_bytes = options_.max_unit_bytes;
   input.fs = options_.fs;
   if (rewind) input.cut_at = rewind->offset;
-  ReplayVisitor visitor;
-  visitor.units = [this](uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units) {
-    return ReplayUnits(offset, selected_db, time_ms, units);
-  };
-  visitor.control = [](const HistoryFrame&) { return Result<void>(); };
-  visitor.progress = progress.replay;
-  ASSIGN_OR_RETURN(RecoveryOutcome outcome, wal::Recover(input, visitor));
+  ASSIGN_OR_RETURN(RecoveryOutcome outcome, Replay(input, progress));
   recovery_ = outcome.report;
   if (outcome.state.lineage.empty()) {
     // An empty start: a history of its own.
@@ -106,16 +100,34 @@ Result<void> Engine::Recover(const EngineProgress& progress) {
   return CompleteRewind(*options_.fs, options_.generation_path, *rewind, *log_);
 }
 
-Result<void> Engine::ReplayUnits(uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units) {
-  if (offset != replay_position_.offset) {
+Result<RecoveryOutcome> Engine::Replay(const RecoveryInput& input, const EngineProgress& progress) {
+  const size_t others = std::max(std::thread::hardware_concurrency(), 1u) - 1;
+  ReplayPipeline pipeline(*store_, std::clamp<size_t>(others, 1, kReplayThreadsMax),
+                          [this](const ReplayPipeline::Piece& piece) { return ReplayUnits(piece); });
+  replay_ = &pipeline;
+  ReplayVisitor visitor;
+  visitor.units = [&](uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units) {
+    return pipeline.Add({offset, selected_db, time_ms, units});
+  };
+  visitor.control = [](const HistoryFrame&) { return Result<void>(); };
+  visitor.end = [&] { return pipeline.Finish(); };
+  visitor.progress = progress.replay;
+  Result<RecoveryOutcome> outcome = wal::Recover(input, visitor);
+  replay_ = nullptr;
+  return outcome;
+}
+
+Result<void> Engine::ReplayUnits(const ReplayPipeline::Piece& piece) {
+  if (piece.offset != replay_position_.offset) {
     return Error{ErrorCode::kCorruption,
-                 fmt::format("replay came to offset {} where {} was due", offset, replay_position_.offset)};
+                 fmt::format("replay came to offset {} where {} was due", piece.offset, replay_position_.offset)};
   }
-  RETURN_IF_ERROR(applier_->Apply({offset, selected_db, time_ms, units}));
-  replay_position_.offset += units.size();
+  Result<void> applied = applier_->Apply({piece.offset, piece.selected_db, piece.time_ms, piece.units});
+  if (!applied.ok()) return applied.error().WithContext(fmt::format("replaying the log at offset {}", piece.offset));
+  replay_position_.offset += piece.units.size();
   replay_position_.selected_db = applier_->selected_db();
-  replay_position_.time_ms = std::max(replay_position_.time_ms, time_ms);
-  replay_position_.digest.Update(units);
+  replay_position_.time_ms = std::max(replay_position_.time_ms, piece.time_ms);
+  replay_position_.digest.Update(piece.units);
   return MakeRoomDuringReplay();
 }
 
@@ -126,6 +138,7 @@ Result<void> Engine::MakeRoomDuringReplay() {
   if (store_->FreezeWanted()) checkpoint_job_ = store_->FreezeActive(replay_position_);
   if (store_->WritePressure() < kReplayMemtableFactor) return {};
   CHECK(checkpoint_job_ != nullptr);
+  replay_->StopLookingUp();
   RETURN_IF_ERROR(checkpoint_job_->Run({}, stopping_));
   checkpoint_job_.reset();
   return store_->FinishCheckpoint();
@@ -336,7 +349,7 @@ SnapshotProgress Engine::CurrentSnapshotProgress() const {
 
 // Waits until a checkpoint covers what the snapshot must hold, then starts writing from a view taken between merges.
 void Engine::TickSnapshot() {
-  if (snapshot_->started) return;
+  if (snapshot_->started) return BoundSnapshot();
   if (store_->CheckpointPosition().offset < snapshot_->wanted_offset) {
     checkpoint_requested_ = true;
     return;
@@ -355,7 +368,25 @@ void Engine::TickSnapshot() {
   // A run found at the start is in the store, but not in LMDB before its merge: the view would be older.
   if ((*view)->position().offset < store_->CheckpointPosition().offset) return;
   snapshot_->started = true;
+  snapshot_->offset = (*view)->position().offset;
+  snapshot_->lmdb_bytes = store_->Stats().lmdb_used_bytes;
   RunSnapshot(std::move(view).value(), std::move(pin));
+}
+
+// A slow disk, or writers that are faster than it, must not fill the disk by way of a snapshot.
+void Engine::BoundSnapshot() {
+  if (snapshot_->ended.has_value()) return;
+  const uint64_t lmdb_bytes = store_->Stats().lmdb_used_bytes;
+  const uint64_t lmdb_grown = lmdb_bytes - std::min(lmdb_bytes, snapshot_->lmdb_bytes);
+  const uint64_t log_grown = log_->DurableOffset() - snapshot_->offset;
+  if (lmdb_grown + log_grown <= options_.snapshot_growth_bytes) return;
+  snapshot_->ended = fmt::format(
+      "the snapshot was ended: the store grew by {} and the log by {} while it was written, more than "
+      "snapshot-growth-max "
+      "({}) allows; try again when there are fewer writes, or raise snapshot-growth-max",
+      Megabytes(lmdb_grown), Megabytes(log_grown), Megabytes(options_.snapshot_growth_bytes));
+  diag::Warning("{}", *snapshot_->ended);
+  snapshot_cancelled_ = true;
 }
 
 void Engine::RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::Pin> pin) {
@@ -389,9 +420,10 @@ void Engine::RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::P
     auto result = std::make_shared<Result<SnapshotResult>>(write());
     view.reset();  // on this thread, before anybody waits for it
     Complete([this, result] {
-      SnapshotCallback done = std::move(snapshot_->done);
+      const ActiveSnapshot snapshot = std::move(*snapshot_);
       snapshot_.reset();
-      done(std::move(*result));
+      if (snapshot.ended.has_value() && !result->ok()) return snapshot.done(Error{ErrorCode::kLimit, *snapshot.ended});
+      snapshot.done(std::move(*result));
     });
   });
 }

@@ -27,6 +27,7 @@
 #include "storage/store.h"
 #include "wal/log.h"
 #include "wal/recovery.h"
+#include "wal/replay_pipeline.h"
 
 namespace holdfast::wal {
 
@@ -43,6 +44,9 @@ struct EngineOptions {
   uint64_t ring_bytes = 16ull << 20;
   uint64_t backlog_bytes = 1ull << 30;
   uint64_t max_unit_bytes = 1ull << 30;
+  // A snapshot keeps LMDB from using pages again and the log from being trimmed: it is ended when both have grown by
+  // more than this while it is written.
+  uint64_t snapshot_growth_bytes = 16ull << 30;
   uint64_t space_reserve_bytes = 1ull << 30;  // writes are refused below min(this, 5% of the disk)
   bool tail_rewrite = true;
   FileSystem* fs = nullptr;
@@ -122,7 +126,8 @@ class Engine {
   // Of the disk with the data, as of the last look; 0: none yet.
   [[nodiscard]] uint64_t DiskBytes() const { return disk_bytes_; }
 
-  // Makes a snapshot in the background; one at a time (kBusy). The callback runs on the executor.
+  // Makes a snapshot in the background; one at a time (kBusy). The callback runs on the executor. kLimit: it grew
+  // beyond snapshot_growth_bytes.
   Result<void> StartSnapshot(SnapshotRequest request, SnapshotCallback done);
   [[nodiscard]] bool SnapshotRunning() const { return snapshot_.has_value(); }
   [[nodiscard]] SnapshotProgress CurrentSnapshotProgress() const;
@@ -140,6 +145,9 @@ class Engine {
     SnapshotCallback done;
     uint64_t wanted_offset = 0;  // the checkpoint must cover at least this
     bool started = false;
+    uint64_t offset = 0;               // of its view
+    uint64_t lmdb_bytes = 0;           // used when it started
+    std::optional<std::string> ended;  // why it was cancelled
   };
   struct BackgroundThreads;
   // The applier's observer for life; tells whoever wants to know after recovery.
@@ -161,7 +169,8 @@ class Engine {
 
   explicit Engine(EngineOptions options);
   Result<void> Recover(const EngineProgress& progress);
-  Result<void> ReplayUnits(uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units);
+  Result<RecoveryOutcome> Replay(const RecoveryInput& input, const EngineProgress& progress);
+  Result<void> ReplayUnits(const ReplayPipeline::Piece& piece);
   Result<void> MakeRoomDuringReplay();
 
   Result<void> Apply(const EffectUnits& units);
@@ -170,6 +179,7 @@ class Engine {
   [[nodiscard]] bool CheckpointHeld() const;
   void CheckpointFinished(Result<void> result);
   void TickSnapshot();
+  void BoundSnapshot();
   void RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::Pin> pin);
   void TickFiles();
   void CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes);
@@ -185,7 +195,8 @@ class Engine {
   ForwardingObserver observer_;
   std::unique_ptr<Applier> applier_;
   RecoveryReport recovery_;
-  StreamPosition replay_position_;  // while recovering: how far replay has come
+  StreamPosition replay_position_;    // while recovering: how far replay has come
+  ReplayPipeline* replay_ = nullptr;  // while recovering
 
   // Parts so far of a unit that spans frames, on a replica.
   std::string unfinished_;

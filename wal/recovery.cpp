@@ -161,18 +161,15 @@ Result<void> RecoveryRun::DeliverUnits(const HistoryFrame& frame) {
                           : Result<void>();
   }
   if (frame.offset < from || (frame.part != UnitPart::kFirst && unit_.empty())) {
-    return Error{ErrorCode::kCorruption, "the store's offset " + std::to_string(from) + " lies inside a unit"};
+    return Error{ErrorCode::kCorruption, "replaying the log at offset " + std::to_string(frame.offset) +
+                                             ": the store's offset " + std::to_string(from) + " lies inside a unit"};
   }
   if (frame.part == UnitPart::kFirst) {
     unit_.clear();
     unit_head_ = frame;
     unit_head_.payload = {};
   }
-  if (unit_.size() + frame.payload.size() > input_.max_unit_bytes) {
-    return Error{ErrorCode::kLimit,
-                 "the unit exceeds max-unit-bytes " + std::to_string(input_.max_unit_bytes) + ": raise max-unit-bytes"};
-  }
-  unit_.append(frame.payload);
+  unit_.append(frame.payload);  // whatever max-unit-bytes is now: it was logged, and as many bytes are on the disk
   if (frame.part != UnitPart::kLast) return {};
   report_.units++;
   report_.replayed_bytes += unit_.size();
@@ -189,10 +186,7 @@ Result<void> RecoveryRun::Deliver(const StreamPosition& before, const HistoryFra
     return visitor_.control(frame);
   }
   RETURN_IF_ERROR(CheckDigestAt(before, frame.payload));
-  Result<void> delivered = DeliverUnits(frame);
-  if (!delivered.ok())
-    return delivered.error().WithContext("replaying the log at offset " + std::to_string(frame.offset));
-  return {};
+  return DeliverUnits(frame);
 }
 
 void RecoveryRun::ReportProgress(bool last) {
@@ -232,6 +226,7 @@ void RecoveryRun::StopAtCut() {
 
 Result<void> RecoveryRun::WalkFile(size_t index, WalkState& state) {
   SegmentReader& reader = *opened_[index].reader;
+  reader.ReadAhead();
   const bool is_last = index + 1 == files_.size();
   const auto at_unit_end = [&](uint64_t position) {
     if (!state.history.inside_unit) unit_end_ = UnitEnd{index, position, state.chain, state.history.end};
@@ -286,6 +281,7 @@ Result<void> RecoveryRun::Walk() {
     if (cut_reached_) break;
     if (i + 1 < files_.size()) opened_[i].reader.reset();
   }
+  if (visitor_.end) RETURN_IF_ERROR(visitor_.end());
   ReportProgress(true);
   return {};
 }

@@ -17,8 +17,7 @@ namespace holdfast::wal {
 struct RecoveryInput {
   std::string directory;      // the wal directory
   StreamPosition checkpoint;  // what the store (LMDB and a run) holds: replay starts here
-  uint64_t max_unit_bytes = 1ull << 30;
-  bool read_only = false;  // offline tool: never cut, never write
+  bool read_only = false;     // offline tool: never cut, never write
   // Rewind (wal/rewind.h): the log ends at this offset, where a frame must end; what lies behind is cut, control frames
   // at the offset itself included. Not below the checkpoint.
   std::optional<uint64_t> cut_at = std::nullopt;
@@ -34,10 +33,12 @@ struct RecoveryReport {
 };
 
 // Called for every whole unit-bearing data frame (or parts of a unit joined) after the checkpoint, in order, with bytes
-// starting at `offset`; and for control frames. An error stops recovery with that error and its offset.
+// starting at `offset`; and for control frames; then `end`, before anything is cut. An error stops recovery with that
+// error.
 struct ReplayVisitor {
   std::function<Result<void>(uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units)> units;
   std::function<Result<void>(const HistoryFrame& control)> control;
+  std::function<Result<void>()> end;
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
 };
 

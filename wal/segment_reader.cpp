@@ -1,6 +1,7 @@
 #include "wal/segment_reader.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace holdfast::wal {
 namespace {
@@ -24,22 +25,60 @@ Result<std::unique_ptr<SegmentReader>> SegmentReader::Open(FileSystem& fs, std::
   return reader;
 }
 
+Result<void> SegmentReader::ReadWindow(uint64_t position, size_t size) {
+  const uint64_t start = RoundDown(position);
+  // Not far beyond the file: the buffer is zeroed before it is read into.
+  const uint64_t window_end = std::min(position + window_, std::max(file_size_, position + size));
+  const uint64_t wanted = RoundUp(std::max(position + size, window_end)) - start;
+  buffer_.Clear();
+  buffer_.Resize(static_cast<size_t>(wanted));
+  Result<size_t> got = file_->ReadAt(start, buffer_.data(), buffer_.size());
+  if (!got.ok()) {
+    buffer_.Clear();
+    return got.error().WithContext(path_ + " at byte " + std::to_string(start));
+  }
+  buffer_start_ = start;
+  buffer_.Resize(*got);
+  return {};
+}
+
+void SegmentReader::StartReadingAhead() {
+  const uint64_t start = buffer_start_ + buffer_.size();
+  if (!read_ahead_ || start >= file_size_ || RoundDown(start) != start) return;
+  const auto size = static_cast<size_t>(std::min<uint64_t>(window_, RoundUp(file_size_ - start)));
+  ahead_ = std::async(std::launch::async, [file = file_.get(), start, size] {
+    Window window;
+    window.start = start;
+    window.bytes.Resize(size);
+    window.got = file->ReadAt(start, window.bytes.data(), size);
+    if (window.got.ok()) window.bytes.Resize(*window.got);
+    return window;
+  });
+}
+
+Result<bool> SegmentReader::TakeWhatWasReadAhead(uint64_t position, size_t size) {
+  if (!ahead_.valid()) return false;
+  const Window next = ahead_.get();
+  const uint64_t start = RoundDown(position);
+  const uint64_t buffer_end = buffer_start_ + buffer_.size();
+  if (next.start != buffer_end || start < buffer_start_ || start > buffer_end) return false;
+  if (!next.got.ok()) return next.got.error().WithContext(path_ + " at byte " + std::to_string(next.start));
+  if (position + size > next.start + next.bytes.size()) return false;
+  // What is left of the window before, and this one.
+  AlignedBuffer joined(static_cast<size_t>(buffer_end - start) + next.bytes.size());
+  joined.Append(buffer_.view().substr(static_cast<size_t>(start - buffer_start_)));
+  joined.Append(next.bytes.view());
+  buffer_ = std::move(joined);
+  buffer_start_ = start;
+  return true;
+}
+
 Result<std::string_view> SegmentReader::Bytes(uint64_t position, size_t size) {
   const uint64_t buffer_end = buffer_start_ + buffer_.size();
   if (position < buffer_start_ || position + size > buffer_end || buffer_.size() == 0) {
-    const uint64_t start = RoundDown(position);
-    // Not far beyond the file: the buffer is zeroed before it is read into.
-    const uint64_t window_end = std::min(position + window_, std::max(file_size_, position + size));
-    const uint64_t wanted = RoundUp(std::max(position + size, window_end)) - start;
-    buffer_.Clear();
-    buffer_.Resize(static_cast<size_t>(wanted));
-    Result<size_t> got = file_->ReadAt(start, buffer_.data(), buffer_.size());
-    if (!got.ok()) {
-      buffer_.Clear();
-      return got.error().WithContext(path_ + " at byte " + std::to_string(start));
-    }
-    buffer_start_ = start;
-    buffer_.Resize(*got);
+    ASSIGN_OR_RETURN(const bool taken, TakeWhatWasReadAhead(position, size));
+    if (!taken) RETURN_IF_ERROR(ReadWindow(position, size));
+    StartReadingAhead();
   }
   const uint64_t skip = position - buffer_start_;
   if (skip >= buffer_.size()) return std::string_view();
@@ -74,6 +113,7 @@ Result<SegmentReader::Placed> SegmentReader::FrameAt(uint64_t from, uint64_t lim
 }
 
 void SegmentReader::Forget(bool page_cache) {
+  ahead_ = {};
   buffer_.Clear();
   if (page_cache) file_->DropCache();
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,6 +26,9 @@ class SegmentReader {
   // Size when it was opened; a live segment does not shrink.
   [[nodiscard]] uint64_t file_size() const { return file_size_; }
 
+  // From now on the next window is read by another thread while this one is used: for who reads from front to back.
+  void ReadAhead() { read_ahead_ = true; }
+
   // Up to `size` bytes at `position`, fewer only at the end of the file. Valid until the next call. kIo.
   Result<std::string_view> Bytes(uint64_t position, size_t size);
 
@@ -42,6 +46,15 @@ class SegmentReader {
 
  private:
   SegmentReader(std::unique_ptr<File> file, std::string path) : file_(std::move(file)), path_(std::move(path)) {}
+  struct Window {
+    uint64_t start = 0;  // in the file
+    AlignedBuffer bytes;
+    Result<size_t> got = size_t{0};
+  };
+  void StartReadingAhead();
+  // Whether what was read ahead holds these bytes, which are then in the buffer.
+  Result<bool> TakeWhatWasReadAhead(uint64_t position, size_t size);
+  Result<void> ReadWindow(uint64_t position, size_t size);
   Result<ParsedFrame> WholeFrameAt(uint64_t position, uint64_t limit);
 
   const std::unique_ptr<File> file_;
@@ -51,6 +64,8 @@ class SegmentReader {
   ParsedSegmentHeader parsed_;
   AlignedBuffer buffer_;
   uint64_t buffer_start_ = 0;  // file position of buffer_
+  bool read_ahead_ = false;
+  std::future<Window> ahead_;  // last: its thread ends before the file is closed
 };
 
 }  // namespace holdfast::wal

@@ -1,5 +1,6 @@
 #include "storage/types/keyspace.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "storage/types/glob.h"
@@ -7,6 +8,16 @@
 #include "storage/types/type_errors.h"
 
 namespace holdfast::keyspace {
+namespace {
+
+// Rows, deleted ones among them, that one page of SCAN passes over at most.
+uint64_t ScanRowsMax(uint64_t count) {
+  constexpr uint64_t kRows = 1000;
+  constexpr uint64_t kRowsPerKey = 20;
+  return kRows + kRowsPerKey * std::min(count, Transaction::kAllRows / 100);
+}
+
+}  // namespace
 
 Result<ScanPage> Scan(Transaction& transaction, const ScanOptions& options) {
   // "*" matches every key, the empty one included.
@@ -14,7 +25,8 @@ Result<ScanPage> Scan(Transaction& transaction, const ScanOptions& options) {
   ScanPage page;
   uint64_t looked_at = 0;
   ASSIGN_OR_RETURN(page.cursor, transaction.VisitKeys(
-                                    transaction.db(), options.cursor, [&](std::string_view key, const KeyValue& value) {
+                                    transaction.db(), options.cursor,
+                                    [&](std::string_view key, const KeyValue& value) {
                                       ++looked_at;
                                       bool wanted = !use_pattern || GlobMatch(*options.pattern, key);
                                       if (wanted && options.type) {
@@ -22,7 +34,8 @@ Result<ScanPage> Scan(Transaction& transaction, const ScanOptions& options) {
                                       }
                                       if (wanted) page.keys.emplace_back(key);
                                       return looked_at < options.count;
-                                    }));
+                                    },
+                                    ScanRowsMax(options.count)));
   transaction.SawEverything();
   return page;
 }

@@ -22,7 +22,8 @@ struct ScanPage {
   uint64_t cursor = 0;  // 0: the end
   std::vector<std::string> keys;
 };
-// Cursors hold over checkpoints, restarts and failovers: every key that is there all the time is seen.
+// Cursors hold over checkpoints, restarts and failovers: every key that is there all the time is seen. Deleted rows
+// count a little, too: a page may be short, or empty, long before the end.
 Result<ScanPage> Scan(Transaction& transaction, const ScanOptions& options);
 
 // All keys of the transaction's database that match.

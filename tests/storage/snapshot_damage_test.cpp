@@ -4,6 +4,7 @@
 #include "storage/snapshot.h"
 #include "storage/snapshot_format.h"
 #include "storage/snapshot_parser.h"
+#include "storage/types/scores.h"
 #include "tests/storage/fake_store_view.h"
 #include "tests/support/fault_file_system.h"
 
@@ -363,7 +364,30 @@ TEST_F(HostileTest, ItemsOfAListThatDoNotFollowEachOtherAreRefused) {
 TEST_F(HostileTest, ListWithFewerItemsThanItsHeaderSaysIsRefused) {
   Key("k", {ValueType::kList, false, kNoExpiry, testing::CountBody(2)});
   Row(CollectionKind::kItem, testing::BigEndian<uint64_t>(1ull << 63), "first");
-  EXPECT_NE(Parse().find("a list of 2 items that has 1"), std::string::npos);
+  EXPECT_NE(Parse().find("a list of 2 elements that has 1"), std::string::npos);
+}
+
+TEST_F(HostileTest, MembersThatAreNotAsManyAsTheHeaderSaysAreRefused) {
+  for (const ValueType type : {ValueType::kHash, ValueType::kSet}) {
+    for (const uint64_t count : {uint64_t{2}, uint64_t{0}}) {
+      header_ = {};
+      raw_.clear();
+      Key("k", {type, false, kNoExpiry, testing::CountBody(count)});
+      Row(CollectionKind::kMember, MemberSuffix("f"), "");
+      const std::string name(ValueTypeName(type));
+      const std::string expected = count == 0 ? "a " + name + " of nothing" : "a " + name + " of 2 elements that has 1";
+      EXPECT_NE(Parse().find(expected), std::string::npos);
+    }
+  }
+}
+
+TEST_F(HostileTest, ASortedSetWithMoreScoresThanMembersIsRefused) {
+  const std::string score = EncodeScore(1.0);
+  Key("k", {ValueType::kSortedSet, false, kNoExpiry, testing::CountBody(1)});
+  Row(CollectionKind::kMember, MemberSuffix("f"), score);
+  Row(CollectionKind::kScore, score + "f", "");
+  Row(CollectionKind::kScore, score + "g", "");
+  EXPECT_NE(Parse().find("a zset of 1 elements that has 2 scores"), std::string::npos);
 }
 
 TEST_F(HostileTest, CollectionWithoutCountIsRefused) {

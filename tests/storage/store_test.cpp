@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -447,6 +449,68 @@ TEST_F(StoreTest, HalfMergedLmdbWithoutItsRunIsRefused) {
   auto opened = Store::Open(options_);
   ASSERT_FALSE(opened.ok());
   EXPECT_EQ(opened.error().code, ErrorCode::kCorruption);
+}
+
+// Nearly all keys were deleted since the last checkpoint: each is a row in LMDB and one in the memtable that hides it.
+TEST_F(StoreTest, ReadsAmongMassesOfDeletedKeysAreBoundedAndAskForACheckpoint) {
+  constexpr int kKeys = 60'000;
+  for (int i = 0; i < kKeys; ++i) Set("key" + std::to_string(i), "v");
+  Checkpoint();
+  std::set<std::string> left;
+  for (int i = 0; i < kKeys; ++i) {
+    const std::string key = "key" + std::to_string(i);
+    if (i % 20'000 == 7) {
+      left.insert(key);
+    } else {
+      Delete(key);
+    }
+  }
+  EXPECT_FALSE(store_->FreezeWanted());
+  const auto elapsed = [](const std::function<void()>& run) {
+    const auto begun = std::chrono::steady_clock::now();
+    run();
+    return std::chrono::steady_clock::now() - begun;
+  };
+  Transaction& txn = Live();
+  const auto walk = elapsed([&] {
+    for (int i = 0; i < 5; ++i) EXPECT_EQ(*txn.VisitKeys(0, 0, [](auto&&...) { return true; }), 0u);
+  });
+  EXPECT_FALSE(store_->FreezeWanted()) << "who wants all rows must walk over all of them";
+  EXPECT_TRUE(left.contains(txn.RandomKey(0)->value_or(""))) << "the first one may have to search";
+  const auto picks = elapsed([&] {
+    for (int i = 0; i < 15; ++i) EXPECT_TRUE(left.contains(txn.RandomKey(0)->value_or("")));
+  });
+  EXPECT_LT(picks, walk) << "fifteen picks take less than five walks";
+
+  std::set<std::string> scanned;
+  uint64_t cursor = 0;
+  int pages = 0;
+  do {
+    const auto next = txn.VisitKeys(
+        0, cursor,
+        [&](std::string_view key, const KeyValue&) {
+          scanned.emplace(key);
+          return false;
+        },
+        1000);
+    ASSERT_TRUE(next.ok());
+    cursor = *next;
+    ++pages;
+  } while (cursor != 0);
+  EXPECT_EQ(scanned, left);
+  EXPECT_GE(pages, kKeys / 1000);
+  txn.Commit();
+
+  EXPECT_TRUE(store_->FreezeWanted());
+  Checkpoint();
+  EXPECT_FALSE(store_->FreezeWanted());
+  std::set<std::string> picked;
+  for (int i = 0; i < 200; ++i) {
+    Transaction& after = Live();
+    picked.insert(after.RandomKey(0)->value_or(""));
+    after.Commit();
+  }
+  EXPECT_EQ(picked, left);
 }
 
 TEST_F(StoreTest, ViewStaysAsItWasWhileTheStoreMovesOn) {

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <future>
 #include <mutex>
 #include <string>
 
@@ -18,6 +19,26 @@ namespace holdfast::wal {
 namespace {
 
 using holdfast::testing::TempDirectory;
+
+// To replace one call of.
+class RealFiles : public FileSystem {
+ public:
+  Result<std::unique_ptr<File>> Open(const std::string& path, OpenOptions options) override {
+    return real.Open(path, options);
+  }
+  Result<void> Rename(const std::string& from, const std::string& to) override { return real.Rename(from, to); }
+  Result<void> Remove(const std::string& path) override { return real.Remove(path); }
+  Result<void> Link(const std::string& from, const std::string& to) override { return real.Link(from, to); }
+  Result<void> CreateDirectory(const std::string& path) override { return real.CreateDirectory(path); }
+  Result<void> RemoveTree(const std::string& path) override { return real.RemoveTree(path); }
+  Result<void> SyncDirectory(const std::string& path) override { return real.SyncDirectory(path); }
+  Result<std::vector<std::string>> List(const std::string& path) override { return real.List(path); }
+  Result<bool> Exists(const std::string& path) override { return real.Exists(path); }
+  Result<SpaceInfo> Space(const std::string& path) override { return real.Space(path); }
+  Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override { return real.Lock(path); }
+
+  FileSystem& real = PosixFileSystem();
+};
 
 // An engine on real files, with the executor's part played by the test's thread.
 class EngineTest : public ::testing::Test {
@@ -173,6 +194,68 @@ TEST_F(EngineTest, WhatWritersMayRunAheadIsReplayedWithoutACheckpoint) {
   EXPECT_EQ(Digest(), digest);
 }
 
+// Other threads look up the keys of what is replayed next: what they found must never win over what came after.
+TEST_F(EngineTest, ReplayWithLookUpsAheadGivesTheSameContent) {
+  options_.memtable_bytes = 16 << 20;
+  ASSERT_TRUE(Open().ok());
+  const auto change = [this](int steps) {
+    for (int i = 0; i < steps; ++i) {
+      const int db = static_cast<int>(random_.Below(4));
+      Transaction& tx = engine_->store().Begin(TransactionMode::kLive, db, SystemClock().WallMs());
+      const std::string key = "key" + std::to_string(random_.Below(3000));
+      const uint64_t what = random_.Below(1000);
+      if (what == 0) {
+        keyspace::FlushDb(tx);
+      } else if (what == 1) {
+        EXPECT_TRUE(keyspace::SwapDb(tx, db, 3 - db).ok());
+      } else if (what < 300) {
+        EXPECT_TRUE(keys::Delete(tx, std::vector<std::string_view>{key}).ok());
+      } else if (what < 400) {
+        strings::SetOptions options;
+        options.expire_at_ms = SystemClock().WallMs() + 3'600'000;
+        EXPECT_TRUE(strings::Set(tx, key, "expires", options).ok());
+      } else {
+        EXPECT_TRUE(strings::Set(tx, key, std::string(random_.Below(300), 'v'), {}).ok());
+      }
+      tx.Commit();
+      if (i % 100 == 0) Commit();
+    }
+    Commit();
+  };
+  change(20'000);
+  Checkpoint();
+  change(20'000);
+  const std::string digest = Digest();
+  std::vector<std::pair<uint64_t, uint64_t>> counts;
+  const auto count = [&] {
+    Transaction& tx = engine_->store().Begin(TransactionMode::kLive, 0, SystemClock().WallMs());
+    counts.clear();
+    for (int db = 0; db < 4; ++db) counts.emplace_back(tx.KeyCount(db), tx.ExpiryCount(db));
+    tx.Commit();
+    return counts;
+  };
+  const auto before = count();
+  for (int i = 0; i < 3; ++i) {
+    engine_.reset();
+    if (i == 2) options_.memtable_bytes = 100 << 10;  // LMDB changes in the middle
+    ASSERT_TRUE(Open().ok());
+    EXPECT_EQ(Digest(), digest);
+    EXPECT_EQ(count(), before);
+  }
+}
+
+TEST_F(EngineTest, UnitsBeyondALoweredBoundAreReplayed) {
+  ASSERT_TRUE(Open().ok());
+  const std::string large(3 << 20, 'l');
+  Set("large", large);
+  Commit();
+  engine_.reset();
+  options_.max_unit_bytes = 1 << 20;
+  const auto opened = Open();
+  ASSERT_TRUE(opened.ok()) << opened.error().message;
+  EXPECT_EQ(Get("large"), large);
+}
+
 // Rows that are overwritten again and again fill the log and not the memtable: a restart would replay all of it.
 TEST_F(EngineTest, LogWrittenWhileACheckpointIsMadeCountsAsPressure) {
   options_.checkpoint_log_bytes = 100 << 10;
@@ -319,25 +402,11 @@ TEST_F(EngineTest, AnEffectThatFailsEndsCheckpointsAndWrites) {
 
 TEST_F(EngineTest, WritesAreRefusedWhileTheDiskIsBelowItsMarkAndAcceptedAgain) {
   options_.space_reserve_bytes = UINT64_MAX;
-  class AlmostFull : public FileSystem {
+  class AlmostFull : public RealFiles {
    public:
-    Result<std::unique_ptr<File>> Open(const std::string& path, OpenOptions options) override {
-      return real.Open(path, options);
-    }
-    Result<void> Rename(const std::string& from, const std::string& to) override { return real.Rename(from, to); }
-    Result<void> Remove(const std::string& path) override { return real.Remove(path); }
-    Result<void> Link(const std::string& from, const std::string& to) override { return real.Link(from, to); }
-    Result<void> CreateDirectory(const std::string& path) override { return real.CreateDirectory(path); }
-    Result<void> RemoveTree(const std::string& path) override { return real.RemoveTree(path); }
-    Result<void> SyncDirectory(const std::string& path) override { return real.SyncDirectory(path); }
-    Result<std::vector<std::string>> List(const std::string& path) override { return real.List(path); }
-    Result<bool> Exists(const std::string& path) override { return real.Exists(path); }
     Result<SpaceInfo> Space(const std::string&) override {
       return SpaceInfo{.total_bytes = 1000ull << 20, .free_bytes = free_bytes.load()};
     }
-    Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override { return real.Lock(path); }
-
-    FileSystem& real = PosixFileSystem();
     std::atomic<uint64_t> free_bytes{40ull << 20};
   } fs;
   options_.fs = &fs;
@@ -365,6 +434,39 @@ TEST_F(EngineTest, ASpareSegmentThatCannotBePreparedIsTriedAgainWithPauses) {
   EXPECT_LT(turns, 100);
   ASSERT_TRUE(PosixFileSystem().RemoveTree(in_the_way).ok());
   TurnUntil([&] { return !engine_->WriteRefusal().has_value(); });
+}
+
+TEST_F(EngineTest, ASnapshotThatLetsStoreAndLogGrowTooMuchIsEnded) {
+  class SlowSnapshots : public RealFiles {
+   public:
+    Result<std::unique_ptr<File>> Open(const std::string& path, OpenOptions options) override {
+      if (path.find("/snapshots/") != std::string::npos) open_.get_future().wait();
+      return real.Open(path, options);
+    }
+    std::promise<void> open_;
+  } fs;
+  options_.fs = &fs;
+  options_.snapshot_growth_bytes = 1 << 20;
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 500; ++i) Set("key" + std::to_string(i), "value");
+  Commit();
+  std::optional<Result<SnapshotResult>> made;
+  SnapshotRequest request;
+  request.data_directory = directory_.path();
+  ASSERT_TRUE(
+      engine_->StartSnapshot(request, [&](Result<SnapshotResult> result) { made.emplace(std::move(result)); }).ok());
+  TurnUntil([&] { return engine_->store().CheckpointPosition().offset >= engine_->log().AppendedOffset(); });
+  for (int i = 0; i < 200; ++i) TurnUntil([] { return true; });
+  EXPECT_TRUE(engine_->SnapshotRunning());
+  for (int i = 0; i < 1100; ++i) Set("key", std::string(1000, 'v'));
+  TurnUntil([] { return true; });
+  fs.open_.set_value();
+  TurnUntil([&] { return made.has_value(); });
+  ASSERT_FALSE(made->ok());
+  EXPECT_EQ(made->error().code, ErrorCode::kLimit);
+  EXPECT_NE(made->error().message.find("snapshot-growth-max"), std::string::npos) << made->error().message;
+  EXPECT_TRUE(PosixFileSystem().List(JoinPath(directory_.path(), "snapshots"))->empty());
+  engine_.reset();
 }
 
 // A run found at the start is in the store, but not yet in LMDB, which snapshots are made from.
