@@ -113,6 +113,7 @@ struct StoreState {
   StreamPosition position;                       // LMDB and the frozen layer together
 
   EffectSink* sink = nullptr;
+  uint32_t event_classes = 0;  // see Transaction::Notify
   int64_t last_time_ms = 0;
   uint64_t apply_start = 0;
   uint64_t apply_end = 0;
