@@ -186,7 +186,7 @@ bool Blocking::ServeClient(ClientId id, const DbKey& key) {
   const size_t begin = client->output.bytes.size();
   Reply reply(client->output.bytes, client->resp);
   Transaction& tx = server_.store().Begin(TransactionMode::kLive, key.first, server_.NowMs());
-  const auto exists = tx.Find(key.first, key.second);
+  const auto exists = tx.Peek(key.first, key.second);
   const bool there = exists.ok() && exists->has_value();
   bool served = false;
   if (!exists.ok()) {

@@ -2,6 +2,7 @@
 // and other clients name it by id, because it may be gone by the time they look. Executor only.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -19,6 +20,10 @@ namespace holdfast::net {
 using ClientId = uint64_t;
 
 struct CommandSpec;
+
+// What a client can listen to. Channels and patterns are one world, shard channels another.
+enum class Subscription : uint8_t { kChannel, kPattern, kShardChannel };
+inline constexpr size_t kSubscriptionKinds = 3;
 
 enum class ClientKind : uint8_t { kNormal, kPubSub, kReplica, kMaster };
 
@@ -127,9 +132,18 @@ struct Client {
   TransactionState multi;
 
   // Pub/sub subscriptions of this client (the server's index is in net/pubsub.h).
-  std::unordered_set<std::string> channels, patterns, shard_channels;
-  [[nodiscard]] size_t SubscriptionCount() const { return channels.size() + patterns.size(); }
-  [[nodiscard]] size_t TotalSubscriptions() const { return SubscriptionCount() + shard_channels.size(); }
+  using Names = std::unordered_set<std::string>;
+  std::array<Names, kSubscriptionKinds> subscriptions;
+  [[nodiscard]] Names& Subscribed(Subscription what) { return subscriptions[static_cast<size_t>(what)]; }
+  [[nodiscard]] const Names& Subscribed(Subscription what) const { return subscriptions[static_cast<size_t>(what)]; }
+  // What confirmations count: those of the world `what` belongs to.
+  [[nodiscard]] size_t SubscriptionCount(Subscription what) const {
+    if (what == Subscription::kShardChannel) return Subscribed(what).size();
+    return Subscribed(Subscription::kChannel).size() + Subscribed(Subscription::kPattern).size();
+  }
+  [[nodiscard]] size_t TotalSubscriptions() const {
+    return SubscriptionCount(Subscription::kChannel) + SubscriptionCount(Subscription::kShardChannel);
+  }
 
   bool monitor = false;
   bool readonly = false;  // CLUSTER READONLY flag, kept for clients that set it

@@ -90,8 +90,9 @@ std::string ClientRegistry::Describe(const Client& client, int64_t monotonic_ms)
                  client.id, client.peer_address, client.local_address, client.fd, client.name,
                  (monotonic_ms - client.created_ms) / 1000, (monotonic_ms - client.last_interaction_ms) / 1000,
                  Flags(client), client.db);
-  fmt::format_to(std::back_inserter(line), " sub={} psub={} ssub={} multi={}", client.channels.size(),
-                 client.patterns.size(), client.shard_channels.size(),
+  fmt::format_to(std::back_inserter(line), " sub={} psub={} ssub={} multi={}",
+                 client.Subscribed(Subscription::kChannel).size(), client.Subscribed(Subscription::kPattern).size(),
+                 client.Subscribed(Subscription::kShardChannel).size(),
                  client.multi.active ? static_cast<int64_t>(client.multi.queue.size()) : -1);
   fmt::format_to(std::back_inserter(line),
                  " qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs={} rbp=0 obl={} oll=0 omem={} tot-mem={}",

@@ -129,6 +129,8 @@ std::vector<CommandSpec> ListCommands();         // commands/lists.cpp
 std::vector<CommandSpec> SortedSetCommands();    // commands/sorted_sets.cpp
 std::vector<CommandSpec> StreamCommands();       // commands/streams.cpp
 std::vector<CommandSpec> HyperLogLogCommands();  // commands/hyperloglogs.cpp
+std::vector<CommandSpec> GeoCommands();          // commands/geo.cpp
+std::vector<CommandSpec> SortCommands();         // commands/sort.cpp
 std::vector<CommandSpec> TransactionCommands();  // commands/transactions.cpp  MULTI EXEC DISCARD WATCH UNWATCH
 std::vector<CommandSpec>
 ConnectionCommands();                       // commands/connection.cpp    PING ECHO AUTH HELLO SELECT QUIT RESET CLIENT

@@ -45,6 +45,8 @@ std::vector<CommandSpec> AllFamilies() {
   Join(all, SortedSetCommands());
   Join(all, StreamCommands());
   Join(all, HyperLogLogCommands());
+  Join(all, GeoCommands());
+  Join(all, SortCommands());
   Join(all, TransactionCommands());
   Join(all, ConnectionCommands());
   Join(all, PubSubCommands());

@@ -152,6 +152,8 @@ void Server::ExecuteQueued(Client& client, const QueuedCommand& command, Transac
     reply.Error(room.error());
   }
   if ((spec.flags & kUnkeyedRead) != 0) tx.SawEverything();
+  // Now, and not when all have run: among what they publish, in order.
+  if (tx.HasEvents()) TellKeyEvents(tx.TakeEvents(), UnitGate(tx));
   Count(client, spec, args, reply, begin, clock().MonotonicUs() - started_us);
   if (had_error && !reply.HasError()) reply.RestoreError();
 }
@@ -164,6 +166,7 @@ uint64_t Server::CommitUnit(Client* client, Transaction& tx) {
     for (const Transaction::Touched& touched : tx.touched()) blocking_.Touched(touched);
   }
   UnitResult unit = tx.Commit();
+  if (tx.HasEvents()) TellKeyEvents(tx.TakeEvents(), std::max(unit.end_offset, unit.seen_offset));
   if (unit.effects > 0) {
     monitoring_.stats.changes_since_save += static_cast<int64_t>(unit.effects);
     if (client != nullptr) client->last_write_offset = unit.end_offset;

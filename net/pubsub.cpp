@@ -8,44 +8,6 @@ namespace holdfast::net {
 
 namespace {
 
-using Names = std::unordered_set<std::string>;
-using Index = std::unordered_map<std::string, std::unordered_set<ClientId>>;
-
-bool Add(Index& index, Names& own, ClientId id, std::string_view name) {
-  auto [at, fresh] = own.emplace(name);
-  if (!fresh) return false;
-  index[*at].insert(id);
-  return true;
-}
-
-void RemoveFromIndex(Index& index, const std::string& name, ClientId id) {
-  auto found = index.find(name);
-  if (found == index.end()) return;
-  found->second.erase(id);
-  if (found->second.empty()) index.erase(found);
-}
-
-bool Remove(Index& index, Names& own, ClientId id, std::string_view name) {
-  auto found = own.find(std::string(name));
-  if (found == own.end()) return false;
-  RemoveFromIndex(index, *found, id);
-  own.erase(found);
-  return true;
-}
-
-std::vector<std::string> Matching(const Index& index, std::string_view pattern) {
-  std::vector<std::string> names;
-  for (const auto& [name, clients] : index) {
-    if (pattern.empty() || GlobMatch(pattern, name)) names.push_back(name);
-  }
-  return names;
-}
-
-size_t CountOf(const Index& index, std::string_view name) {
-  auto found = index.find(std::string(name));
-  return found == index.end() ? 0 : found->second.size();
-}
-
 // A message in both protocols, each built when the first client needs it.
 class Message {
  public:
@@ -90,85 +52,77 @@ void UpdateKind(Client& client) {
 
 }  // namespace
 
-bool PubSub::Subscribe(Client& client, std::string_view channel) {
-  bool fresh = Add(channels_, client.channels, client.id, channel);
+bool PubSub::Subscribe(Client& client, Subscription kind, std::string_view name) {
+  auto [at, fresh] = client.Subscribed(kind).emplace(name);
+  if (fresh) IndexOf(kind)[*at].insert(client.id);
   UpdateKind(client);
   return fresh;
 }
 
-bool PubSub::Unsubscribe(Client& client, std::string_view channel) {
-  bool was = Remove(channels_, client.channels, client.id, channel);
+bool PubSub::Unsubscribe(Client& client, Subscription kind, std::string_view name) {
+  Client::Names& own = client.Subscribed(kind);
+  auto found = own.find(std::string(name));
+  if (found == own.end()) return false;
+  Drop(kind, *found, client.id);
+  own.erase(found);
   UpdateKind(client);
-  return was;
-}
-
-bool PubSub::PatternSubscribe(Client& client, std::string_view pattern) {
-  bool fresh = Add(patterns_, client.patterns, client.id, pattern);
-  UpdateKind(client);
-  return fresh;
-}
-
-bool PubSub::PatternUnsubscribe(Client& client, std::string_view pattern) {
-  bool was = Remove(patterns_, client.patterns, client.id, pattern);
-  UpdateKind(client);
-  return was;
-}
-
-bool PubSub::ShardSubscribe(Client& client, std::string_view channel) {
-  bool fresh = Add(shard_channels_, client.shard_channels, client.id, channel);
-  UpdateKind(client);
-  return fresh;
-}
-
-bool PubSub::ShardUnsubscribe(Client& client, std::string_view channel) {
-  bool was = Remove(shard_channels_, client.shard_channels, client.id, channel);
-  UpdateKind(client);
-  return was;
+  return true;
 }
 
 void PubSub::UnsubscribeAll(Client& client) {
-  for (const std::string& name : client.channels) RemoveFromIndex(channels_, name, client.id);
-  for (const std::string& name : client.patterns) RemoveFromIndex(patterns_, name, client.id);
-  for (const std::string& name : client.shard_channels) RemoveFromIndex(shard_channels_, name, client.id);
-  client.channels.clear();
-  client.patterns.clear();
-  client.shard_channels.clear();
+  for (size_t i = 0; i < kSubscriptionKinds; ++i) {
+    for (const std::string& name : client.subscriptions[i]) Drop(static_cast<Subscription>(i), name, client.id);
+    client.subscriptions[i].clear();
+  }
   UpdateKind(client);
+}
+
+void PubSub::Drop(Subscription kind, const std::string& name, ClientId id) {
+  Index& index = IndexOf(kind);
+  auto found = index.find(name);
+  if (found == index.end()) return;
+  found->second.erase(id);
+  if (found->second.empty()) index.erase(found);
 }
 
 size_t PubSub::Publish(std::string_view channel, std::string_view message, uint64_t gate_offset) {
   size_t sent = 0;
-  auto found = channels_.find(std::string(channel));
-  if (found != channels_.end()) {
+  const Index& channels = IndexOf(Subscription::kChannel);
+  auto found = channels.find(std::string(channel));
+  if (found != channels.end()) {
     sent += Deliver(server_, found->second, Message("message", {}, channel, message), gate_offset);
   }
+  const Index& patterns = IndexOf(Subscription::kPattern);
   std::vector<std::string> matching;
-  for (const auto& [pattern, ids] : patterns_) {
+  for (const auto& [pattern, ids] : patterns) {
     if (GlobMatch(pattern, channel)) matching.push_back(pattern);
   }
   for (const std::string& pattern : matching) {
-    auto listeners = patterns_.find(pattern);
-    if (listeners == patterns_.end()) continue;
+    auto listeners = patterns.find(pattern);
+    if (listeners == patterns.end()) continue;
     sent += Deliver(server_, listeners->second, Message("pmessage", pattern, channel, message), gate_offset);
   }
   return sent;
 }
 
 size_t PubSub::PublishShard(std::string_view channel, std::string_view message, uint64_t gate_offset) {
-  auto found = shard_channels_.find(std::string(channel));
-  if (found == shard_channels_.end()) return 0;
+  const Index& channels = IndexOf(Subscription::kShardChannel);
+  auto found = channels.find(std::string(channel));
+  if (found == channels.end()) return 0;
   return Deliver(server_, found->second, Message("smessage", {}, channel, message), gate_offset);
 }
 
-std::vector<std::string> PubSub::Channels(std::string_view pattern_or_empty) const {
-  return Matching(channels_, pattern_or_empty);
+std::vector<std::string> PubSub::Names(Subscription kind, std::string_view pattern_or_empty) const {
+  std::vector<std::string> names;
+  for (const auto& [name, clients] : IndexOf(kind)) {
+    if (pattern_or_empty.empty() || GlobMatch(pattern_or_empty, name)) names.push_back(name);
+  }
+  return names;
 }
 
-std::vector<std::string> PubSub::ShardChannels(std::string_view pattern_or_empty) const {
-  return Matching(shard_channels_, pattern_or_empty);
+size_t PubSub::Subscribers(Subscription kind, std::string_view name) const {
+  auto found = IndexOf(kind).find(std::string(name));
+  return found == IndexOf(kind).end() ? 0 : found->second.size();
 }
-
-size_t PubSub::Subscribers(std::string_view channel) const { return CountOf(channels_, channel); }
-size_t PubSub::ShardSubscribers(std::string_view channel) const { return CountOf(shard_channels_, channel); }
 
 }  // namespace holdfast::net

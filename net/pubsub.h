@@ -1,6 +1,7 @@
 // Publish/subscribe: who listens to which channel or pattern. Executor only.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -18,13 +19,9 @@ class PubSub {
  public:
   explicit PubSub(Server& server) : server_(server) {}
 
-  // True if it was new to this client.
-  bool Subscribe(Client& client, std::string_view channel);
-  bool Unsubscribe(Client& client, std::string_view channel);
-  bool PatternSubscribe(Client& client, std::string_view pattern);
-  bool PatternUnsubscribe(Client& client, std::string_view pattern);
-  bool ShardSubscribe(Client& client, std::string_view channel);
-  bool ShardUnsubscribe(Client& client, std::string_view channel);
+  // True if it was new to this client, or was there.
+  bool Subscribe(Client& client, Subscription kind, std::string_view name);
+  bool Unsubscribe(Client& client, Subscription kind, std::string_view name);
   void UnsubscribeAll(Client& client);  // silently: the client is going away, or RESET
 
   // Delivers to subscribers of the channel and of matching patterns; returns how many messages went out. `gate_offset`:
@@ -32,17 +29,19 @@ class PubSub {
   size_t Publish(std::string_view channel, std::string_view message, uint64_t gate_offset);
   size_t PublishShard(std::string_view channel, std::string_view message, uint64_t gate_offset);
 
-  [[nodiscard]] std::vector<std::string> Channels(std::string_view pattern_or_empty) const;
-  [[nodiscard]] std::vector<std::string> ShardChannels(std::string_view pattern_or_empty) const;
-  [[nodiscard]] size_t Subscribers(std::string_view channel) const;
-  [[nodiscard]] size_t ShardSubscribers(std::string_view channel) const;
-  [[nodiscard]] size_t PatternCount() const { return patterns_.size(); }
-  [[nodiscard]] size_t ChannelCount() const { return channels_.size(); }
+  // Names somebody subscribed to that match a pattern (empty: all), and how many listen to one of them.
+  [[nodiscard]] std::vector<std::string> Names(Subscription kind, std::string_view pattern_or_empty) const;
+  [[nodiscard]] size_t Subscribers(Subscription kind, std::string_view name) const;
+  [[nodiscard]] size_t Count(Subscription kind) const { return IndexOf(kind).size(); }
 
  private:
   using Index = std::unordered_map<std::string, std::unordered_set<ClientId>>;
+  [[nodiscard]] Index& IndexOf(Subscription kind) { return indexes_[static_cast<size_t>(kind)]; }
+  [[nodiscard]] const Index& IndexOf(Subscription kind) const { return indexes_[static_cast<size_t>(kind)]; }
+  void Drop(Subscription kind, const std::string& name, ClientId id);
+
   Server& server_;
-  Index channels_, patterns_, shard_channels_;
+  std::array<Index, kSubscriptionKinds> indexes_;
 };
 
 }  // namespace holdfast::net

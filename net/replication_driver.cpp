@@ -444,6 +444,8 @@ void ReplicationDriver::UnitApplied(uint64_t, const std::vector<Transaction::Tou
   for (const auto& key : keys) server_.watches().Touched(key);
 }
 
+void ReplicationDriver::KeysChanged(const std::vector<KeyEvent>& events) { server_.TellKeyEvents(events, 0); }
+
 void ReplicationDriver::Published(std::string_view channel, std::string_view message) {
   server_.pubsub().Publish(channel, message, 0);
 }

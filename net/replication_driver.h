@@ -61,6 +61,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
 
  private:
   // ApplyObserver: what the master's stream changes here.
+  void KeysChanged(const std::vector<KeyEvent>& events) override;
   void UnitApplied(uint64_t end_offset, const std::vector<Transaction::Touched>& keys) override;
   void Published(std::string_view channel, std::string_view message) override;
   void ShardPublished(std::string_view channel, std::string_view message) override;

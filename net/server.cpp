@@ -48,6 +48,7 @@ Server::~Server() {
 
 void Server::AdoptEngine() {
   sealed_offset_ = log().DurableOffset();
+  AdoptKeyEvents();
   parts_.engine->SetWake([this, executor = parts_.executor] { executor->Post([this] { engine().RunCompletions(); }); });
 }
 

@@ -95,8 +95,15 @@ class Server : public TurnHooks {
   void ExecuteQueued(Client& client, const QueuedCommand& command, Transaction& tx, Reply& reply);
   // Commits a unit: watches, keyspace notifications, WAIT offset; returns the offset its reply must wait for.
   uint64_t CommitUnit(Client* client, Transaction& tx);
+  // Sends keyspace events to who subscribed to them; they leave once `gate_offset` is durable.
+  void TellKeyEvents(const std::vector<KeyEvent>& events, uint64_t gate_offset);
+  // notify-keyspace-events has changed, or the store.
+  void AdoptKeyEvents();
   // The refusal a write would get now (READONLY, NOREPLICAS, MISCONF, OOM), or nullopt. EXEC asks once for all.
   [[nodiscard]] std::optional<std::string> WriteRefusal(const CommandSpec& spec);
+
+  // What a push must wait for that is made in the middle of a unit: its end, if it has changed anything so far.
+  [[nodiscard]] uint64_t UnitGate(const Transaction& tx);
 
   // Appends bytes to another client's output, gated at `offset` (0: leaves at once), and tells its transport.
   void Push(Client& client, std::string_view bytes, uint64_t gate_offset);
@@ -226,7 +233,8 @@ class Server : public TurnHooks {
   std::string deferred_push_;
   uint64_t deferred_gate_ = 0;
   int64_t buffer_bytes_ = 0;
-  uint64_t layer_bytes_ = 0;  // of the store and the log, as of the last 100 ms
+  uint64_t layer_bytes_ = 0;                                // of the store and the log, as of the last 100 ms
+  bool keyspace_events_ = false, keyevent_events_ = false;  // which of the two channels are wanted
   bool expiring_ = false;
   bool postpone_timer_ = false;
   bool loading_ = false;

@@ -238,6 +238,8 @@ const StreamPosition& Store::CheckpointPosition() const { return state_->positio
 
 std::shared_ptr<CheckpointJob> Store::PendingCheckpoint() const { return state_->job; }
 
+void Store::SetEventClasses(uint32_t classes) { state_->event_classes = classes; }
+
 void Store::AttachSink(EffectSink* sink) { state_->sink = sink; }
 
 Transaction& Store::Begin(TransactionMode mode, int db, int64_t now_ms) {

@@ -69,6 +69,9 @@ class Store {
   // Where units go and what names offsets. Must be set before the first live transaction; not owned.
   void AttachSink(EffectSink* sink);
 
+  // The keyspace events that transactions keep from now on, bits of KeyEventClass.
+  void SetEventClasses(uint32_t classes);
+
   // Starts a unit; Transaction::Commit() ends it. One at a time: the object is reused, do not keep the reference.
   // Live: `now_ms` is the caller's clock; raised to the last unit's time if below. Apply: the frame's time.
   Transaction& Begin(TransactionMode mode, int db, int64_t now_ms);

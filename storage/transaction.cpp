@@ -62,6 +62,8 @@ void Transaction::Start(TransactionMode mode, int db, int64_t now_ms) {
     spare_keys_.push_back(std::move(touched.key));
   }
   touched_.clear();
+  event_classes_ = state_.event_classes;
+  events_.clear();
   state_.cache.ReleaseEvicted();
   if (mode == TransactionMode::kLive) {
     CHECK(state_.sink != nullptr);
@@ -136,6 +138,13 @@ Result<Transaction::Lookup> Transaction::FindAny(int db, std::string_view key, b
 
 Result<std::optional<KeyValue>> Transaction::Find(int db, std::string_view key) {
   ASSIGN_OR_RETURN(Lookup found, FindAny(db, key, true));
+  if (found.value && !found.expired) return found.value;
+  NotifyOn(db, KeyEventClass::kMiss, "keymiss", key);
+  return std::optional<KeyValue>{};
+}
+
+Result<std::optional<KeyValue>> Transaction::Peek(int db, std::string_view key) {
+  ASSIGN_OR_RETURN(Lookup found, FindAny(db, key, true));
   if (found.expired) return std::optional<KeyValue>{};
   return found.value;
 }
@@ -146,6 +155,7 @@ Result<std::optional<KeyValue>> Transaction::FindForWrite(int db, std::string_vi
   RETURN_IF_ERROR(CheckRoom(2 * key.size(), 4));  // DEL, and the key again in the command's own effect
   Erase(db, key, *found.value);
   EmitOn(db, {"DEL", key});
+  NotifyOn(db, KeyEventClass::kExpired, "expired", key);
   return std::optional<KeyValue>{};
 }
 
@@ -201,6 +211,7 @@ void Transaction::Put(int db, std::string_view key, const KeyValue& value, const
   WriteKeyValue(to, key, value);
   state_.cache.Erase(KeyCacheSpace(database.keyspace), hash, row_part);
   Touch(db, key);
+  if (!old.has_value()) NotifyOn(db, KeyEventClass::kNew, "new", key);
 }
 
 void Transaction::Erase(int db, std::string_view key, const KeyValue& old, bool keep_rows) {

@@ -13,9 +13,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "storage/base/result.h"
+#include "storage/key_events.h"
 #include "storage/row.h"
 
 namespace holdfast {
@@ -59,6 +61,8 @@ class Transaction {
   // The key in database `db`. Expired keys are absent in live mode. Never writes.
   Result<std::optional<KeyValue>> Find(int db, std::string_view key);
   Result<std::optional<KeyValue>> Find(std::string_view key) { return Find(db_, key); }
+  // The same for the server's own questions: no keyspace event tells that the key was missed.
+  Result<std::optional<KeyValue>> Peek(int db, std::string_view key);
   // The same for an operation that is going to write: an expired key is deleted first, with its DEL effect.
   Result<std::optional<KeyValue>> FindForWrite(int db, std::string_view key);
   Result<std::optional<KeyValue>> FindForWrite(std::string_view key) { return FindForWrite(db_, key); }
@@ -136,6 +140,22 @@ class Transaction {
   };
   [[nodiscard]] const std::vector<Touched>& touched() const { return touched_; }
 
+  // ---- keyspace events ----------------------------------------------------------------------------------------------
+  // Tells subscribers what happened to a key of the current database (or `db`); in the order in which Redis does, and
+  // after the change. Free while nobody listens to the class. `name` is a literal. Here "new" (Put without an old
+  // value), "expired" (FindForWrite) and "keymiss" (Find) are told already.
+  void Notify(KeyEventClass event_class, std::string_view name, std::string_view key) {
+    NotifyOn(db_, event_class, name, key);
+  }
+  void NotifyOn(int db, KeyEventClass event_class, std::string_view name, std::string_view key) {
+    if ((event_classes_ & static_cast<uint32_t>(event_class)) != 0) {
+      events_.push_back({event_class, name, db, std::string(key)});
+    }
+  }
+  // What was told since the last call.
+  [[nodiscard]] std::vector<KeyEvent> TakeEvents() { return std::exchange(events_, {}); }
+  [[nodiscard]] bool HasEvents() const { return !events_.empty(); }
+
   // Ends the unit: appends the effects to the log (MULTI..EXEC around several) and returns what the gate needs.
   UnitResult Commit();
 
@@ -178,6 +198,8 @@ class Transaction {
   std::string effects_;  // begins with MULTI, which is sent only around several effects
   std::vector<Touched> touched_;
   std::vector<std::string> spare_keys_;
+  uint32_t event_classes_ = 0;  // that somebody wants
+  std::vector<KeyEvent> events_;
 };
 
 }  // namespace holdfast

@@ -155,6 +155,9 @@ class Engine {
     void UnitApplied(uint64_t end_offset, const std::vector<Transaction::Touched>& keys) override {
       if (target != nullptr) target->UnitApplied(end_offset, keys);
     }
+    void KeysChanged(const std::vector<KeyEvent>& events) override {
+      if (target != nullptr) target->KeysChanged(events);
+    }
     void Published(std::string_view channel, std::string_view message) override {
       if (target != nullptr) target->Published(channel, message);
     }

@@ -69,6 +69,21 @@ void GetName(CommandContext& context) {
   context.reply.Bulk(context.client.name);
 }
 
+// Client tracking is always off.
+void GetRedirection(CommandContext& context) { context.reply.Integer(-1); }
+
+void TrackingInfo(CommandContext& context) {
+  Reply& reply = context.reply;
+  reply.Map(3);
+  reply.Bulk("flags");
+  reply.Set(1);
+  reply.Bulk("off");
+  reply.Bulk("redirect");
+  reply.Integer(-1);
+  reply.Bulk("prefixes");
+  reply.Array(0);
+}
+
 void SetInfo(CommandContext& context) {
   const std::string_view option = context.arg(2);
   const bool library_name = EqualsIgnoreCase(option, "lib-name");
@@ -288,6 +303,11 @@ CommandSpec ClientContainer() {
   std::vector<CommandSpec> rows = AdminRows();
   rows.push_back(MakeCommand("client|getname", 2, kFlags, kCatConnection, kNoKeys, GetName,
                              {"Tells the name of this connection.", "2.6.9", "connection", "O(1)", ""}));
+  rows.push_back(
+      MakeCommand("client|getredir", 2, kFlags, kCatConnection, kNoKeys, GetRedirection,
+                  {"Tells who gets this connection's tracking messages: none.", "6.0.0", "connection", "O(1)", ""}));
+  rows.push_back(MakeCommand("client|trackinginfo", 2, kFlags, kCatConnection, kNoKeys, TrackingInfo,
+                             {"Describes this connection's tracking: off.", "6.2.0", "connection", "O(1)", ""}));
   rows.push_back(MakeCommand("client|help", 2, kLoading | kStale | kNoTransaction, kCatConnection, kNoKeys, Help,
                              {"Explains the subcommands.", "5.0.0", "connection", "O(1)", ""}));
   rows.push_back(MakeCommand("client|id", 2, kFlags, kCatConnection, kNoKeys, Id,

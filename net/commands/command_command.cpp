@@ -176,8 +176,8 @@ void List(CommandContext& context) {
   Arguments arguments(context.args, 2);
   std::string_view pattern;
   uint32_t category = 0;
-  bool none = false, filtered = context.argc() > 2;
-  if (filtered) {
+  bool none = false;
+  if (context.argc() > 2) {
     if (context.argc() != 5 || !arguments.NextIs("FILTERBY")) arguments.Fail(kSyntaxError);
     if (arguments.NextIs("MODULE")) {
       none = true;
@@ -203,9 +203,7 @@ void List(CommandContext& context) {
   };
   for (const CommandSpec& spec : context.server.commands().all()) {
     consider(spec);
-    for (const CommandSpec& sub : spec.subcommands) {
-      if (filtered) consider(sub);
-    }
+    for (const CommandSpec& sub : spec.subcommands) consider(sub);
   }
   context.reply.Set(names.size());
   for (const std::string_view name : names) context.reply.Bulk(name);

@@ -31,6 +31,7 @@ void Set(CommandContext& context) {
   const Settings& settings = context.server.config().settings();
   diag::SetLevel(settings.loglevel);
   context.server.engine().SetBacklogBytes(settings.repl_backlog_size);
+  context.server.AdoptKeyEvents();
   context.reply.Ok();
 }
 

@@ -227,9 +227,9 @@ void AppendStats(CommandContext& context, std::string& to) {
              "total_eviction_exceeded_time", "current_eviction_exceeded_time"})
       .Add("keyspace_hits", stats.keyspace_hits)
       .Add("keyspace_misses", stats.keyspace_misses)
-      .Add("pubsub_channels", pubsub.ChannelCount())
-      .Add("pubsub_patterns", pubsub.PatternCount())
-      .Add("pubsubshard_channels", pubsub.ShardChannels({}).size())
+      .Add("pubsub_channels", pubsub.Count(Subscription::kChannel))
+      .Add("pubsub_patterns", pubsub.Count(Subscription::kPattern))
+      .Add("pubsubshard_channels", pubsub.Count(Subscription::kShardChannel))
       .Zero({"latest_fork_usec", "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
              "active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits", "active_defrag_key_misses",
              "total_active_defrag_time", "current_active_defrag_time", "tracking_total_keys", "tracking_total_items",

@@ -10,61 +10,36 @@
 namespace holdfast::net {
 namespace {
 
-enum class Kind { kChannel, kPattern, kShard };
-
-size_t CountOf(const Client& client, Kind kind) {
-  return kind == Kind::kShard ? client.shard_channels.size() : client.SubscriptionCount();
-}
-
-void UpdateKind(Client& client) {
-  if (client.kind != ClientKind::kNormal && client.kind != ClientKind::kPubSub) return;
-  client.kind = client.TotalSubscriptions() > 0 ? ClientKind::kPubSub : ClientKind::kNormal;
-}
-
-void Confirm(CommandContext& context, std::string_view verb, const std::string* name, Kind kind) {
+void Confirm(CommandContext& context, const std::string* name, Subscription kind) {
   context.reply.Push(3);
-  context.reply.Bulk(verb);
+  context.reply.Bulk(context.spec.name);
   if (name != nullptr) {
     context.reply.Bulk(*name);
   } else {
     context.reply.Null();
   }
-  context.reply.Integer(static_cast<int64_t>(CountOf(context.client, kind)));
+  context.reply.Integer(static_cast<int64_t>(context.client.SubscriptionCount(kind)));
 }
 
-template <Kind kind>
+template <Subscription kind>
 void Subscribe(CommandContext& context) {
-  PubSub& pubsub = context.server.pubsub();
   for (const std::string_view name : context.args.subspan(1)) {
-    if constexpr (kind == Kind::kChannel) pubsub.Subscribe(context.client, name);
-    if constexpr (kind == Kind::kPattern) pubsub.PatternSubscribe(context.client, name);
-    if constexpr (kind == Kind::kShard) pubsub.ShardSubscribe(context.client, name);
+    context.server.pubsub().Subscribe(context.client, kind, name);
     const std::string owned(name);
-    Confirm(context, context.spec.name, &owned, kind);
+    Confirm(context, &owned, kind);
   }
-  UpdateKind(context.client);
 }
 
-template <Kind kind>
+template <Subscription kind>
 void Unsubscribe(CommandContext& context) {
-  PubSub& pubsub = context.server.pubsub();
   Client& client = context.client;
   std::vector<std::string> names(context.args.begin() + 1, context.args.end());
-  const bool all = names.empty();
-  if (all) {
-    const auto& own = kind == Kind::kChannel   ? client.channels
-                      : kind == Kind::kPattern ? client.patterns
-                                               : client.shard_channels;
-    names.assign(own.begin(), own.end());
-  }
+  if (names.empty()) names.assign(client.Subscribed(kind).begin(), client.Subscribed(kind).end());
   for (const std::string& name : names) {
-    if constexpr (kind == Kind::kChannel) pubsub.Unsubscribe(client, name);
-    if constexpr (kind == Kind::kPattern) pubsub.PatternUnsubscribe(client, name);
-    if constexpr (kind == Kind::kShard) pubsub.ShardUnsubscribe(client, name);
-    Confirm(context, context.spec.name, &name, kind);
+    context.server.pubsub().Unsubscribe(client, kind, name);
+    Confirm(context, &name, kind);
   }
-  if (names.empty()) Confirm(context, context.spec.name, nullptr, kind);
-  UpdateKind(client);
+  if (names.empty()) Confirm(context, nullptr, kind);
 }
 
 // The offset that must be durable before a message may leave: what this client wrote before it, and what the
@@ -81,14 +56,10 @@ void EmitToReplicas(CommandContext& context) {
   context.tx->Emit({context.spec.name == "publish" ? "PUBLISH" : "SPUBLISH", context.arg(1), context.arg(2)});
 }
 
+template <size_t (PubSub::*publish)(std::string_view channel, std::string_view message, uint64_t gate_offset)>
 void Publish(CommandContext& context) {
-  const size_t receivers = context.server.pubsub().Publish(context.arg(1), context.arg(2), MessageGate(context));
-  EmitToReplicas(context);
-  context.reply.Integer(static_cast<int64_t>(receivers));
-}
-
-void ShardPublish(CommandContext& context) {
-  const size_t receivers = context.server.pubsub().PublishShard(context.arg(1), context.arg(2), MessageGate(context));
+  const uint64_t gate = MessageGate(context);
+  const size_t receivers = (context.server.pubsub().*publish)(context.arg(1), context.arg(2), gate);
   EmitToReplicas(context);
   context.reply.Integer(static_cast<int64_t>(receivers));
 }
@@ -98,29 +69,27 @@ void ReplyNames(Reply& reply, const std::vector<std::string>& names) {
   for (const std::string& name : names) reply.Bulk(name);
 }
 
+template <Subscription kind>
 void Channels(CommandContext& context) {
   const std::string_view pattern = context.argc() > 2 ? context.arg(2) : std::string_view();
   if (context.argc() > 3)
     return context.reply.Error("ERR unknown subcommand or wrong number of arguments for '" +
                                std::string(context.arg(1)) + "'. Try PUBSUB HELP.");
-  const bool shard = context.spec.name == "pubsub|shardchannels";
-  ReplyNames(context.reply,
-             shard ? context.server.pubsub().ShardChannels(pattern) : context.server.pubsub().Channels(pattern));
+  ReplyNames(context.reply, context.server.pubsub().Names(kind, pattern));
 }
 
+template <Subscription kind>
 void NumSub(CommandContext& context) {
-  const bool shard = context.spec.name == "pubsub|shardnumsub";
   const auto names = context.args.subspan(2);
   context.reply.Array(names.size() * 2);
   for (const std::string_view name : names) {
     context.reply.Bulk(name);
-    context.reply.Integer(static_cast<int64_t>(shard ? context.server.pubsub().ShardSubscribers(name)
-                                                     : context.server.pubsub().Subscribers(name)));
+    context.reply.Integer(static_cast<int64_t>(context.server.pubsub().Subscribers(kind, name)));
   }
 }
 
 void NumPat(CommandContext& context) {
-  context.reply.Integer(static_cast<int64_t>(context.server.pubsub().PatternCount()));
+  context.reply.Integer(static_cast<int64_t>(context.server.pubsub().Count(Subscription::kPattern)));
 }
 
 void Help(CommandContext& context) {
@@ -137,18 +106,18 @@ CommandSpec PubSubContainer() {
   return MakeContainer(
       "pubsub", {"Looks into channels and their subscribers.", "2.8.0", "pubsub", "depends on the subcommand", ""},
       {
-          MakeCommand("pubsub|channels", -2, kFlags, 0, kNoKeys, Channels,
+          MakeCommand("pubsub|channels", -2, kFlags, 0, kNoKeys, Channels<Subscription::kChannel>,
                       {"Lists channels somebody listens to.", "2.8.0", "pubsub", "O(N) with N the number of channels",
                        "[pattern]"}),
           MakeCommand("pubsub|numpat", 2, kFlags, 0, kNoKeys, NumPat,
                       {"Counts the patterns clients are subscribed to.", "2.8.0", "pubsub", "O(1)", ""}),
-          MakeCommand("pubsub|numsub", -2, kFlags, 0, kNoKeys, NumSub,
+          MakeCommand("pubsub|numsub", -2, kFlags, 0, kNoKeys, NumSub<Subscription::kChannel>,
                       {"Counts the subscribers of channels.", "2.8.0", "pubsub", "O(N) with N the channels asked for",
                        "[channel [channel ...]]"}),
-          MakeCommand("pubsub|shardchannels", -2, kFlags, 0, kNoKeys, Channels,
+          MakeCommand("pubsub|shardchannels", -2, kFlags, 0, kNoKeys, Channels<Subscription::kShardChannel>,
                       {"Lists shard channels somebody listens to.", "7.0.0", "pubsub",
                        "O(N) with N the number of shard channels", "[pattern]"}),
-          MakeCommand("pubsub|shardnumsub", -2, kFlags, 0, kNoKeys, NumSub,
+          MakeCommand("pubsub|shardnumsub", -2, kFlags, 0, kNoKeys, NumSub<Subscription::kShardChannel>,
                       {"Counts the subscribers of shard channels.", "7.0.0", "pubsub",
                        "O(N) with N the channels asked for", "[shardchannel [shardchannel ...]]"}),
           MakeCommand("pubsub|help", 2, kLoading | kStale | kNoTransaction, 0, kNoKeys, Help,
@@ -162,27 +131,27 @@ std::vector<CommandSpec> PubSubCommands() {
   constexpr uint32_t kListen = kPubSubCommand | kNoScript | kLoading | kStale | kNoTransaction;
   constexpr uint32_t kSend = kPubSubCommand | kLoading | kStale | kFast;
   return {
-      MakeCommand("subscribe", -2, kListen, 0, kNoKeys, Subscribe<Kind::kChannel>,
+      MakeCommand("subscribe", -2, kListen, 0, kNoKeys, Subscribe<Subscription::kChannel>,
                   {"Listens to channels.", "2.0.0", "pubsub", "O(N) with N the channels", "channel [channel ...]"}),
-      MakeCommand("psubscribe", -2, kListen, 0, kNoKeys, Subscribe<Kind::kPattern>,
+      MakeCommand("psubscribe", -2, kListen, 0, kNoKeys, Subscribe<Subscription::kPattern>,
                   {"Listens to all channels whose names match patterns.", "2.0.0", "pubsub", "O(N) with N the patterns",
                    "pattern [pattern ...]"}),
-      MakeCommand("ssubscribe", -2, kListen, 0, kAllKeys, Subscribe<Kind::kShard>,
+      MakeCommand("ssubscribe", -2, kListen, 0, kAllKeys, Subscribe<Subscription::kShardChannel>,
                   {"Listens to shard channels.", "7.0.0", "pubsub", "O(N) with N the channels",
                    "shardchannel [shardchannel ...]"}),
-      MakeCommand("unsubscribe", -1, kListen, 0, kNoKeys, Unsubscribe<Kind::kChannel>,
+      MakeCommand("unsubscribe", -1, kListen, 0, kNoKeys, Unsubscribe<Subscription::kChannel>,
                   {"Stops listening to channels, or to all.", "2.0.0", "pubsub", "O(N) with N the channels",
                    "[channel [channel ...]]"}),
-      MakeCommand("punsubscribe", -1, kListen, 0, kNoKeys, Unsubscribe<Kind::kPattern>,
+      MakeCommand("punsubscribe", -1, kListen, 0, kNoKeys, Unsubscribe<Subscription::kPattern>,
                   {"Stops listening to patterns, or to all.", "2.0.0", "pubsub", "O(N) with N the patterns",
                    "[pattern [pattern ...]]"}),
-      MakeCommand("sunsubscribe", -1, kListen, 0, kAllKeys, Unsubscribe<Kind::kShard>,
+      MakeCommand("sunsubscribe", -1, kListen, 0, kAllKeys, Unsubscribe<Subscription::kShardChannel>,
                   {"Stops listening to shard channels, or to all.", "7.0.0", "pubsub", "O(N) with N the channels",
                    "[shardchannel [shardchannel ...]]"}),
-      MakeCommand("publish", 3, kSend, 0, kNoKeys, Publish,
+      MakeCommand("publish", 3, kSend, 0, kNoKeys, Publish<&PubSub::Publish>,
                   {"Sends a message to whoever listens to a channel.", "2.0.0", "pubsub",
                    "O(N+M) with N the channel's subscribers and M the patterns in use", "channel message"}),
-      MakeCommand("spublish", 3, kSend, 0, kOneKey, ShardPublish,
+      MakeCommand("spublish", 3, kSend, 0, kOneKey, Publish<&PubSub::PublishShard>,
                   {"Sends a message to whoever listens to a shard channel.", "7.0.0", "pubsub",
                    "O(N) with N the channel's subscribers", "shardchannel message"}),
       PubSubContainer(),

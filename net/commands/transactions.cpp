@@ -28,7 +28,7 @@ void Discard(CommandContext& context) {
 // A watched key whose time passed while nobody touched it has changed, too: it was there and is hidden now.
 Result<bool> WatchedKeyExpired(CommandContext& context) {
   for (const auto& [db, key] : context.client.multi.watched_present) {
-    ASSIGN_OR_RETURN(const auto found, context.tx->Find(db, key));
+    ASSIGN_OR_RETURN(const auto found, context.tx->Peek(db, key));
     if (!found) return true;
   }
   return false;
@@ -61,7 +61,7 @@ void Watch(CommandContext& context) {
   if (client.multi.active) return context.reply.Error("ERR WATCH inside MULTI is not allowed");
   if (client.multi.dirty_cas) return context.reply.Ok();  // EXEC will fail anyway
   for (const std::string_view key : context.args.subspan(1)) {
-    const auto found = context.tx->Find(client.db, key);
+    const auto found = context.tx->Peek(client.db, key);
     if (!found.ok()) return context.reply.Error(found.error());
     context.server.watches().Watch(client, client.db, key);
     if (found->has_value()) client.multi.watched_present.emplace_back(client.db, key);

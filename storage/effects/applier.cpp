@@ -71,6 +71,7 @@ Result<size_t> Applier::ApplyOne(std::string_view rest, int64_t time_ms) {
   } else {
     applied = ApplyInside(transaction);
   }
+  if (applied.ok() && observer_ != nullptr && transaction.HasEvents()) observer_->KeysChanged(transaction.TakeEvents());
   if (applied.ok() && observer_ != nullptr) observer_->UnitApplied(unit_end, transaction.touched());
   transaction.Commit();
   RETURN_IF_ERROR(applied);

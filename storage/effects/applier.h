@@ -32,6 +32,8 @@ class ApplyObserver {
   virtual ~ApplyObserver() = default;
   // A unit was applied; `keys` were written or removed by it.
   virtual void UnitApplied(uint64_t end_offset, const std::vector<Transaction::Touched>& keys) = 0;
+  // What it did to keys, told before UnitApplied(); never without any. See Store::SetEventClasses.
+  virtual void KeysChanged(const std::vector<KeyEvent>& events) { (void)events; }
   virtual void Published(std::string_view channel, std::string_view message) = 0;
   virtual void ShardPublished(std::string_view channel, std::string_view message) = 0;
   // The master asks for an acknowledgement; `end_offset` is the end of the question.

@@ -26,6 +26,8 @@ std::span<const EffectEntry> HashEffects();         // hash_effects.cpp
 std::span<const EffectEntry> SetEffects();          // set_effects.cpp
 std::span<const EffectEntry> ListEffects();         // list_effects.cpp
 std::span<const EffectEntry> SortedSetEffects();    // sorted_set_effects.cpp
+std::span<const EffectEntry> GeoEffects();          // geo_effects.cpp
+std::span<const EffectEntry> SortEffects();         // sort_effects.cpp
 std::span<const EffectEntry> HyperLogLogEffects();  // hyperloglog_effects.cpp
 std::span<const EffectEntry> StreamEffects();       // stream_effects.cpp
 

@@ -213,7 +213,7 @@ Result<std::vector<std::optional<int64_t>>> BitField(Transaction& transaction, s
     changed = true;
   }
   if (changed) {
-    editor.Finish();
+    editor.Finish("setbit");
     effect.Emit(transaction);
   }
   return answers;

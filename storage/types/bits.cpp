@@ -160,7 +160,7 @@ Result<bool> SetBit(Transaction& transaction, std::string_view key, uint64_t off
   value = static_cast<unsigned char>(bit ? value | BitMask(offset) : value & ~BitMask(offset));
   byte[0] = static_cast<char>(value);
   RETURN_IF_ERROR(editor.Write(byte_offset, byte));
-  editor.Finish();
+  editor.Finish("setbit");
   transaction.Emit({"SETBIT", key, FormatInteger(static_cast<int64_t>(offset)), bit ? "1" : "0"});
   return old_bit;
 }
@@ -233,6 +233,7 @@ Result<uint64_t> BitOp(Transaction& transaction, BitOperation operation, std::st
   uint64_t length = 0;
   for (std::string_view key : keys) {
     ASSIGN_OR_RETURN(auto found, transaction.FindForWrite(key));
+    if (!found) transaction.Notify(KeyEventClass::kMiss, "keymiss", key);
     Source& source = sources.emplace_back();
     if (!found) continue;
     ASSIGN_OR_RETURN(StringValue value, StringValue::From(transaction, *found));
@@ -260,6 +261,11 @@ Result<uint64_t> BitOp(Transaction& transaction, BitOperation operation, std::st
     value.chunked = true;
     value.body = body;
     transaction.Put(transaction.db(), destination, value, old.value());
+  }
+  if (length == 0) {
+    transaction.Notify(KeyEventClass::kGeneric, "del", destination);
+  } else {
+    transaction.Notify(KeyEventClass::kString, "set", destination);
   }
   transaction.Emit(effect);
   return length;

@@ -28,7 +28,7 @@ Result<MemberEditor> Edit(Transaction& transaction, std::string_view key) {
 }
 
 // Writes one field that was looked up before.
-void Write(MemberEditor& editor, std::string_view field, std::string_view value, bool known) {
+void Write(MemberEditor& editor, std::string_view field, std::string_view value, bool known, std::string_view event) {
   if (known) {
     editor.PutOver(field, value);
   } else {
@@ -36,7 +36,7 @@ void Write(MemberEditor& editor, std::string_view field, std::string_view value,
   }
   const std::string_view words[] = {field, value};
   KeepShape(editor, words);
-  editor.Finish();
+  editor.Finish(event);
 }
 
 }  // namespace
@@ -63,7 +63,7 @@ Result<uint64_t> Set(Transaction& transaction, std::string_view key, std::span<c
   }
   // A damaged row in the middle must not leave fields that the log does not know.
   KeepShape(editor, pairs.first(effect.size() - 2));
-  editor.Finish();
+  editor.Finish("hset");
   if (effect.size() > 2) transaction.Emit(effect);
   RETURN_IF_ERROR(outcome);
   return added;
@@ -75,7 +75,7 @@ Result<bool> SetNx(Transaction& transaction, std::string_view key, std::string_v
     ASSIGN_OR_RETURN(const bool known, editor.reader().Has(field));
     if (known) return false;
   }
-  Write(editor, field, value, /*known=*/false);
+  Write(editor, field, value, /*known=*/false, "hset");
   transaction.Emit({"HSET", key, field, value});
   return true;
 }
@@ -114,7 +114,7 @@ Result<uint64_t> Delete(Transaction& transaction, std::string_view key, std::spa
     }
     if (*erased) effect.push_back(field);
   }
-  editor.Finish();
+  editor.Finish("hdel");
   if (effect.size() > 2) transaction.Emit(effect);
   RETURN_IF_ERROR(outcome);
   return uint64_t{effect.size() - 2};
@@ -135,7 +135,7 @@ Result<int64_t> IncrBy(Transaction& transaction, std::string_view key, std::stri
   if (__builtin_add_overflow(value, increment, &value)) {
     return Error{ErrorCode::kOutOfRange, "increment or decrement would overflow"};
   }
-  Write(editor, field, FormatInteger(value), old.has_value());
+  Write(editor, field, FormatInteger(value), old.has_value(), "hincrby");
   transaction.Emit({"HINCRBY", key, field, FormatInteger(increment)});
   return value;
 }
@@ -161,7 +161,7 @@ Result<std::string> IncrByFloat(Transaction& transaction, std::string_view key, 
     return Error{ErrorCode::kOutOfRange, "increment would produce NaN or Infinity"};
   }
   std::string text = FormatLongDouble(value);
-  Write(editor, field, text, old.has_value());
+  Write(editor, field, text, old.has_value(), "hincrbyfloat");
   transaction.Emit({"HSET", key, field, text});
   return text;
 }

@@ -70,6 +70,7 @@ Result<bool> Add(Transaction& transaction, std::string_view key, std::span<const
   if (found.old && effect.size() == 2) return false;
   found.value.ForgetCount();
   RETURN_IF_ERROR(WriteWithEffect(transaction, key, found, effect));
+  transaction.Notify(KeyEventClass::kString, "pfadd", key);
   return true;
 }
 
@@ -91,11 +92,15 @@ Result<void> Merge(Transaction& transaction, std::string_view target, std::span<
   auto all = std::make_unique<HyperLogLog::Registers>(HyperLogLog::Registers{});
   bool dense = false;
   ASSIGN_OR_RETURN(Found found, OpenForWrite(transaction, target));
+  if (!found.old) transaction.Notify(KeyEventClass::kMiss, "keymiss", target);
   RETURN_IF_ERROR(HyperLogLog::RaiseTo(found.value.bytes(), *all));
   dense = found.value.dense();
   for (const std::string_view source : sources) {
     ASSIGN_OR_RETURN(const auto one, transaction.FindForWrite(source));
-    if (!one) continue;
+    if (!one) {
+      transaction.Notify(KeyEventClass::kMiss, "keymiss", source);
+      continue;
+    }
     ASSIGN_OR_RETURN(const std::string_view bytes, ViewOf(transaction, *one));
     dense = dense || HyperLogLog::IsDense(bytes);
     RETURN_IF_ERROR(HyperLogLog::RaiseTo(bytes, *all));
@@ -109,7 +114,9 @@ Result<void> Merge(Transaction& transaction, std::string_view target, std::span<
   found.value.ForgetCount();
   std::vector<std::string_view> effect = {"PFMERGE", target};
   effect.insert(effect.end(), sources.begin(), sources.end());
-  return WriteWithEffect(transaction, target, found, effect);
+  RETURN_IF_ERROR(WriteWithEffect(transaction, target, found, effect));
+  transaction.Notify(KeyEventClass::kString, "pfadd", target);
+  return {};
 }
 
 Result<bool> ToDense(Transaction& transaction, std::string_view key) {

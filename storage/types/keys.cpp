@@ -52,8 +52,15 @@ Result<void> Relocate(Transaction& transaction, std::string_view from, const Key
   FoundKey source(value);
   ASSIGN_OR_RETURN(auto target, transaction.FindForWrite(to_db, to));
   transaction.Put(to_db, to, *source.value(), FoundKey(target).value());
+  if (target) transaction.NotifyOn(to_db, KeyEventClass::kNew, "new", to);  // what was there is no more
   transaction.Erase(transaction.db(), from, *source.value(), /*keep_rows=*/true);
   return {};
+}
+
+void TellRename(Transaction& transaction, std::string_view from, std::string_view to) {
+  transaction.Notify(KeyEventClass::kGeneric, "rename_from", from);
+  transaction.Notify(KeyEventClass::kGeneric, "rename_to", to);
+  transaction.Emit({"RENAME", from, to});
 }
 
 }  // namespace
@@ -69,6 +76,7 @@ Result<uint64_t> Delete(Transaction& transaction, std::span<const std::string_vi
     }
     if (!*found) continue;
     transaction.Erase(transaction.db(), key, **found);
+    transaction.Notify(KeyEventClass::kGeneric, "del", key);
     effect.push_back(key);
   }
   // A damaged row in the middle must not leave deletions that the log does not know.
@@ -97,7 +105,7 @@ Result<void> Rename(Transaction& transaction, std::string_view from, std::string
   if (!found) return NoSuchKeyError();
   if (from == to) return {};
   RETURN_IF_ERROR(Relocate(transaction, from, *found, transaction.db(), to));
-  transaction.Emit({"RENAME", from, to});
+  TellRename(transaction, from, to);
   return {};
 }
 
@@ -109,7 +117,7 @@ Result<bool> RenameNx(Transaction& transaction, std::string_view from, std::stri
   ASSIGN_OR_RETURN(auto target, transaction.FindForWrite(to));
   if (target) return false;
   RETURN_IF_ERROR(Relocate(transaction, from, *source.value(), transaction.db(), to));
-  transaction.Emit({"RENAME", from, to});
+  TellRename(transaction, from, to);
   return true;
 }
 
@@ -117,7 +125,10 @@ Result<bool> Copy(Transaction& transaction, std::string_view from, const CopyTar
   if (target.db < 0 || target.db >= transaction.database_count()) return DbIndexError();
   if (target.db == transaction.db() && target.key == from) return SameObjectError();
   ASSIGN_OR_RETURN(auto found, transaction.FindForWrite(from));
-  if (!found) return false;
+  if (!found) {
+    transaction.Notify(KeyEventClass::kMiss, "keymiss", from);
+    return false;
+  }
   FoundKey source(found);
   ASSIGN_OR_RETURN(auto existing, transaction.FindForWrite(target.db, target.key));
   if (existing && !target.replace) return false;
@@ -126,6 +137,8 @@ Result<bool> Copy(Transaction& transaction, std::string_view from, const CopyTar
   KeyValue value = *source.value();
   value.body = body;
   transaction.Put(target.db, target.key, value, old.value());
+  if (existing) transaction.NotifyOn(target.db, KeyEventClass::kNew, "new", target.key);
+  transaction.NotifyOn(target.db, KeyEventClass::kGeneric, "copy_to", target.key);
   transaction.Emit({"COPY", from, target.key, "DB", FormatInteger(target.db), "REPLACE"});
   return true;
 }
@@ -139,6 +152,8 @@ Result<bool> Move(Transaction& transaction, std::string_view key, int db) {
   ASSIGN_OR_RETURN(auto target, transaction.FindForWrite(db, key));
   if (target) return false;
   RETURN_IF_ERROR(Relocate(transaction, key, *source.value(), db, key));
+  transaction.Notify(KeyEventClass::kGeneric, "move_from", key);
+  transaction.NotifyOn(db, KeyEventClass::kGeneric, "move_to", key);
   transaction.Emit({"MOVE", key, FormatInteger(db)});
   return true;
 }
@@ -150,6 +165,7 @@ Result<bool> Expire(Transaction& transaction, std::string_view key, int64_t expi
   FoundKey old(found);
   if (transaction.mode() == TransactionMode::kLive && expire_at_ms <= transaction.now_ms()) {
     transaction.Erase(transaction.db(), key, *old.value());
+    transaction.Notify(KeyEventClass::kGeneric, "del", key);
     transaction.Emit({"DEL", key});
     return true;
   }
@@ -157,6 +173,7 @@ Result<bool> Expire(Transaction& transaction, std::string_view key, int64_t expi
   // Replay has no clock, so it may see times of any age; all before 1970 are one.
   value.expire_at_ms = std::max<int64_t>(expire_at_ms, 0);
   transaction.Put(transaction.db(), key, value, old.value());
+  transaction.Notify(KeyEventClass::kGeneric, "expire", key);
   transaction.Emit({"PEXPIREAT", key, FormatInteger(value.expire_at_ms)});
   return true;
 }
@@ -168,6 +185,7 @@ Result<bool> Persist(Transaction& transaction, std::string_view key) {
   KeyValue value = *old.value();
   value.expire_at_ms = kNoExpiry;
   transaction.Put(transaction.db(), key, value, old.value());
+  transaction.Notify(KeyEventClass::kGeneric, "persist", key);
   transaction.Emit({"PERSIST", key});
   return true;
 }

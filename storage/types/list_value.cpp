@@ -125,6 +125,15 @@ Result<ListEditor> ListEditor::Open(Transaction& transaction, std::string_view k
   return editor;
 }
 
+ListEditor ListEditor::Replace(Transaction& transaction, std::string_view key, const std::optional<KeyValue>& old) {
+  ListEditor editor(transaction, key);
+  editor.replaces_ = true;
+  editor.rows_erased_ = false;
+  if (old) editor.old_body_ = old->body;
+  editor.old_ = old;
+  return editor;
+}
+
 Result<std::string> ListEditor::Peek(ListEnd end) const {
   ASSIGN_OR_RETURN(const std::string_view item, Items().At(end == ListEnd::kLeft ? 0 : body_.count - 1));
   return std::string(item);
@@ -273,18 +282,22 @@ Result<void> ListEditor::Keep(uint64_t first, uint64_t count) {
   return {};
 }
 
-void ListEditor::Finish() {
+void ListEditor::Finish(std::string_view event) {
   if (old_) old_->body = old_body_;
   if (body_.count == 0) {
-    if (old_) transaction_->Erase(transaction_->db(), key_, *old_, /*keep_rows=*/rows_erased_);
+    if (!old_) return;
+    if (!replaces_) transaction_->Notify(KeyEventClass::kList, event, key_);
+    transaction_->Erase(transaction_->db(), key_, *old_, /*keep_rows=*/rows_erased_);
+    transaction_->Notify(KeyEventClass::kGeneric, "del", key_);
     return;
   }
   KeyValue value;
   value.type = ValueType::kList;
-  value.expire_at_ms = old_ ? old_->expire_at_ms : kNoExpiry;
+  value.expire_at_ms = old_ && !replaces_ ? old_->expire_at_ms : kNoExpiry;
   const std::string encoded = body_.Encode();
   value.body = encoded;
   transaction_->Put(transaction_->db(), key_, value, old_);
+  transaction_->Notify(KeyEventClass::kList, event, key_);
 }
 
 }  // namespace holdfast

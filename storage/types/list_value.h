@@ -65,6 +65,8 @@ class ListEditor {
  public:
   // `old` is what FindForWrite returned for `key`: a list or nothing (kWrongType else). `key` outlives the editor.
   static Result<ListEditor> Open(Transaction& transaction, std::string_view key, const std::optional<KeyValue>& old);
+  // A new list in place of whatever `old` is.
+  static ListEditor Replace(Transaction& transaction, std::string_view key, const std::optional<KeyValue>& old);
 
   [[nodiscard]] bool exists() const { return old_.has_value(); }
   [[nodiscard]] uint64_t Length() const { return body_.count; }
@@ -83,8 +85,9 @@ class ListEditor {
   // Keeps `count` > 0 items from `first` on.
   Result<void> Keep(uint64_t first, uint64_t count);
 
-  // Writes the key row, or removes it if the list became empty. An expiry the key had stays.
-  void Finish();
+  // Writes the key row, or removes it if the list became empty. An expiry the key had stays, unless replaced. Tells
+  // subscribers of keyspace events: `event`, and "del" if nothing is left.
+  void Finish(std::string_view event);
 
  private:
   ListEditor(Transaction& transaction, std::string_view key) : transaction_(&transaction), key_(key) {}
@@ -104,6 +107,7 @@ class ListEditor {
   std::optional<KeyValue> old_;
   ListBody body_;
   bool rows_erased_ = true;  // no item row is left when the list is empty
+  bool replaces_ = false;    // the new value has nothing of the old one
 };
 
 }  // namespace holdfast

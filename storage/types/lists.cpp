@@ -41,6 +41,9 @@ Result<std::vector<uint64_t>> FindAll(const ListValue& list, int64_t count, std:
   return indexes;
 }
 
+std::string_view PushEvent(ListEnd end) { return end == ListEnd::kLeft ? "lpush" : "rpush"; }
+std::string_view PopEvent(ListEnd end) { return end == ListEnd::kLeft ? "lpop" : "rpop"; }
+
 }  // namespace
 
 Result<std::optional<ListValue>> Open(Transaction& transaction, std::string_view key) {
@@ -62,7 +65,7 @@ Result<uint64_t> Push(Transaction& transaction, std::string_view key, ListEnd en
   if (!list.exists() && condition == PushCondition::kIfPresent) return uint64_t{0};
   if (items.empty()) return list.Length();
   for (const std::string_view item : items) list.Push(end, item);
-  list.Finish();
+  list.Finish(PushEvent(end));
   std::vector<std::string_view> effect = {end == ListEnd::kLeft ? "LPUSH" : "RPUSH", key};
   effect.insert(effect.end(), items.begin(), items.end());
   transaction.Emit(effect);
@@ -74,7 +77,7 @@ Result<std::optional<std::string>> Pop(Transaction& transaction, std::string_vie
   if (!list.exists()) return std::optional<std::string>();
   ASSIGN_OR_RETURN(std::string item, list.Peek(end));
   list.Drop(end);
-  list.Finish();
+  list.Finish(PopEvent(end));
   transaction.Emit({PopName(end), key});
   return std::optional<std::string>(std::move(item));
 }
@@ -94,7 +97,7 @@ Result<std::optional<std::vector<std::string>>> PopSome(Transaction& transaction
   RETURN_IF_ERROR(end == ListEnd::kLeft ? list.Items().Visit(0, count, take)
                                         : list.Items().VisitBack(list.Length() - 1, count, take));
   list.Drop(end, count);
-  list.Finish();
+  list.Finish(PopEvent(end));
   transaction.Emit({PopName(end), key, FormatInteger(static_cast<int64_t>(count))});
   return Items(std::move(items));
 }
@@ -112,7 +115,7 @@ Result<void> Set(Transaction& transaction, std::string_view key, int64_t index, 
   const auto place = ResolveIndex(list.Length(), index);
   if (!place) return IndexOutOfRangeError();
   list.Set(*place, item);
-  list.Finish();
+  list.Finish("lset");
   transaction.Emit({"LSET", key, FormatInteger(index), item});
   return {};
 }
@@ -124,7 +127,7 @@ Result<int64_t> Insert(Transaction& transaction, std::string_view key, bool befo
   ASSIGN_OR_RETURN(const auto found, FindAll(list.Items(), 1, pivot));
   if (found.empty()) return int64_t{-1};
   RETURN_IF_ERROR(list.Insert(found.front() + (before ? 0 : 1), item));
-  list.Finish();
+  list.Finish("linsert");
   transaction.Emit({"LINSERT", key, before ? "BEFORE" : "AFTER", pivot, item});
   return static_cast<int64_t>(list.Length());
 }
@@ -135,7 +138,7 @@ Result<uint64_t> Remove(Transaction& transaction, std::string_view key, int64_t 
   ASSIGN_OR_RETURN(const auto found, FindAll(list.Items(), count, item));
   if (found.empty()) return uint64_t{0};
   RETURN_IF_ERROR(list.Remove(found));
-  list.Finish();
+  list.Finish("lrem");
   transaction.Emit({"LREM", key, FormatInteger(count), item});
   return uint64_t{found.size()};
 }
@@ -155,6 +158,7 @@ Result<void> Trim(Transaction& transaction, std::string_view key, int64_t start,
   const ListRange range = ResolveRange(list.Length(), start, stop);
   if (range.count == list.Length()) {
     transaction.TouchKey(transaction.db(), key);  // fails a WATCH all the same, as in Redis
+    transaction.Notify(KeyEventClass::kList, "ltrim", key);
     return {};
   }
   if (range.count == 0) {
@@ -162,7 +166,7 @@ Result<void> Trim(Transaction& transaction, std::string_view key, int64_t start,
   } else {
     RETURN_IF_ERROR(list.Keep(range.first, range.count));
   }
-  list.Finish();
+  list.Finish("ltrim");
   transaction.Emit({"LTRIM", key, FormatInteger(start), FormatInteger(stop)});
   return {};
 }
@@ -176,13 +180,14 @@ Result<std::optional<std::string>> Move(Transaction& transaction, std::string_vi
     // A list of one item keeps it: its row moves on, or stays.
     from.Push(ends.to, item);
     from.Drop(ends.from);
-    from.Finish();
+    from.Finish(PushEvent(ends.to));
+    transaction.Notify(KeyEventClass::kList, PopEvent(ends.from), source);
   } else {
     ASSIGN_OR_RETURN(ListEditor to, Edit(transaction, destination));
     from.Drop(ends.from);
-    from.Finish();
     to.Push(ends.to, item);
-    to.Finish();
+    to.Finish(PushEvent(ends.to));
+    from.Finish(PopEvent(ends.from));
   }
   if (ends.from == ListEnd::kRight && ends.to == ListEnd::kLeft) {
     transaction.Emit({"RPOPLPUSH", source, destination});

@@ -14,6 +14,11 @@
 namespace holdfast {
 namespace {
 
+KeyEventClass EventClassOf(ValueType type) {
+  if (type == ValueType::kHash) return KeyEventClass::kHash;
+  return type == ValueType::kSet ? KeyEventClass::kSet : KeyEventClass::kSortedSet;
+}
+
 constexpr size_t kBatchBytes = 1 << 20;
 constexpr size_t kHashBytes = sizeof(uint64_t);
 
@@ -76,6 +81,7 @@ Result<std::optional<MemberReader>> MemberReader::Open(Transaction& transaction,
 Result<std::optional<MemberReader>> MemberReader::OpenForWrite(Transaction& transaction, std::string_view key,
                                                                ValueType type) {
   ASSIGN_OR_RETURN(const auto found, transaction.FindForWrite(key));
+  if (!found) transaction.Notify(KeyEventClass::kMiss, "keymiss", key);  // it is read
   return OpenFound(transaction, found, type);
 }
 
@@ -303,17 +309,23 @@ void MemberEditor::EraseKnown(std::string_view member) {
   wrote_ = true;
 }
 
-void MemberEditor::Finish() {
+void MemberEditor::Finish(std::string_view event) {
   const int db = transaction_->db();
+  const KeyEventClass event_class = EventClassOf(type_);
   if (old_) old_->body = old_body_;
   if (header_.count == 0) {
-    if (old_ && (wrote_ || replaces_)) transaction_->Erase(db, key_, *old_);
+    if (!old_ || (!wrote_ && !replaces_)) return;
+    if (!replaces_) transaction_->Notify(event_class, event, key_);
+    transaction_->Erase(db, key_, *old_);
+    transaction_->Notify(KeyEventClass::kGeneric, "del", key_);
     return;
   }
   const bool same_row = !replaces_ && exists_ && header_.count == before_.count && header_.shape == before_.shape &&
                         header_.fenced == before_.fenced;
   if (same_row) {
-    if (wrote_) transaction_->TouchKey(db, key_);
+    if (!wrote_) return;
+    transaction_->TouchKey(db, key_);
+    transaction_->Notify(event_class, event, key_);
     return;
   }
   const std::string body = header_.Encode();
@@ -322,6 +334,7 @@ void MemberEditor::Finish() {
   value.expire_at_ms = old_ && !replaces_ ? old_->expire_at_ms : kNoExpiry;
   value.body = body;
   transaction_->Put(db, key_, value, old_);
+  transaction_->Notify(event_class, event, key_);
 }
 
 }  // namespace holdfast

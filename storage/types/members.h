@@ -109,8 +109,9 @@ class MemberEditor {
   void SetFenced() { header_.fenced = true; }
 
   // Writes the key row if the header has changed, deletes it if nothing is left. An expiry the key had stays, unless
-  // replaced. Tells who watches the key if anything was written.
-  void Finish();
+  // replaced. Tells who watches the key if anything was written, and subscribers of keyspace events: `event`, and "del"
+  // if nothing is left.
+  void Finish(std::string_view event);
 
  private:
   MemberEditor(Transaction& transaction, std::string_view key, ValueType type)

@@ -85,16 +85,20 @@ bool RedisCopiesFirst(const Sets& sets) {
   return one / 2 > two;
 }
 
-std::string_view EffectName(Combination combination) {
+struct Names {
+  std::string_view effect;
+  std::string_view event;
+};
+Names NamesOf(Combination combination) {
   switch (combination) {
     case Combination::kUnion:
-      return "SUNIONSTORE";
+      return {"SUNIONSTORE", "sunionstore"};
     case Combination::kIntersection:
-      return "SINTERSTORE";
+      return {"SINTERSTORE", "sinterstore"};
     case Combination::kDifference:
-      return "SDIFFSTORE";
+      return {"SDIFFSTORE", "sdiffstore"};
   }
-  return "";
+  return {};
 }
 
 }  // namespace
@@ -140,12 +144,13 @@ Result<uint64_t> Store(Transaction& transaction, Combination combination, std::s
   }
   const uint64_t size = editor.header().count;
   if (large || size > kCompactMembersMax) editor.SetLarge();
-  editor.Finish();
+  const Names names = NamesOf(combination);
+  editor.Finish(names.event);
   if (size == 0) {
     if (editor.exists()) transaction.Emit({"DEL", target});
     return size;
   }
-  std::vector<std::string_view> effect = {EffectName(combination), target};
+  std::vector<std::string_view> effect = {names.effect, target};
   effect.insert(effect.end(), keys.begin(), keys.end());
   transaction.Emit(effect);
   return size;

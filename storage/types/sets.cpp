@@ -46,7 +46,7 @@ Result<uint64_t> Add(Transaction& transaction, std::string_view key, std::span<c
     effect.push_back(member);
   }
   // A damaged row in the middle must not leave members that the log does not know.
-  editor.Finish();
+  editor.Finish("sadd");
   if (effect.size() > 2) transaction.Emit(effect);
   RETURN_IF_ERROR(outcome);
   return uint64_t{effect.size() - 2};
@@ -64,7 +64,7 @@ Result<uint64_t> Remove(Transaction& transaction, std::string_view key, std::spa
     }
     if (*erased) effect.push_back(member);
   }
-  editor.Finish();
+  editor.Finish("srem");
   if (effect.size() > 2) transaction.Emit(effect);
   RETURN_IF_ERROR(outcome);
   return uint64_t{effect.size() - 2};
@@ -86,11 +86,11 @@ Result<bool> Move(Transaction& transaction, std::string_view from, std::string_v
     ASSIGN_OR_RETURN(already, target.reader().Has(member));
   }
   source.EraseKnown(member);
-  source.Finish();
+  source.Finish("srem");
   if (!already) {
     target.PutNew(member, {});
     KeepShape(target, member);
-    target.Finish();
+    target.Finish("sadd");
   }
   transaction.Emit({"SMOVE", from, to, member});
   return true;
@@ -122,7 +122,9 @@ Result<std::vector<std::string>> Pop(Transaction& transaction, std::string_view 
   for (MemberReader::Member& one : picked) popped.push_back(std::move(one.member));
   if (all) {
     ASSIGN_OR_RETURN(const auto found, transaction.FindForWrite(key));
+    transaction.Notify(KeyEventClass::kSet, "spop", key);
     transaction.Erase(transaction.db(), key, *found);
+    transaction.Notify(KeyEventClass::kGeneric, "del", key);
     transaction.Emit({"DEL", key});
     return popped;
   }
@@ -131,7 +133,7 @@ Result<std::vector<std::string>> Pop(Transaction& transaction, std::string_view 
   const uint64_t effects = popped.size() / kEffectMembersMax + 1;
   RETURN_IF_ERROR(transaction.CheckRoom(bytes + effects * key.size(), popped.size() + 3 * effects));
   for (const std::string& member : popped) editor.EraseKnown(member);
-  editor.Finish();
+  editor.Finish("spop");
   for (size_t from = 0; from < popped.size(); from += kEffectMembersMax) {
     std::vector<std::string_view> effect = {"SREM", key};
     const size_t to = std::min(popped.size(), from + kEffectMembersMax);

@@ -33,6 +33,7 @@ struct Source {
 Result<Source> OpenSource(Transaction& transaction, std::string_view key, bool for_write) {
   Source source;
   ASSIGN_OR_RETURN(const auto found, for_write ? transaction.FindForWrite(key) : transaction.Find(key));
+  if (!found && for_write) transaction.Notify(KeyEventClass::kMiss, "keymiss", key);  // it is read
   if (!found) return source;
   source.is_set = found->type == ValueType::kSet;
   if (!source.is_set && found->type != ValueType::kSortedSet) return WrongTypeError();
@@ -107,6 +108,11 @@ size_t WalkedSources(const CombineOptions& options, const std::vector<Source>& s
   return options.combination == Combination::kUnion ? sources.size() : std::min<size_t>(sources.size(), 1);
 }
 
+std::string_view StoreEvent(Combination combination) {
+  if (combination == Combination::kUnion) return "zunionstore";
+  return combination == Combination::kIntersection ? "zinterstore" : "zdiffstore";
+}
+
 }  // namespace
 
 Result<void> CheckSources(Transaction& transaction, std::span<const std::string_view> keys) {
@@ -155,7 +161,7 @@ Result<uint64_t> Store(Transaction& transaction, const CombineOptions& options, 
   }
   RETURN_IF_ERROR(editor.DropSignsOfZero());
   const uint64_t size = editor.count();
-  editor.Finish();
+  editor.Finish(StoreEvent(options.combination));
   if (size > 0) {
     transaction.Emit(effect);
   } else if (editor.exists()) {

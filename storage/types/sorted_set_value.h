@@ -124,7 +124,7 @@ class SortedSetEditor {
   Result<void> DropSignsOfZero();
   Result<void> PutOver(std::string_view member, double old, double score);
   Result<void> EraseKnown(std::string_view member, double score);
-  void Finish() { members_.Finish(); }
+  void Finish(std::string_view event) { members_.Finish(event); }
 
  private:
   SortedSetEditor(Transaction& transaction, const MemberEditor& members)

@@ -40,10 +40,19 @@ void EmitAll(Transaction& transaction, const std::deque<std::string>& words) {
   transaction.Emit(std::vector<std::string_view>(words.begin(), words.end()));
 }
 
-Result<void> EraseWhole(Transaction& transaction, std::string_view key) {
+// `event`: what took its last members.
+Result<void> EraseWhole(Transaction& transaction, std::string_view key, std::string_view event) {
   ASSIGN_OR_RETURN(const auto found, transaction.FindForWrite(key));
-  if (found) transaction.Erase(transaction.db(), key, *found);
+  if (!found) return {};
+  transaction.Notify(KeyEventClass::kSortedSet, event, key);
+  transaction.Erase(transaction.db(), key, *found);
+  transaction.Notify(KeyEventClass::kGeneric, "del", key);
   return {};
+}
+
+std::string_view RemovalEvent(SortedSetRange::By by) {
+  if (by == SortedSetRange::By::kRank) return "zremrangebyrank";
+  return by == SortedSetRange::By::kScore ? "zremrangebyscore" : "zremrangebylex";
 }
 
 }  // namespace
@@ -78,7 +87,7 @@ Result<AddResult> Add(Transaction& transaction, std::string_view key, const AddO
     effect.emplace_back(pair.member);
   }
   // A damaged row in the middle must not leave members that the log does not know.
-  editor.Finish();
+  editor.Finish(options.increment ? "zincr" : "zadd");
   EmitAll(transaction, effect);
   RETURN_IF_ERROR(std::move(outcome));
   return result;
@@ -99,7 +108,7 @@ Result<uint64_t> Remove(Transaction& transaction, std::string_view key, std::spa
     if (!outcome.ok()) break;
     effect.push_back(member);
   }
-  editor.Finish();
+  editor.Finish("zrem");
   if (effect.size() > 2) transaction.Emit(effect);
   RETURN_IF_ERROR(std::move(outcome));
   return uint64_t{effect.size() - 2};
@@ -117,7 +126,7 @@ Result<uint64_t> RemoveRange(Transaction& transaction, std::string_view key, Sor
         return {};
       });
   const uint64_t removed = before - editor.count();
-  editor.Finish();
+  editor.Finish(RemovalEvent(range.by));
   if (removed > 0) transaction.Emit(effect);
   RETURN_IF_ERROR(outcome);
   return removed;
@@ -137,18 +146,19 @@ Result<std::optional<std::vector<ScoredMember>>> Pop(Transaction& transaction, s
     popped.push_back({std::string(member), score});
     return true;
   }));
+  const std::string_view event = end == ScoreEnd::kMin ? "zpopmin" : "zpopmax";
   int64_t erased = 0;
   Result<void> outcome;
   if (popped.size() == editor.count()) {
     erased = static_cast<int64_t>(popped.size());
-    RETURN_IF_ERROR(EraseWhole(transaction, key));
+    RETURN_IF_ERROR(EraseWhole(transaction, key, event));
   } else {
     for (const ScoredMember& one : popped) {
       outcome = editor.EraseKnown(one.member, one.score);
       if (!outcome.ok()) break;
       ++erased;
     }
-    editor.Finish();
+    editor.Finish(event);
   }
   if (erased > 0) {
     transaction.Emit({end == ScoreEnd::kMin ? "ZPOPMIN" : "ZPOPMAX", key, FormatInteger(erased)});
@@ -169,13 +179,32 @@ Result<uint64_t> StoreRange(Transaction& transaction, std::string_view target, s
     RETURN_IF_ERROR(copied);
   }
   const uint64_t size = editor.count();
-  editor.Finish();
+  editor.Finish("zrangestore");
   if (size > 0) {
     transaction.Emit(effect);
   } else if (editor.exists()) {
     transaction.Emit({"DEL", target});
   }
   return size;
+}
+
+Result<void> StoreMembers(Transaction& transaction, std::string_view target, std::span<const ScoredMember> members,
+                          std::string_view event) {
+  std::deque<std::string> effect = {"ZADD", std::string(target)};
+  uint64_t bytes = 2 * target.size();
+  for (const ScoredMember& one : members) {
+    effect.push_back(FormatDouble(one.score));
+    effect.push_back(one.member);
+    bytes += effect[effect.size() - 2].size() + one.member.size();
+  }
+  RETURN_IF_ERROR(transaction.CheckRoom(bytes, effect.size() + 2));
+  ASSIGN_OR_RETURN(SortedSetEditor editor, SortedSetEditor::Replace(transaction, target));
+  const bool existed = editor.exists();
+  for (const ScoredMember& one : members) RETURN_IF_ERROR(editor.PutNew(one.member, one.score));
+  editor.Finish(event);
+  if (existed) transaction.Emit({"DEL", target});
+  EmitAll(transaction, effect);
+  return {};
 }
 
 }  // namespace holdfast::sorted_sets

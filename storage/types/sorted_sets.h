@@ -53,6 +53,11 @@ Result<std::optional<std::vector<ScoredMember>>> Pop(Transaction& transaction, s
 Result<uint64_t> StoreRange(Transaction& transaction, std::string_view target, std::string_view source,
                             const SortedSetRange& range, std::span<const std::string_view> effect);
 
+// Makes these members the value of `target`, or deletes that if there are none. Effects: DEL target, ZADD target score
+// member ... `event` is what subscribers are told.
+Result<void> StoreMembers(Transaction& transaction, std::string_view target, std::span<const ScoredMember> members,
+                          std::string_view event);
+
 // ---- several sorted sets (sorted_set_algebra.cpp) -------------------------------------------------------------------
 
 enum class Combination { kUnion, kIntersection, kDifference };

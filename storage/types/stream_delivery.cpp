@@ -23,6 +23,7 @@ Result<void> Delivery::UseConsumer(std::string_view consumer) {
   if (!known) {
     editor_->MakeConsumer(consumer, transaction_.now_ms());
     made_consumer_ = true;
+    transaction_.Notify(KeyEventClass::kStream, "xgroup-createconsumer", key_);
   }
   consumer_.emplace(consumer);
   return {};

@@ -64,6 +64,7 @@ Result<void> CreateGroup(Transaction& transaction, std::string_view key, std::st
   const bool made = !stream.exists();
   stream.MakeGroup(group, last, options.entries_read);
   stream.Finish();
+  transaction.Notify(KeyEventClass::kStream, "xgroup-create", key);
   const std::string last_text = last.Text();
   const std::string reads = FormatInteger(options.entries_read);
   std::vector<std::string_view> effect = {"XGROUP", "CREATE", key, group, last_text};
@@ -89,6 +90,7 @@ Result<void> SetGroupId(Transaction& transaction, std::string_view key, std::str
   editor.SetEntriesRead(entries_read);
   editor.Finish();
   open.stream.Finish();
+  transaction.Notify(KeyEventClass::kStream, "xgroup-setid", key);
   transaction.Emit({"XGROUP", "SETID", key, group, last.Text(), "ENTRIESREAD", FormatInteger(entries_read)});
   return {};
 }
@@ -98,6 +100,7 @@ Result<bool> DestroyGroup(Transaction& transaction, std::string_view key, std::s
   if (!open.group) return false;
   RETURN_IF_ERROR(open.stream.EraseGroup(group, *open.group));
   open.stream.Finish();
+  transaction.Notify(KeyEventClass::kStream, "xgroup-destroy", key);
   transaction.Emit({"XGROUP", "DESTROY", key, group});
   return true;
 }
@@ -112,6 +115,7 @@ Result<bool> CreateConsumer(Transaction& transaction, std::string_view key, std:
   editor.MakeConsumer(consumer, transaction.now_ms());
   editor.Finish();
   open.stream.Finish();
+  transaction.Notify(KeyEventClass::kStream, "xgroup-createconsumer", key);
   transaction.Emit({"XGROUP", "CREATECONSUMER", key, group, consumer});
   return true;
 }
@@ -125,6 +129,7 @@ Result<uint64_t> DeleteConsumer(Transaction& transaction, std::string_view key, 
   if (!pending) return uint64_t{0};
   editor.Finish();
   open.stream.Finish();
+  transaction.Notify(KeyEventClass::kStream, "xgroup-delconsumer", key);
   transaction.Emit({"XGROUP", "DELCONSUMER", key, group, consumer});
   return *pending;
 }

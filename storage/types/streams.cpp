@@ -91,6 +91,8 @@ Result<std::optional<StreamId>> Add(Transaction& transaction, std::string_view k
     if (stream.header().length < before) trimmed = TrimWords(stream.header(), options.trim);
   }
   stream.Finish();
+  transaction.Notify(KeyEventClass::kStream, "xadd", key);
+  if (!trimmed.empty()) transaction.Notify(KeyEventClass::kStream, "xtrim", key);
   const std::string id_text = id.Text();
   std::vector<std::string_view> effect = {"XADD", key};
   effect.insert(effect.end(), trimmed.begin(), trimmed.end());
@@ -110,6 +112,7 @@ Result<uint64_t> TrimFront(Transaction& transaction, std::string_view key, const
   const uint64_t gone = before - stream.header().length;
   if (gone > 0) {
     stream.Finish();
+    transaction.Notify(KeyEventClass::kStream, "xtrim", key);
     const auto words = TrimWords(stream.header(), trim);
     transaction.Emit({"XTRIM", key, words[0], words[1], words[2]});
   }
@@ -141,6 +144,7 @@ Result<uint64_t> Remove(Transaction& transaction, std::string_view key, std::spa
   if (!removed.empty()) {
     stream.SetCounters(counters);
     stream.Finish();
+    transaction.Notify(KeyEventClass::kStream, "xdel", key);
     std::vector<std::string_view> effect = {"XDEL", key};
     effect.insert(effect.end(), removed.begin(), removed.end());
     transaction.Emit(effect);
@@ -168,6 +172,7 @@ Result<void> SetId(Transaction& transaction, std::string_view key, const SetIdOp
   if (!options.max_deleted.IsZero()) counters.max_deleted = options.max_deleted;
   stream.SetCounters(counters);
   stream.Finish();
+  transaction.Notify(KeyEventClass::kStream, "xsetid", key);
   transaction.Emit({"XSETID", key, counters.last.Text(), "ENTRIESADDED", std::to_string(counters.entries_added),
                     "MAXDELETEDID", counters.max_deleted.Text()});
   return {};

@@ -213,7 +213,7 @@ void StringEditor::Grow(uint64_t length) {
   length_ = std::max(length_, length);
 }
 
-void StringEditor::Finish() {
+void StringEditor::Finish(std::string_view event) {
   KeyValue value;
   value.type = ValueType::kString;
   value.expire_at_ms = old_ ? old_->expire_at_ms : kNoExpiry;
@@ -223,6 +223,7 @@ void StringEditor::Finish() {
     body.resize(length_, '\0');
     value.body = body;
     transaction_->Put(transaction_->db(), key_, value, old_);
+    transaction_->Notify(KeyEventClass::kString, event, key_);
     return;
   }
   ChunkedBody body{length_, id_ ? *id_ : transaction_->NewCollectionId()};
@@ -235,6 +236,7 @@ void StringEditor::Finish() {
   value.chunked = true;
   value.body = encoded;
   transaction_->Put(transaction_->db(), key_, value, old_);
+  transaction_->Notify(KeyEventClass::kString, event, key_);
 }
 
 }  // namespace holdfast

@@ -104,8 +104,8 @@ class StringEditor {
   // Grows the string with zeros as far as needed.
   Result<void> Write(uint64_t offset, std::string_view bytes);
   void Grow(uint64_t length);
-  // Writes rows. An expiry the key had stays.
-  void Finish();
+  // Writes rows. An expiry the key had stays. `event`: what subscribers of keyspace events are told.
+  void Finish(std::string_view event);
 
  private:
   StringEditor(Transaction& transaction, std::string_view key) : transaction_(&transaction), key_(key) {}

@@ -43,6 +43,7 @@ Result<void> WritePairs(Transaction& transaction, std::span<const std::string_vi
       break;
     }
     PutString(transaction, transaction.db(), pairs[i], pairs[i + 1], kNoExpiry, *found);
+    transaction.Notify(KeyEventClass::kString, "set", pairs[i]);
     effect.push_back(pairs[i]);
     effect.push_back(pairs[i + 1]);
   }
@@ -87,6 +88,8 @@ Result<SetOutcome> Set(Transaction& transaction, std::string_view key, std::stri
   int64_t expire_at_ms = options.expire_at_ms;
   if (options.keep_ttl && found) expire_at_ms = found->expire_at_ms;
   PutString(transaction, transaction.db(), key, value, expire_at_ms, found);
+  transaction.Notify(KeyEventClass::kString, "set", key);
+  if (options.expire_at_ms != kNoExpiry) transaction.Notify(KeyEventClass::kGeneric, "expire", key);
   EmitSet(transaction, key, value, expire_at_ms, options.keep_ttl);
   outcome.written = true;
   return outcome;
@@ -97,6 +100,7 @@ Result<std::optional<std::string>> GetDel(Transaction& transaction, std::string_
   ASSIGN_OR_RETURN(auto previous, WholeOf(transaction, found));
   if (!found) return previous;
   transaction.Erase(transaction.db(), key, *found);
+  transaction.Notify(KeyEventClass::kGeneric, "del", key);
   transaction.Emit({"DEL", key});
   return previous;
 }
@@ -110,14 +114,17 @@ Result<std::optional<std::string>> GetEx(Transaction& transaction, std::string_v
   const bool live = transaction.mode() == TransactionMode::kLive;
   if (options.expire_at_ms != kNoExpiry && live && options.expire_at_ms <= transaction.now_ms()) {
     transaction.Erase(transaction.db(), key, *old.value());
+    transaction.Notify(KeyEventClass::kGeneric, "del", key);
     transaction.Emit({"DEL", key});
   } else if (options.expire_at_ms != kNoExpiry) {
     value.expire_at_ms = options.expire_at_ms;
     transaction.Put(transaction.db(), key, value, old.value());
+    transaction.Notify(KeyEventClass::kGeneric, "expire", key);
     transaction.Emit({"PEXPIREAT", key, FormatInteger(options.expire_at_ms)});
   } else if (options.persist && value.HasExpiry()) {
     value.expire_at_ms = kNoExpiry;
     transaction.Put(transaction.db(), key, value, old.value());
+    transaction.Notify(KeyEventClass::kGeneric, "persist", key);
     transaction.Emit({"PERSIST", key});
   }
   return whole;
@@ -143,7 +150,7 @@ Result<uint64_t> Append(Transaction& transaction, std::string_view key, std::str
   ASSIGN_OR_RETURN(StringEditor editor, StringEditor::Open(transaction, key, found));
   RETURN_IF_ERROR(CheckStringLength(transaction, editor.Length(), value.size()));
   RETURN_IF_ERROR(editor.Write(editor.Length(), value));
-  editor.Finish();
+  editor.Finish("append");
   transaction.Emit({"APPEND", key, value});
   return editor.Length();
 }
@@ -155,7 +162,7 @@ Result<uint64_t> SetRange(Transaction& transaction, std::string_view key, int64_
   if (value.empty()) return editor.Length();
   RETURN_IF_ERROR(CheckStringLength(transaction, static_cast<uint64_t>(offset), value.size()));
   RETURN_IF_ERROR(editor.Write(static_cast<uint64_t>(offset), value));
-  editor.Finish();
+  editor.Finish("setrange");
   transaction.Emit({"SETRANGE", key, FormatInteger(offset), value});
   return editor.Length();
 }
@@ -190,6 +197,7 @@ Result<int64_t> IncrBy(Transaction& transaction, std::string_view key, int64_t i
     return Error{ErrorCode::kOutOfRange, "increment or decrement would overflow"};
   }
   PutString(transaction, transaction.db(), key, FormatInteger(number), found ? found->expire_at_ms : kNoExpiry, found);
+  transaction.Notify(KeyEventClass::kString, "incrby", key);
   transaction.Emit({"INCRBY", key, FormatInteger(increment)});
   return number;
 }
@@ -209,6 +217,7 @@ Result<std::string> IncrByFloat(Transaction& transaction, std::string_view key, 
   }
   std::string text = FormatLongDouble(number);
   PutString(transaction, transaction.db(), key, text, found ? found->expire_at_ms : kNoExpiry, found);
+  transaction.Notify(KeyEventClass::kString, "incrbyfloat", key);
   EmitSet(transaction, key, text, kNoExpiry, /*keep_ttl=*/true);
   return text;
 }

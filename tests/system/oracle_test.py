@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Runs the same random commands against holdfast-server and redis-server and compares every reply, then the data sets.
+Ours checkpoints between commands, is killed and restarted in the middle of rounds, now with large and now with tiny
+memtables, and has a replica that must hold the same in the end.
 
-usage: oracle_test.py [--seed N] [--rounds N] [--commands N]
+usage: oracle_test.py [--seed N] [--rounds N] [--commands N] [--no-replica]
 
 Exit code 77 (skipped) when there is no redis-server 7.0. A failure prints the seed and the commands that led to it.
 """
@@ -16,8 +18,12 @@ import tempfile
 import time
 
 import oracle_hashes_sets as hashes_sets
+import oracle_geo
 import oracle_hyperloglogs
+import oracle_key_events
 import oracle_lists
+import oracle_replica
+import oracle_sort
 import oracle_sorted_sets
 import oracle_streams
 
@@ -105,13 +111,15 @@ class Server:
     def __init__(self, binary, extra):
         self.directory = tempfile.mkdtemp(prefix="oracle-")
         self.port = free_port()
+        self.tiny = False
         self.log = open(os.path.join(self.directory, "output"), "wb")
         self.command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "",
                         "--enable-debug-command", "yes", "--slowlog-log-slower-than", "-1"] + extra
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log)
+        tiny = ["--memtable-size", "1mb", "--row-cache-size", "1mb"] if self.tiny else []
+        self.process = subprocess.Popen(self.command + tiny, stdout=self.log, stderr=self.log)
         deadline = time.time() + 30
         while True:
             try:
@@ -127,8 +135,10 @@ class Server:
             time.sleep(0.02)
 
     def kill_and_restart(self):
+        """Comes back with tiny memtables if they were large, and the other way round."""
         self.process.kill()
         self.process.wait()
+        self.tiny = not self.tiny
         self.start()
 
     def stop(self):
@@ -158,10 +168,18 @@ class Generator:
         self.sorted_sets = oracle_sorted_sets.SortedSets(rng, self.key, self.value, self.small)
         self.hyperloglogs = oracle_hyperloglogs.HyperLogLogs(rng, self.key, self.value)
         self.streams = oracle_streams.Streams(rng, self.key, self.value, self.small)
+        self.geo = oracle_geo.Geo(rng, self.key)
+        self.sorting = oracle_sort.Sorting(rng, self.key, self.small)
         # Rounds about one type get further into it.
         self.focus = rng.choice([None, self.collections.hash_commands, self.collections.set_commands,
                                  self.list_commands, self.sorted_set_commands, self.hyperloglog_commands,
-                                 self.stream_commands])
+                                 self.geo_commands, self.sort_commands, self.stream_commands])
+
+    def geo_commands(self):
+        return self.geo.commands()
+
+    def sort_commands(self):
+        return self.sorting.commands()
 
     def hyperloglog_commands(self):
         return self.hyperloglogs.commands(self.in_multi)
@@ -300,6 +318,7 @@ class Generator:
             lambda: ["MEMORY", "USAGE", "no such key"], lambda: ["SLOWLOG", "GET", "-5"], lambda: ["SLOWLOG", "foo"],
             lambda: ["LATENCY", "HISTORY", "nothing"], lambda: ["CLIENT", "KILL", r.choice(["x", "TYPE"]), "y"],
             lambda: ["CLIENT", "KILL", "1.2.3.4:5"], lambda: ["CLIENT", "PAUSE", "x"], lambda: ["DEBUG", "foo"],
+            lambda: ["CLIENT", r.choice(["GETREDIR", "TRACKINGINFO"])],
             lambda: ["CLIENT", "UNBLOCK", r.choice(["x", "999999"])], lambda: ["CLIENT", "NO-EVICT", "foo"],
         ]
         if self.focus is not None and r.random() < 0.7:
@@ -307,6 +326,7 @@ class Generator:
         else:
             table += self.collections.hash_commands() + self.collections.set_commands() + self.list_commands()
             table += self.sorted_set_commands() + self.hyperloglog_commands() + self.stream_commands()
+            table += self.geo_commands() + self.sort_commands()
         command = r.choice(table)()
         if r.random() < 0.03 and len(command) > 1:  # wrong arity
             command = command[:-1] if r.random() < 0.5 else command + ["extra"]
@@ -367,6 +387,8 @@ def same(command, ours, theirs):
     verdict = hashes_sets.same(command, ours, theirs)
     if verdict is not None:
         return verdict
+    if name == "WAIT":  # ours has a replica
+        return isinstance(ours, int) and isinstance(theirs, int)
     if name in UNORDERED and isinstance(ours, list) and isinstance(theirs, list):
         return sorted(ours) == sorted(theirs)
     if name == "SCAN" and isinstance(ours, list) and isinstance(theirs, list):
@@ -395,13 +417,26 @@ def same_exec(queued, ours, theirs):
 class Round:
     def __init__(self, ours, theirs, rng, resp):
         self.generator = Generator(rng)
+        self.ours, self.resp = ours, resp
         self.ports = (ours.port, theirs.port)
-        self.connections = [Connection(p) for p in self.ports]
         self.history, self.queued = [], []
+        self.flags = rng.choice(["", "", "KEA", "KAn"])
+        self.connect()
+
+    def connect(self):
+        self.connections = [Connection(p) for p in self.ports]
         for connection in self.connections:
             connection.command("CONFIG", "SET", "hll-sparse-max-bytes", "3000")
-            if resp == 3:
+            if self.resp == 3:
                 connection.command("HELLO", "3")
+        self.events = oracle_key_events.KeyEvents(Connection, self.ports, self.flags)
+
+    def crash(self):
+        """Ours is killed and comes back; both go on with new connections."""
+        self.history.append(["KILL -9"])
+        self.close()
+        self.ours.kill_and_restart()
+        self.connect()
 
     def step(self, command):
         self.history.append(command)
@@ -412,7 +447,10 @@ class Round:
                 wrong = hashes_sets.pop(command, count, *self.connections)
                 if wrong:
                     raise AssertionError("%r: %s" % (command, wrong))
+                self.events.difference(False)
                 return
+        if name.startswith("SORT"):
+            oracle_sort.forget_overflow(self.connections[1])
         ours, theirs = (c.command(*command) for c in self.connections)
         if not self.generator.in_multi:
             oracle_hyperloglogs.forget_count(command, theirs, self.connections)
@@ -427,6 +465,9 @@ class Round:
                 raise AssertionError("%r picked what is not there: %.2000r" % (command, ours))
         if not self.generator.in_multi:
             oracle_streams.settle(command, *self.connections)
+        wrong = self.events.difference(True)
+        if wrong:
+            raise AssertionError("%r: %s" % (command, wrong))
         if theirs == "QUEUED":
             self.queued.append(command)
         if name == "MULTI" and theirs == "OK":
@@ -444,9 +485,12 @@ class Round:
             if not self.generator.in_multi and self.generator.rng.random() < 0.01:
                 done = self.connections[0].command("DEBUG", "CHECKPOINT")
                 assert done == "OK", done
+            if not self.generator.in_multi and self.generator.rng.random() < 0.001:
+                self.crash()
         self.step(["RESET"])
 
     def close(self):
+        self.events.close()
         for connection in self.connections:
             connection.close()
 
@@ -485,6 +529,7 @@ def main():
     parser.add_argument("--seed", type=int, default=31, help="0: another one each time")
     parser.add_argument("--rounds", type=int, default=int(os.environ.get("ORACLE_ROUNDS", "12")))
     parser.add_argument("--commands", type=int, default=600)
+    parser.add_argument("--no-replica", action="store_true")
     options = parser.parse_args()
     oracle = shutil.which("redis-server")
     if oracle is None or "v=7.0" not in subprocess.run([oracle, "--version"], capture_output=True, text=True).stdout:
@@ -493,7 +538,11 @@ def main():
     options.seed = options.seed or int.from_bytes(os.urandom(4), "big")
     print("seed %d (repeat with --seed %d)" % (options.seed, options.seed))
     ours, theirs = Server(SERVER, ["--appendfsync", "always"]), Server(oracle, ["--appendonly", "no"])
+    replica = None
     try:
+        if not options.no_replica:
+            replica = Server(SERVER, ["--replicaof", "127.0.0.1", str(ours.port)])
+            oracle_replica.wait_until_attached(Connection, replica.port)
         for number in range(options.rounds):
             one = Round(ours, theirs, random.Random(options.seed * 1000 + number), 2 + number % 2)
             try:
@@ -502,6 +551,8 @@ def main():
                 if number % 3 == 2:
                     ours.kill_and_restart()
                     compare_data(ours, theirs)
+                if replica is not None:
+                    oracle_replica.compare(Connection, ours.port, replica.port)
             except (AssertionError, ConnectionError, OSError) as failure:
                 print("round %d, seed %d: %s" % (number, options.seed, failure))
                 print("the last commands:")
@@ -511,9 +562,11 @@ def main():
             finally:
                 one.close()
     finally:
-        ours.stop()
-        theirs.stop()
-    print("%d rounds of %d commands: the same replies and the same data" % (options.rounds, options.commands))
+        for server in (ours, theirs, replica):
+            if server is not None:
+                server.stop()
+    print("%d rounds of %d commands: the same replies and the same data%s" % (
+        options.rounds, options.commands, "" if replica is None else ", on the replica as well"))
     return 0
 
 
