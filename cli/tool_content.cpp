@@ -59,6 +59,10 @@ Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, cons
     case InputKind::kGeneration:
     case InputKind::kDataDirectory:
       return OpenStoreContent(tool, input);
+    case InputKind::kRdb:
+      return OpenRdbContent(tool.fs, input.path);
+    case InputKind::kAof:
+      return OpenAofContent(tool, input.path);
     default:
       return Error{ErrorCode::kUnsupported,
                    input.path + ": a " + InputKindName(input.kind) + " holds no content that can be read by itself"};
