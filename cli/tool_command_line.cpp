@@ -5,8 +5,14 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 
+#include "cli/tool_backup.h"
+#include "cli/tool_convert.h"
+#include "cli/tool_diff.h"
 #include "cli/tool_inspect.h"
 #include "cli/tool_keys.h"
+#include "cli/tool_log.h"
+#include "cli/tool_report.h"
+#include "cli/tool_restore.h"
 #include "cli/tool_stats.h"
 #include "cli/tool_verify.h"
 
@@ -15,7 +21,8 @@ namespace holdfast::cli {
 namespace {
 
 constexpr const char* kInputHelp =
-    "Snapshot (.hfs), data directory (also of a running server), generation, log directory or segment";
+    "Snapshot (.hfs), data directory (also of a running server), RDB file, AOF; recognised by content";
+constexpr const char* kLogHelp = "Data directory (also of a running server), backup, log directory or segment";
 
 // Everything the command line fills in; commands run when it was parsed.
 struct Parsed {
@@ -26,6 +33,12 @@ struct Parsed {
   std::string min_size = "0";
   GetOptions get;
   StatsOptions stats;
+  ReportOptions report;
+  LogOptions log;
+  DiffOptions diff;
+  ConvertOptions convert;
+  BackupOptions backup;
+  RestoreOptions restore;
 };
 
 CLI::App* Command(CLI::App& app, Parsed& parsed, const std::string& name, const std::string& help,
@@ -36,13 +49,16 @@ CLI::App* Command(CLI::App& app, Parsed& parsed, const std::string& name, const 
   return command;
 }
 
-void AddFilter(CLI::App& command, Parsed& parsed) {
-  KeyFilter& filter = parsed.scan.filter;
+void AddKeyFilter(CLI::App& command, KeyFilter& filter) {
   command.add_option("--match", filter.match, "Only keys that match this glob (several: any of them)");
   command.add_option("--type", filter.types, "Only this type: string, list, set, zset, hash, stream (several: any)");
   command.add_option("--db", filter.db, "Only this database");
-  command.add_option("--min-size", parsed.min_size, "Only keys of at least this many bytes: 100, 64kb, 10mb");
   command.add_option("--ttl", filter.ttl, "Only keys with this expiry: none, any, expired, '<1h', '>7d'");
+}
+
+void AddFilter(CLI::App& command, Parsed& parsed) {
+  AddKeyFilter(command, parsed.scan.filter);
+  command.add_option("--min-size", parsed.min_size, "Only keys of at least this many bytes: 100, 64kb, 10mb");
   command.add_option("--limit", parsed.scan.print.limit, "End after this many keys");
   command.add_flag("--skip-damaged", parsed.scan.skip_damaged, "Go on behind damaged blocks of a snapshot");
 }
@@ -88,6 +104,107 @@ void AddContentCommands(CLI::App& app, Parsed& parsed) {
   stats->add_option("--top", parsed.stats.top, "How many of the largest keys and elements (20)");
   stats->add_option("--delimiters", parsed.stats.delimiters, "Where key names are divided (:)");
   stats->add_option("--depth", parsed.stats.depth, "Levels of the tree of prefixes (4)");
+
+  CLI::App* report = Command(app, parsed, "report", "The figures of stats as one HTML page with charts",
+                             [&parsed](const ToolContext& tool) { return RunReport(tool, parsed.report); });
+  report->add_option("INPUT", parsed.report.stats.path, kInputHelp)->required();
+  report->add_option("OUTPUT", parsed.report.output, "The page; needs nothing else to be shown")->required();
+  report->add_option("--top", parsed.report.stats.top, "How many of the largest keys and elements (20)");
+  report->add_option("--delimiters", parsed.report.stats.delimiters, "Where key names are divided (:)");
+
+  CLI::App* diff = Command(app, parsed, "diff", "Keys added, removed and changed from A to B; status 1 if any",
+                           [&parsed](const ToolContext& tool) { return RunDiff(tool, parsed.diff); });
+  diff->add_option("A", parsed.diff.a, "Any input, or PATH@OFFSET: as of that offset of the log")->required();
+  diff->add_option("B", parsed.diff.b, "Likewise")->required();
+  diff->add_flag("--values", parsed.diff.values, "Which elements, with their values");
+  diff->add_flag("--summary", parsed.diff.summary, "Counts alone");
+  AddKeyFilter(*diff, parsed.diff.filter);
+}
+
+void AddLogFilter(CLI::App& command, LogOptions& options) {
+  command.add_option("INPUT", options.path, kLogHelp)->required();
+  command.add_option("--archive", options.archives, "Directories with older segments of the same log");
+  command.add_option("--key", options.keys, "Only what changed this key: who and when (several: any)");
+  command.add_option("--match", options.match, "Only what changed keys that match this glob");
+  command.add_option("--command", options.commands, "Only these commands");
+  command.add_option("--db", options.db, "Only this database");
+}
+
+void AddLogRange(CLI::App& command, LogOptions& options) {
+  command.add_option("--from-offset", options.from_offset, "Only from this stream offset on");
+  command.add_option("--to-offset", options.to_offset, "Only before this stream offset");
+  command.add_option("--since", options.since, "Only from this time on: 2026-11-22T14:32:05.250Z, +01:00, or local");
+  command.add_option("--until", options.until, "Only up to this time");
+}
+
+void AddLogCommands(CLI::App& log, Parsed& parsed) {
+  LogOptions& options = parsed.log;
+  CLI::App* list = Command(log, parsed, "list", "List segments, and frames if asked for",
+                           [&options](const ToolContext& tool) { return RunLogList(tool, options); });
+  list->add_option("INPUT", options.path, kLogHelp)->required();
+  list->add_option("--archive", options.archives, "Directories with older segments of the same log");
+  list->add_flag("--frames", options.frames, "Every frame");
+
+  CLI::App* print = Command(log, parsed, "print", "Print effects with offset and time",
+                            [&options](const ToolContext& tool) { return RunLogPrint(tool, options); });
+  AddLogFilter(*print, options);
+  AddLogRange(*print, options);
+  print->add_option("--limit", options.limit, "End after this many");
+  print->add_flag("--full", options.full, "Long arguments uncut");
+
+  CLI::App* tail = Command(log, parsed, "tail", "Print the newest effects, and go on with -f",
+                           [&options](const ToolContext& tool) { return RunLogTail(tool, options); });
+  AddLogFilter(*tail, options);
+  tail->add_flag("-f,--follow", options.follow, "Go on with what is appended; only durable effects are shown");
+  tail->add_option("-n,--last", options.last, "So many of the newest (10)");
+  tail->add_option("--limit", options.limit, "End after this many");
+  tail->add_flag("--full", options.full, "Long arguments uncut");
+
+  CLI::App* stats = Command(log, parsed, "stats", "Writes per second, bytes by command, hottest keys and prefixes",
+                            [&options](const ToolContext& tool) { return RunLogStats(tool, options); });
+  AddLogFilter(*stats, options);
+  AddLogRange(*stats, options);
+  stats->add_option("--top", options.top, "How many of each (20)");
+}
+
+void AddCopyCommands(CLI::App& app, Parsed& parsed) {
+  ConvertOptions& convert = parsed.convert;
+  CLI::App* command = Command(app, parsed, "convert", "Write the content in another form",
+                              [&convert](const ToolContext& tool) { return RunConvert(tool, convert); });
+  command->add_option("INPUT", convert.from, kInputHelp)->required();
+  command->add_option("OUTPUT", convert.to, "File or new directory; - is standard output (text)")->required();
+  command
+      ->add_option("--to", convert.format,
+                   "snapshot, rdb, resp (for redis-cli --pipe), json, csv, directory; else by OUTPUT's name")
+      ->check(CLI::IsMember({"snapshot", "rdb", "resp", "json", "csv", "directory"}));
+  command->add_option("--rdb-version", convert.rdb_version, "10 for Redis >= 7 and Valkey, 9 for Redis >= 5")
+      ->check(CLI::IsMember({9, 10}));
+  command->add_option("--level", convert.level, "zstd level of snapshots (3)");
+  AddKeyFilter(*command, convert.filter);
+
+  BackupOptions& backup = parsed.backup;
+  CLI::App* copy = Command(app, parsed, "backup", "Copy a live or stopped data directory; again: only what is new",
+                           [&backup, &parsed](const ToolContext& tool) {
+                             if (backup.source == "verify") return RunVerify(tool, {backup.target});
+                             (void)parsed;
+                             return RunBackup(tool, backup);
+                           });
+  copy->add_option("SOURCE", backup.source, "Data directory; or the word verify, to check the backup DIR")->required();
+  copy->add_option("DIR", backup.target, "The backup: made, or continued")->required();
+  copy->add_flag("--full", backup.full, "Begin with a new snapshot");
+  copy->add_option("--level", backup.level, "zstd level of snapshots (3)");
+
+  RestoreOptions& restore = parsed.restore;
+  CLI::App* back = Command(app, parsed, "restore", "Make a new data directory as of any offset or time",
+                           [&restore](const ToolContext& tool) { return RunRestore(tool, restore); });
+  back->add_option("SOURCE", restore.source, "Backup, data directory, snapshot, or log that begins at offset 0")
+      ->required();
+  back->add_option("DIR", restore.target, "The new data directory")->required();
+  back->add_option("--log", restore.logs, "Further log directories: of a server, archives");
+  back->add_option("--offset", restore.offset, "Up to this stream offset");
+  back->add_option("--at", restore.at, "Up to and with this time: 2026-11-22T14:32:05.250Z, +01:00, or local");
+  back->add_option("--before-command", restore.before_command, "Up to before the last FLUSHALL (or other command)");
+  back->add_option("--databases", restore.databases, "Number of databases (as the snapshot has, at least 16)");
 }
 
 void AddFileCommands(CLI::App& app, Parsed& parsed) {
@@ -115,6 +232,7 @@ void AddFileCommands(CLI::App& app, Parsed& parsed) {
       ->add_option("DIR", parsed.paths, "Data directory, generation (gen-N), log directory (gen-N/wal) or segment")
       ->required()
       ->expected(1);
+  AddLogCommands(*log, parsed);
 }
 
 }  // namespace
@@ -129,6 +247,7 @@ int RunTool(int argc, const char* const* argv, FileSystem& fs, const ToolStreams
   Parsed parsed;
   AddContentCommands(app, parsed);
   AddFileCommands(app, parsed);
+  AddCopyCommands(app, parsed);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

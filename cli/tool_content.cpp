@@ -7,7 +7,7 @@
 
 #include "storage/base/coding.h"
 #include "storage/types/scores.h"
-#include "storage/types/stream_value.h"
+#include "storage/types/stream_id.h"
 
 namespace holdfast::cli {
 
@@ -59,6 +59,10 @@ Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, cons
     case InputKind::kGeneration:
     case InputKind::kDataDirectory:
       return OpenStoreContent(tool, input);
+    case InputKind::kRdb:
+      return OpenRdbContent(tool.fs, input.path);
+    case InputKind::kAof:
+      return OpenAofContent(tool, input.path);
     default:
       return Error{ErrorCode::kUnsupported,
                    input.path + ": a " + InputKindName(input.kind) + " holds no content that can be read by itself"};
@@ -97,27 +101,15 @@ std::optional<Element> DecodeElement(const KeyValue& key, const SnapshotRow& row
     case CollectionKind::kItem:
       element.value = row.value;
       return element;
-    case CollectionKind::kEntry: {
-      StreamFields fields;
-      if (row.suffix.size() != StreamId::kBytes || !DecodeStreamFields(row.value, fields).ok()) return std::nullopt;
+    case CollectionKind::kEntry:
+      if (row.suffix.size() != StreamId::kBytes) return std::nullopt;
       scratch = StreamId::FromBytes(row.suffix).Text();
-      const size_t id_size = scratch.size();
-      for (const std::string_view field : fields) scratch.append(" ").append(field);
-      element.field = std::string_view(scratch).substr(0, id_size);
-      element.value = std::string_view(scratch).substr(id_size + 1);
+      element.field = scratch;
+      element.value = row.value;
       return element;
-    }
-    case CollectionKind::kScore:
-    case CollectionKind::kGroup:
-    case CollectionKind::kConsumer:
-    case CollectionKind::kPending:
-    case CollectionKind::kOwned:
-    case CollectionKind::kFence1:
-    case CollectionKind::kFence2:
-    case CollectionKind::kFence3:
+    default:  // the score index, and what groups of a stream keep
       return std::nullopt;
   }
-  return std::nullopt;
 }
 
 // ---- pulling ----------------------------------------------------------------------------------------------------

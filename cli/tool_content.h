@@ -57,6 +57,12 @@ Result<std::unique_ptr<ContentSource>> OpenSnapshotContent(FileSystem& fs, const
 // before the call is in it.
 Result<std::unique_ptr<ContentSource>> OpenStoreContent(const ToolContext& tool, const ToolInput& input);
 
+Result<std::unique_ptr<ContentSource>> OpenRdbContent(FileSystem& fs, const std::string& path);
+// AOF: replayed into a store in a temporary directory.
+Result<std::unique_ptr<ContentSource>> OpenAofContent(const ToolContext& tool, const std::string& path);
+// The same content in order, sorted through temporary files if need be.
+Result<std::unique_ptr<ContentSource>> MakeOrdered(FileSystem& fs, std::unique_ptr<ContentSource> content);
+
 // The number of elements (or bytes, of a string) that a key's body announces.
 [[nodiscard]] uint64_t AnnouncedCount(const KeyValue& value);
 

@@ -27,7 +27,7 @@ bool Has(const std::vector<std::string>& names, std::string_view name) {
 }
 
 Result<ToolInput> RecogniseDirectory(FileSystem& fs, const std::string& path, const std::vector<std::string>& names) {
-  ToolInput input{InputKind::kLogDirectory, path, {}, {}};
+  ToolInput input{InputKind::kLogDirectory, path, {}, {}, {}};
   if (Has(names, kBackupManifestName)) {
     input.kind = InputKind::kBackup;
     input.log = JoinPath(path, "wal");
@@ -86,7 +86,7 @@ Result<ToolInput> RecogniseFile(FileSystem& fs, const std::string& path) {
   ASSIGN_OR_RETURN(const std::unique_ptr<File> file, fs.Open(path, {.mode = OpenMode::kRead}));
   ASSIGN_OR_RETURN(const uint64_t size, file->Size());
   ASSIGN_OR_RETURN(const std::string head, ReadPart(*file, 0, kHeadBytes));
-  ToolInput input{InputKind::kSnapshot, path, {}, {}};
+  ToolInput input{InputKind::kSnapshot, path, {}, {}, {}};
   if (head.starts_with(snapshot_format::kFileMagic)) return input;
   if (head.starts_with(kSegmentMagic)) {
     input.kind = InputKind::kLogSegment;
@@ -94,7 +94,7 @@ Result<ToolInput> RecogniseFile(FileSystem& fs, const std::string& path) {
     return input;
   }
   if (head.starts_with("REDIS") || head.starts_with("VALKEY")) {
-    input.kind = InputKind::kRdb;
+    input.kind = path.ends_with(".aof") ? InputKind::kAof : InputKind::kRdb;
     return input;
   }
   const bool resp = head.size() > 1 && head[0] == '*' && head[1] >= '1' && head[1] <= '9';

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "storage/base/file.h"
 #include "storage/base/result.h"
@@ -24,9 +25,10 @@ enum class InputKind {
 
 struct ToolInput {
   InputKind kind;
-  std::string path;        // as it was given, without "/" at the end
-  std::string generation;  // kDataDirectory: the one in force; kGeneration: the same as path
-  std::string log;         // the log directory, if there is one; kLogSegment: the file's
+  std::string path;                    // as it was given, without "/" at the end
+  std::string generation;              // kDataDirectory: the one in force; kGeneration: the same as path
+  std::string log;                     // the log directory, if there is one; kLogSegment: the file's
+  std::vector<std::string> more_logs;  // archives of older segments of the same log
 };
 
 // kNotFound: nothing there; kInvalidArgument: none of ours; kCorruption: a data directory whose CURRENT is damaged.

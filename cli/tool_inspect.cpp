@@ -9,6 +9,8 @@
 #include "cli/tool_input.h"
 #include "cli/tool_log_reader.h"
 #include "storage/lmdb_view.h"
+#include "storage/rdb/byte_stream.h"
+#include "storage/rdb/rdb_reader.h"
 #include "storage/run_file.h"
 #include "storage/snapshot.h"
 #include "storage/snapshot_parser.h"
@@ -202,7 +204,7 @@ Result<Inspection> InspectStore(FileSystem& fs, const ToolInput& input) {
   }
   const auto runs = ListRuns(fs, JoinPath(input.generation, "run"), true);
   json["runs"] = runs.ok() ? Json(*runs) : Json::array();
-  ASSIGN_OR_RETURN(const Inspection log, InspectLog(fs, {InputKind::kLogDirectory, input.log, "", input.log}));
+  ASSIGN_OR_RETURN(const Inspection log, InspectLog(fs, {InputKind::kLogDirectory, input.log, "", input.log, {}}));
   json["log"] = log.facts;
   inspection.damage.insert(inspection.damage.end(), log.damage.begin(), log.damage.end());
   if (input.kind != InputKind::kDataDirectory) return inspection;
@@ -216,6 +218,59 @@ Result<Inspection> InspectStore(FileSystem& fs, const ToolInput& input) {
   return inspection;
 }
 
+Result<Inspection> InspectBackup(FileSystem& fs, const ToolInput& input) {
+  ASSIGN_OR_RETURN(Inspection inspection, InspectLog(fs, {InputKind::kLogDirectory, input.log, "", input.log, {}}));
+  Json json = Json::object();
+  json["snapshots"] = Json::array();
+  ASSIGN_OR_RETURN(const auto snapshots, ListSnapshots(fs, input.path));
+  for (const SnapshotFileName& snapshot : snapshots) {
+    json["snapshots"].push_back(
+        {{"path", snapshot.path}, {"offset", snapshot.offset}, {"created", TimeText(snapshot.created_ms)}});
+  }
+  json["log"] = inspection.facts;
+  inspection.facts = std::move(json);
+  return inspection;
+}
+
+// The fields in front of the keys.
+class AuxFields : public rdb::RdbVisitor {
+ public:
+  explicit AuxFields(Json& json) : json_(json) {}
+  Result<void> Key(const rdb::RdbKey& key) override {
+    json_["first_key"] = {{"db", key.db}, {"key", JsonBytes(key.key)}};
+    return Error{ErrorCode::kAborted, "enough"};
+  }
+  Result<void> Row(const SnapshotRow&) override { return {}; }
+  Result<void> KeyEnd(const KeyValue&) override { return {}; }
+  Result<void> Aux(std::string_view name, std::string_view value) override {
+    json_["fields"][JsonBytes(name).is_string() ? std::string(name) : "?"] = JsonBytes(value);
+    return {};
+  }
+  Result<void> DatabaseSize(int db, uint64_t keys, uint64_t expiries) override {
+    json_["announced"].push_back({{"db", db}, {"keys", keys}, {"expiring", expiries}});
+    return {};
+  }
+
+ private:
+  Json& json_;
+};
+
+Result<Inspection> InspectForeign(FileSystem& fs, const ToolInput& input) {
+  Inspection inspection;
+  if (input.kind == InputKind::kAof) return inspection;
+  ASSIGN_OR_RETURN(const auto file, fs.Open(input.path, {.mode = OpenMode::kRead}));
+  ASSIGN_OR_RETURN(const uint64_t size, file->Size());
+  inspection.facts["file_bytes"] = size;
+  char head[9] = {};
+  ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, head, sizeof(head)));
+  inspection.facts["header"] = JsonBytes({head, got});
+  rdb::FileSource source(*file);
+  AuxFields fields(inspection.facts);
+  const auto read = rdb::ReadRdb(source, {}, fields);
+  if (!read.ok() && read.error().code == ErrorCode::kCorruption) inspection.damage.push_back(read.error().message);
+  return inspection;
+}
+
 Result<Inspection> Inspect(const ToolContext& tool, const ToolInput& input) {
   switch (input.kind) {
     case InputKind::kSnapshot:
@@ -226,9 +281,13 @@ Result<Inspection> Inspect(const ToolContext& tool, const ToolInput& input) {
     case InputKind::kGeneration:
     case InputKind::kDataDirectory:
       return InspectStore(tool.fs, input);
-    default:
-      return Error{ErrorCode::kUnsupported, input.path + ": a " + InputKindName(input.kind)};
+    case InputKind::kBackup:
+      return InspectBackup(tool.fs, input);
+    case InputKind::kRdb:
+    case InputKind::kAof:
+      return InspectForeign(tool.fs, input);
   }
+  return Error{ErrorCode::kUnsupported, input.path + ": unknown"};
 }
 
 void PrintFacts(std::ostream& out, const Json& facts, size_t indent) {

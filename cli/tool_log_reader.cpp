@@ -66,6 +66,18 @@ Result<void> LogReader::List() {
     return {};
   }
   ASSIGN_OR_RETURN(files_, wal::ListLogFiles(fs_, input_.log));
+  // Archives add what the log does not hold any more; a segment of both is the same.
+  for (const std::string& directory : input_.more_logs) {
+    ASSIGN_OR_RETURN(const auto archived, wal::ListLogFiles(fs_, directory));
+    for (const wal::LogFile& file : archived) {
+      const bool here = std::any_of(files_.begin(), files_.end(), [&](const wal::LogFile& each) {
+        return each.numbers.sequence == file.numbers.sequence;
+      });
+      if (!here) files_.push_back(file);
+    }
+  }
+  std::sort(files_.begin(), files_.end(),
+            [](const wal::LogFile& a, const wal::LogFile& b) { return a.numbers.sequence < b.numbers.sequence; });
   return {};
 }
 
@@ -119,8 +131,12 @@ Result<void> LogReader::FindLimit() {
 
 Result<void> LogReader::SeekOffset(uint64_t offset) {
   if (files_.empty()) return {};
+  // Of segments that begin at one offset (those before held control frames only) the first one.
   size_t index = 0;
-  while (index + 1 < files_.size() && files_[index + 1].numbers.first_offset <= offset) ++index;
+  while (index + 1 < files_.size() && files_[index].numbers.first_offset != offset &&
+         files_[index + 1].numbers.first_offset <= offset) {
+    ++index;
+  }
   done_bytes_ = 0;
   total_bytes_ = 0;
   for (size_t i = index; i < files_.size(); ++i) {

@@ -7,6 +7,7 @@
 #include "storage/base/coding.h"
 #include "storage/types/glob.h"
 #include "storage/types/numbers.h"
+#include "storage/types/stream_value.h"
 
 namespace holdfast::cli {
 
@@ -43,6 +44,13 @@ std::string CsvField(std::string_view bytes) {
     text += c;
   }
   return text + "\"";
+}
+
+// Field and value by turns, of a stream's entry.
+StreamFields EntryFields(std::string_view entry) {
+  StreamFields fields;
+  if (!DecodeStreamFields(entry, fields).ok()) fields.clear();
+  return fields;
 }
 
 std::string JsonText(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
@@ -226,8 +234,11 @@ void ValuePrinter::AddText(const Element& element) {
       text_ += FormatDouble(element.score) + " " + Quoted(element.field);
       break;
     case ValueType::kHash:
-    case ValueType::kStream:
       text_ += Quoted(element.field) + " " + Quoted(element.value);
+      break;
+    case ValueType::kStream:
+      text_ += element.field;
+      for (const std::string_view each : EntryFields(element.value)) text_ += " " + Quoted(each);
       break;
   }
   text_ += "\n";
@@ -252,9 +263,14 @@ void ValuePrinter::AddJson(const Element& element) {
       text_ += "]";
       break;
     case ValueType::kHash:
-    case ValueType::kStream:
       text_ += "[" + JsonText(JsonBytes(element.field)) + "," + JsonText(JsonBytes(element.value)) + "]";
       break;
+    case ValueType::kStream: {
+      Json fields = Json::array();
+      for (const std::string_view each : EntryFields(element.value)) fields.push_back(JsonBytes(each));
+      text_ += "[" + JsonText(JsonBytes(element.field)) + "," + JsonText(fields) + "]";
+      break;
+    }
   }
 }
 

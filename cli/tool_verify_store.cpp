@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <optional>
 #include <set>
@@ -167,8 +168,13 @@ class StoreVerifier {
       EndCollection();
       BeginCollection(id);
     }
-    if (owner_ && snapshot_format::KindsOf(owner_->type, owner_->type == ValueType::kString).find(row_key[9]) ==
-                      std::string_view::npos) {
+    const bool fence =
+        kind == CollectionKind::kFence1 || kind == CollectionKind::kFence2 || kind == CollectionKind::kFence3;
+    if (fence && owner_ != nullptr && owner_->type == ValueType::kSortedSet)
+      return CountFence(row_key, kind, row->value);
+    if (owner_ != nullptr &&
+        snapshot_format::KindsOf(owner_->type, owner_->type == ValueType::kString).find(row_key[9]) ==
+            std::string_view::npos) {
       return Bad(row_key, fmt::format("a row of kind '{}' in a {}", row_key[9], ValueTypeName(owner_->type)));
     }
     return CountRow(row_key, kind, row->suffix, row->value);
@@ -204,9 +210,20 @@ class StoreVerifier {
     return {};
   }
 
+  // The counts of each level add up to the members.
+  Result<void> CountFence(std::string_view row_key, CollectionKind kind, std::string_view value) {
+    if (value.size() != 8) return Bad(row_key, "a fence without count");
+    fences_[static_cast<size_t>(kind) - static_cast<size_t>(CollectionKind::kFence1)] +=
+        LoadLittle<uint64_t>(value.data());
+    fenced_ = true;
+    return {};
+  }
+
   void BeginCollection(CollectionId id) {
     inside_ = true;
     id_ = id;
+    fences_ = {};
+    fenced_ = false;
     members_ = scores_ = items_ = 0;
     if (!sorted_) {
       sorted_ = true;
@@ -249,6 +266,13 @@ class StoreVerifier {
         break;
       case ValueType::kSortedSet:
         fits = members_ == owner_->count && scores_ == owner_->count;
+        if (fits && fenced_ &&
+            std::any_of(fences_.begin(), fences_.end(), [&](uint64_t sum) { return sum != members_; })) {
+          Damage(position_,
+                 fmt::format("the fences of collection {} count {}, {} and {} members, it has {}", id_, fences_[0],
+                             fences_[1], fences_[2], members_),
+                 "ranks in it; the members are whole");
+        }
         break;
       default:
         break;
@@ -303,6 +327,8 @@ class StoreVerifier {
   CollectionId id_ = 0;
   const Collection* owner_ = nullptr;
   uint64_t members_ = 0, scores_ = 0, items_ = 0;
+  std::array<uint64_t, 3> fences_{};  // sums of counts by level
+  bool fenced_ = false;
 };
 
 }  // namespace

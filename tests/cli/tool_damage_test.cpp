@@ -68,7 +68,7 @@ TEST(ToolDamageTest, NoKeyOfADamagedSnapshotIsPrintedWrong) {
 // What can be read of a log: every effect with its place, and whether verify was content.
 std::string ReadableLog(FileSystem& fs, const std::string& directory) {
   std::string text;
-  auto log = LogReader::Open(fs, {InputKind::kLogDirectory, directory, "", directory}, false);
+  auto log = LogReader::Open(fs, {InputKind::kLogDirectory, directory, "", directory, {}}, false);
   if (!log.ok()) return log.error().message;
   UnitReader units(**log);
   while (true) {

@@ -1,0 +1,337 @@
+#!/usr/bin/env python3
+"""The offline tool and the server together.
+
+  point in time  a random workload with FLUSHALL in the middle; restored from backup and from the data directory at random
+                 offsets and times, and before the FLUSHALL: equals the model each time
+  beside         verify, log tail and get beside a server that is written to: no false alarm, what was acknowledged is there
+  backup         grows by what is new, survives a check, and damage is found
+  round trip     server -> snapshot -> RDB -> redis-server -> its RDB -> data directory -> server: the same digest
+  diff           says what a workload changed
+
+HOLDFAST_TOOL_POINTS: how many offsets and times (default 8; docs/tool.md has the full size).
+"""
+
+import json
+import os
+import random
+import subprocess
+import threading
+import time
+
+from holdfast_testing import TOOL, Client, Workspace, check, seed_from_environment, wait_for
+
+POINTS = int(os.environ.get("HOLDFAST_TOOL_POINTS", "8"))
+
+
+def run(*arguments, status=0, stdin=None):
+    done = subprocess.run([TOOL, *map(str, arguments)], capture_output=True, check=False, input=stdin, timeout=240)
+    check(done.returncode == status,
+          f"holdfast {' '.join(map(str, arguments))}: status {done.returncode}, not {status}\n"
+          f"{done.stdout.decode(errors='replace')[-3000:]}{done.stderr.decode(errors='replace')[-3000:]}")
+    return done.stdout.decode("utf-8", "surrogateescape")
+
+
+def lines(*arguments, status=0):
+    return [json.loads(line) for line in run(*arguments, "--json", status=status).splitlines()]
+
+
+def content(path):
+    """All keys of an input as {(db, key): (type, value)}; sets and hashes as dicts, so that order does not count."""
+    keys = {}
+    for line in lines("scan", path):
+        value = line["value"]
+        if line["type"] == "set":
+            value = {json.dumps(member): None for member in value}
+        if line["type"] in ("hash", "zset"):
+            value = {json.dumps(field): value for field, value in value}
+        keys[line["db"], json.dumps(line["key"])] = (line["type"], value)
+    return keys
+
+
+class Model:
+    """What a random workload makes. Each step is one command that changes something: one unit of the log."""
+
+    def __init__(self, rng):
+        self.rng = rng
+        self.keys = {}
+
+    def step(self, flush=False):
+        rng = self.rng
+        if flush:
+            self.keys = {}
+            return ["FLUSHALL"]
+        key = f"{rng.choice(['user', 'item', 'queue'])}:{rng.randrange(40)}"
+        name = (0, json.dumps(key))
+        kind, value = self.keys.get(name, (None, None))
+        if kind and rng.random() < 0.1:
+            del self.keys[name]
+            return ["DEL", key]
+        kind = kind or rng.choice(["string", "hash", "list", "set", "zset"])
+        number = str(rng.randrange(1 << 40))
+        if kind == "string":
+            self.keys[name] = (kind, number)
+            return ["SET", key, number]
+        if kind == "list":
+            self.keys[name] = (kind, (value or []) + [number])
+            return ["RPUSH", key, number]
+        value = dict(value or {})
+        field = "f" + number
+        self.keys[name] = (kind, value)
+        if kind == "hash":
+            value[json.dumps(field)] = number
+            return ["HSET", key, field, number]
+        if kind == "set":
+            value[json.dumps(field)] = None
+            return ["SADD", key, field]
+        value[json.dumps(field)] = int(number[:6])
+        return ["ZADD", key, number[:6], field]
+
+
+def point_in_time(workspace, rng):
+    server = workspace.server("pit", "--log-segment-size", "1mb", "--memtable-size", "1mb").start()
+    model = Model(rng)
+    states = [{}]
+    backup = os.path.join(workspace.path, "backup")
+    with server.client() as client:
+        for i in range(600):
+            client.call(*model.step(flush=i == 350))
+            states.append(dict(model.keys))
+            if i == 200:
+                client.call("SAVE")
+            if i in (250, 500):
+                run("backup", server.directory, backup)
+    run("backup", server.directory, backup)
+    run("backup", "verify", backup)
+    effects = lines("log", "print", os.path.join(server.directory))
+    effects = [effect for effect in effects if "command" in effect]
+    check(len(effects) == 600, f"{len(effects)} effects in the log, 600 commands were run")
+    ends = [0] + [effect["unit_end"] for effect in effects]
+    times = [0] + [effect["time_ms"] for effect in effects]
+    server.terminate()
+
+    def restored(name, expected, *options, source=backup):
+        target = os.path.join(workspace.path, name)
+        answer = lines("restore", source, target, *options)[0]
+        check(content(target) == expected, f"restore {options} of {source} is not the model's state")
+        return target, answer
+
+    # A backup reaches back to its first snapshot, the directory to the history's beginning.
+    for number in range(POINTS):
+        i = rng.randrange(251, 601)
+        restored(f"o{number}", states[i], "--offset", ends[i] + rng.choice([0, 1, 5]) if i < 600 else ends[i])
+        i = rng.randrange(1, 601)
+        restored(f"d{number}", states[i], "--offset", ends[i], source=server.directory)
+        i = rng.randrange(251, 601)
+        last = max(j for j in range(601) if times[j] <= times[i])
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(times[i] // 1000)) + ".%03dZ" % (times[i] % 1000)
+        restored(f"t{number}", states[last], "--at", stamp)
+    target, answer = restored("before", states[350], "--before-command", "flushall")
+    check(answer["skipped_units"] == 250, f"skipped: {answer}")
+    check("FLUSHALL" in answer["first_skipped"], f"skipped: {answer}")
+    run("restore", backup, target, status=2)  # not empty
+    run("verify", target)
+    again = workspace.server("before").start()
+    with again.client() as client:
+        check(client.call("DBSIZE") == len(states[350]), "the restored directory has other keys in the server")
+        client.call("SET", "new", "value")
+    again.terminate()
+    run("verify", target)
+    return server, ends, states
+
+
+def beside(workspace):
+    server = workspace.server("live", "--log-segment-size", "1mb", "--memtable-size", "1mb", "--repl-backlog-size",
+                              "2mb").start()
+    stop = threading.Event()
+    written = []
+
+    def write():
+        with server.client() as client:
+            i = 0
+            while not stop.is_set():
+                client.pipeline([("SET", f"key{(i + j) % 5000}", "x" * 200) for j in range(50)] +
+                                [("HSET", f"hash{i % 50}", f"f{i % 300}", i)])
+                i += 50
+                written.append(i)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        wait_for(lambda: written and written[-1] > 2000, what="writes")
+        with server.client() as client:
+            for i in range(6):
+                run("verify", server.directory)
+                client.call("SET", "acknowledged", f"value{i}")
+                got = lines("get", server.directory, "acknowledged")[0]
+                check(got["value"] == f"value{i}", f"an acknowledged value is not seen: {got}")
+                tail = lines("log", "tail", server.directory, "-n", "50")
+                offsets = [line["offset"] for line in tail]
+                check(len(offsets) == 50 and offsets == sorted(offsets), f"tail: {offsets}")
+                run("stats", server.directory)
+                run("inspect", server.directory)
+        follow = subprocess.Popen([TOOL, "log", "tail", "-f", server.directory, "--key", "marker", "--limit", "1",
+                                   "-n", "0", "--json"], stdout=subprocess.PIPE)
+        with server.client() as client:
+            deadline = time.monotonic() + 30
+            while follow.poll() is None and time.monotonic() < deadline:
+                client.call("SET", "marker", "here")
+                time.sleep(0.05)
+        line = json.loads(follow.communicate(timeout=5)[0])
+        check(line["command"] == "SET" and line["arguments"] == ["marker", "here"], f"tail -f: {line}")
+    finally:
+        stop.set()
+        writer.join()
+    with server.client() as client:
+        size = client.call("DBSIZE")
+    check(len(run("keys", server.directory).splitlines()) == size, "keys of the live directory are not all there")
+    backup = os.path.join(workspace.path, "live-backup")
+    run("backup", server.directory, backup)
+    server.terminate()
+    run("verify", server.directory, backup)
+    run("diff", server.directory, os.path.join(backup, "snapshots", os.listdir(os.path.join(backup, "snapshots"))[0]))
+
+
+def backups(workspace):
+    server = workspace.server("source").start()
+    backup = os.path.join(workspace.path, "grows")
+    with server.client() as client:
+        client.call("SET", "first", 1)
+        made = lines("backup", server.directory, backup)[0]
+        check(made["new_snapshot"], f"{made}")
+        client.call("SET", "second", 2)
+        made = lines("backup", server.directory, backup)[0]
+        check(not made["new_snapshot"] and made["segments_copied"] == 1, f"{made}")
+        made = lines("backup", server.directory, backup)[0]
+        check(made["segments_copied"] <= 1, f"{made}")
+    run("backup", "verify", backup)
+    server.terminate()
+    target = os.path.join(workspace.path, "from-backup")
+    run("restore", backup, target)
+    check(content(target) == content(server.directory), "the backup is not what the server holds")
+    wal = os.path.join(backup, "wal")
+    segment = os.path.join(wal, os.listdir(wal)[0])
+    with open(segment, "r+b") as file:
+        file.seek(4200)
+        byte = file.read(1)
+        file.seek(4200)
+        file.write(bytes([byte[0] ^ 4]))
+    findings = lines("verify", backup, status=1)
+    check(any(finding["file"] == segment for part in findings for finding in part["findings"]), f"{findings}")
+
+
+def fill(client, rng):
+    for i in range(200):
+        client.call("SET", b"bin\x00\xff%d" % i, rng.randbytes(rng.randrange(300)))
+        client.call("SET", f"expiring{i}", i, "PX", 1 << 40)
+        client.call("HSET", f"hash{i % 7}", rng.randbytes(8), rng.randbytes(20))
+        client.call("RPUSH", f"list{i % 5}", rng.randbytes(rng.randrange(100)), i)
+        client.call("SADD", f"set{i % 5}", i, rng.randbytes(6))
+        client.call("ZADD", f"zset{i % 5}", str(rng.random() * 1e9), rng.randbytes(5))
+    client.call("SADD", "numbers", *range(100))
+    client.call("ZADD", "infinite", "inf", "a", "-inf", "b", "0", "c")
+    client.call("ZADD", "ranked", *[word for i in range(3000) for word in (i * 7 % 1000, f"member{i}")])
+    client.call("HSET", "large", *[word for i in range(2000) for word in (f"field{i}", "v" * 30)])
+    client.call("SETRANGE", "sparse", 300000, "end")
+    client.call("SELECT", 5)
+    client.call("SET", "other", "database")
+    client.call("SELECT", 0)
+
+
+def round_trip(workspace, rng):
+    source = workspace.server("rt-source", "--enable-debug-command", "yes").start()
+    with source.client() as client:
+        fill(client, rng)
+        client.call("SAVE")
+        client.call("ZREM", "ranked", "member7")
+        client.call("ZADD", "ranked", 1, "member7")
+        client.call("ZADD", "ranked", 49, "member7")
+        digest = client.call("DEBUG", "DIGEST")
+    source.terminate()
+    run("verify", source.directory)
+    snapshots = os.path.join(source.directory, "snapshots")
+    snapshot = os.path.join(snapshots, os.listdir(snapshots)[0])
+    redis = workspace.redis("rt-redis", "--dbfilename", "dump.rdb")
+    rdb = os.path.join(redis.directory, "dump.rdb")
+    run("convert", snapshot, rdb)
+    run("convert", snapshot, rdb, status=2)  # nothing is overwritten
+    run("diff", snapshot, rdb)
+    redis.start()
+    with redis.client() as client:
+        client.call("SAVE")
+        size = client.call("DBSIZE")
+    check(subprocess.run(["redis-check-rdb", rdb], capture_output=True, check=False).returncode == 0, "redis-check-rdb")
+    run("verify", rdb)
+    run("diff", rdb, snapshot)
+    check(lines("stats", rdb)[0]["types"] == lines("stats", snapshot)[0]["types"], "stats of RDB and snapshot differ")
+    check(lines("get", rdb, "infinite")[0]["elements"] == 3, "get from an RDB")
+    target = workspace.server("rt-target", "--enable-debug-command", "yes")
+    os.rmdir(target.directory)
+    run("convert", rdb, target.directory, "--to", "directory")
+    run("verify", target.directory)
+    target.start()
+    with target.client() as client:
+        check(client.call("DBSIZE") == size, "another number of keys after the round trip")
+        check(client.call("DEBUG", "DIGEST") == digest, "another digest after the round trip")
+    # As commands for redis-cli --pipe.
+    resp = os.path.join(workspace.path, "all.resp")
+    run("convert", snapshot, resp)
+    piped = workspace.server("rt-piped", "--enable-debug-command", "yes").start()
+    with open(resp, "rb") as file:
+        done = subprocess.run(["redis-cli", "-p", str(piped.port), "--pipe"], stdin=file, capture_output=True, check=False)
+    check(b"errors: 0" in done.stdout, done.stdout.decode())
+    with piped.client() as client:
+        check(client.call("DEBUG", "DIGEST") == digest, "another digest after redis-cli --pipe")
+    # An AOF of Redis, multi-part with an RDB in front.
+    redis.terminate()
+    aof = workspace.redis("rt-aof", "--appendonly", "yes")
+    os.makedirs(aof.directory, exist_ok=True)
+    aof.start()
+    with aof.client() as client:
+        fill(client, random.Random(1))
+        client.call("BGREWRITEAOF")
+        wait_for(lambda: client.info("persistence")["aof_rewrite_in_progress"] == "0" and
+                 client.info("persistence")["aof_rewrite_scheduled"] == "0", what="the rewrite")
+        client.call("SET", "after", "the rewrite")
+        client.call("BGSAVE")
+        wait_for(lambda: client.info("persistence")["rdb_bgsave_in_progress"] == "0", what="the save")
+    run("diff", os.path.join(aof.directory, "appendonlydir"), os.path.join(aof.directory, "dump.rdb"))
+    page = os.path.join(workspace.path, "report.html")
+    run("report", snapshot, page)
+    with open(page, encoding="utf-8") as file:
+        html = file.read()
+    check("<svg" in html and "http://" not in html and "https://" not in html, "the report is not complete in itself")
+    csv = run("convert", snapshot, "-", "--to", "csv")
+    check(csv.startswith("db,type,key,expires_at_ms,field,value\r\n"), "no CSV")
+
+
+def differences(workspace, server, ends, states):
+    answer = lines("diff", f"{server.directory}@{ends[100]}", f"{server.directory}@{ends[140]}", "--summary", status=1)[-1]
+    before, after = states[100], states[140]
+    check(answer["added"] == len(after.keys() - before.keys()), f"{answer}")
+    check(answer["removed"] == len(before.keys() - after.keys()), f"{answer}")
+    check(answer["changed"] == sum(before[key] != after[key] for key in before.keys() & after.keys()), f"{answer}")
+    run("diff", f"{server.directory}@{ends[100]}", f"{server.directory}@{ends[100]}")
+    # Who changed this key, and when.
+    key = next(iter(after))[1]
+    effects = lines("log", "print", server.directory, "--key", json.loads(key))
+    check(any(effect["command"] == "FLUSHALL" for effect in effects), "a FLUSHALL changes every key")
+    check(all(effect["command"] == "FLUSHALL" or json.loads(key) in effect["arguments"] for effect in effects), "--key")
+    statistics = lines("log", "stats", server.directory)[0]
+    check(statistics["effects"] == 600, f"{statistics}")
+
+
+def main():
+    rng = random.Random(seed_from_environment())
+    with Workspace() as workspace:
+        server, ends, states = point_in_time(workspace, rng)
+        differences(workspace, server, ends, states)
+    with Workspace() as workspace:
+        backups(workspace)
+        beside(workspace)
+    with Workspace() as workspace:
+        round_trip(workspace, rng)
+    print("ok")
+
+
+if __name__ == "__main__":
+    main()
