@@ -28,5 +28,6 @@ std::span<const EffectEntry> ListEffects();         // list_effects.cpp
 std::span<const EffectEntry> SortedSetEffects();    // sorted_set_effects.cpp
 std::span<const EffectEntry> HyperLogLogEffects();  // hyperloglog_effects.cpp
 std::span<const EffectEntry> StreamEffects();       // stream_effects.cpp
+std::span<const EffectEntry> PayloadEffects();      // payload_effects.cpp
 
 }  // namespace holdfast

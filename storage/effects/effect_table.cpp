@@ -322,8 +322,8 @@ const std::unordered_map<std::string_view, Entry>& StringAndKeyEffects() {
 const std::unordered_map<std::string_view, Entry>& Table() {
   static const std::unordered_map<std::string_view, Entry> kTable = [] {
     auto table = StringAndKeyEffects();
-    for (const auto entries :
-         {HashEffects(), SetEffects(), ListEffects(), SortedSetEffects(), HyperLogLogEffects(), StreamEffects()}) {
+    for (const auto entries : {HashEffects(), SetEffects(), ListEffects(), SortedSetEffects(), HyperLogLogEffects(),
+                               StreamEffects(), PayloadEffects()}) {
       for (const EffectEntry& entry : entries) {
         table.emplace(entry.name, Entry{entry.apply, entry.arguments_min, entry.arguments_max});
       }
