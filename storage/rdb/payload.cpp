@@ -138,9 +138,7 @@ Result<LogicalValue> Check(const Transaction& transaction, const PayloadParts& p
   Measure measure;
   Input input(parts.value);
   ASSIGN_OR_RETURN(LogicalValue value, ReadValue(input, parts.type, parts.family, measure));
-  if (value.type != ValueType::kString && value.elements == 0) {
-    return Error{ErrorCode::kCorruption, "a collection without elements"};
-  }
+  if (value.IsEmptyCollection()) return Error{ErrorCode::kCorruption, "a collection without elements"};
   if (value.chunked) RETURN_IF_ERROR(CheckStringLength(transaction, measure.bytes(), 0));
   RETURN_IF_ERROR(transaction.CheckRoom(measure.bytes(), measure.rows()));
   std::vector<uint64_t> repeated = measure.TakeRepeated();

@@ -42,8 +42,8 @@ class Loader : public RdbVisitor {
   Result<void> Row(const SnapshotRow& row) override {
     if (dropped_) return {};
     if (!collection_) collection_ = builder_.NewCollectionId();
-    // These come in their final order.
-    if (row.kind == CollectionKind::kChunk || row.kind == CollectionKind::kItem) {
+    // These come in their final order, and before all others of their key.
+    if (row.kind == CollectionKind::kChunk || row.kind == CollectionKind::kItem || row.kind == CollectionKind::kEntry) {
       return builder_.AddRow(*collection_, row.kind, row.suffix, row.value);
     }
     MakeCollectionRowKey(row_key_, *collection_, row.kind, row.suffix);

@@ -1,5 +1,4 @@
 """Values of every type for the tests of RDB files and payloads, and a comparison of two servers key by key."""
-import random
 import time
 
 
@@ -16,6 +15,43 @@ def text(rng, longest=100):
 def score(rng):
     return rng.choice(["1", "-1.5", "inf", "-inf", "1e300", "0.1", "0", "4503599627370496", "9007199254740993", "5e-324",
                        repr(rng.uniform(-1e6, 1e6)), str(rng.getrandbits(60))])
+
+
+def stream(rng, key, entries, longest):
+    """A stream with entries of the same and of other fields, deleted ones, groups, consumers and pending entries."""
+    ids = ["%d-%d" % (1000 + i * rng.choice([1, 1, 50]), i) for i in range(1, entries + 1)]
+    ids.sort(key=lambda one: [int(part) for part in one.split("-")])
+    made = []
+    for one in ids:
+        names = ["a", "b"] if rng.random() < 0.8 else [text(rng, 10) for _ in range(rng.randint(1, 3))]
+        made.append(["XADD", key, one] + [x for name in names for x in (name, text(rng, longest))])
+    for one in rng.sample(ids, len(ids) // 10):
+        made.append(["XDEL", key, one])
+    if rng.random() < 0.1:
+        made.append(["XTRIM", key, "MAXLEN", 0])
+    for group in ["g1", b"g\x00" + b"2" * 600][:rng.randint(0, 2)]:
+        made.append(["XGROUP", "CREATE", key, group, rng.choice(["0", ids[len(ids) // 2], "$"])])
+        for consumer in ["alice", b"b" * 600]:
+            made.append(["XREADGROUP", "GROUP", group, consumer, "COUNT", rng.choice([1, 7, 90]), "STREAMS", key, ">"])
+        made.append(["XACK", key, group, ids[0], ids[-1]])
+        made.append(["XGROUP", "CREATECONSUMER", key, group, "idle"])
+        made.append(["XCLAIM", key, group, "carol", 0, ids[-2 % len(ids)]])
+    return made
+
+
+def stream_contents(client, key):
+    """All but times that pass: entries, counters, groups, consumers, who has what pending, and how often given."""
+    info = client.call("XINFO", "STREAM", key, "FULL", "COUNT", 0)
+    fields = dict(zip(info[::2], info[1::2]))
+    groups = []
+    for raw in fields[b"groups"]:
+        group = dict(zip(raw[::2], raw[1::2]))
+        consumers = [dict(zip(one[::2], one[1::2])) for one in group[b"consumers"]]
+        groups.append((group[b"name"], group[b"last-delivered-id"], group[b"entries-read"], group[b"lag"], group[b"pending"],
+                       sorted((one[b"name"], one[b"pel"]) for one in consumers)))
+    counters = [fields[name] for name in (b"length", b"last-generated-id", b"max-deleted-entry-id", b"entries-added",
+                                          b"recorded-first-entry-id")]
+    return client.call("XRANGE", key, "-", "+"), counters, sorted(groups)
 
 
 def commands(rng, keys):
@@ -62,6 +98,8 @@ def contents(client, key):
         value = sorted(zip(flat[::2], flat[1::2]))
     elif kind == "zset":
         value = client.call("ZRANGE", key, 0, -1, "WITHSCORES")
+    elif kind == "stream":
+        value = stream_contents(client, key)
     else:
         raise AssertionError("key %r is of type %s" % (key, kind))
     return kind, expiry, value
