@@ -213,6 +213,7 @@ std::vector<CommandSpec> KeyCommands() {
   AddExpiry(rows);
   AddKeys(rows);
   for (CommandSpec& row : PayloadCommands()) rows.push_back(std::move(row));
+  rows.push_back(MigrateCommand());
   rows.push_back(ObjectContainer());
   return rows;
 }
