@@ -48,7 +48,7 @@ def stream_contents(client, key):
         group = dict(zip(raw[::2], raw[1::2]))
         consumers = [dict(zip(one[::2], one[1::2])) for one in group[b"consumers"]]
         groups.append((group[b"name"], group[b"last-delivered-id"], group[b"entries-read"], group[b"lag"], group[b"pending"],
-                       sorted((one[b"name"], one[b"pel"]) for one in consumers)))
+                       sorted((one[b"name"], one[b"pending"]) for one in consumers)))
     counters = [fields[name] for name in (b"length", b"last-generated-id", b"max-deleted-entry-id", b"entries-added",
                                           b"recorded-first-entry-id")]
     return client.call("XRANGE", key, "-", "+"), counters, sorted(groups)

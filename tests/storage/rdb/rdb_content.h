@@ -115,7 +115,7 @@ struct FakeEntry {
 
 // Adds the header and the entries; groups are the caller's.
 inline FakeValue StreamOf(const std::vector<FakeEntry>& entries, StreamHeader header) {
-  FakeValue value{.type = ValueType::kStream};
+  FakeValue value{.type = ValueType::kStream, .body = {}};
   header.length = entries.size();
   if (!entries.empty()) header.first = entries.front().id;
   if (!entries.empty() && header.last.IsZero()) header.last = entries.back().id;
