@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "cli/file_system_kind.h"
+#include "cli/import.h"
 #include "cli/process.h"
 #include "net/asio_executor.h"
 #include "net/config.h"
@@ -205,7 +206,7 @@ void HandleSignal(int signal, net::AsioExecutor& executor, net::Server& server) 
 }
 
 // Everything after the process is what it will be: daemon or not, in its directory, its messages going to its file.
-int Serve(net::Config& config, SignalThread& signals, Daemon& daemon) {
+int Serve(net::Config& config, const std::optional<std::string>& import_path, SignalThread& signals, Daemon& daemon) {
   SeededRandom random(RandomSeed());
   const net::Settings& settings = config.settings();
   if (Result<void> checked = CheckFileSystem(settings.dir); !checked.ok()) {
@@ -216,7 +217,11 @@ int Serve(net::Config& config, SignalThread& signals, Daemon& daemon) {
   if (Result<size_t> removed = RemoveUnfinishedSnapshots(PosixFileSystem(), settings.dir); !removed.ok()) {
     diag::Warning("Unfinished snapshots could not be removed: {}", removed.error().message);
   }
-  auto engine = OpenEngine(**directory, EngineOptionsOf(settings, random));
+  const wal::EngineOptions engine_options = EngineOptionsOf(settings, random);
+  if (Result<void> imported = ImportIfAsked(**directory, engine_options, settings, import_path); !imported.ok()) {
+    return Fail({ExitCodeOf(imported.error()), imported.error().message});
+  }
+  auto engine = OpenEngine(**directory, engine_options);
   if (!engine.ok()) {
     return Fail({ExitCodeOf(engine.error()), "The data directory cannot be opened: " + engine.error().message});
   }
@@ -268,7 +273,8 @@ int Serve(net::Config& config, SignalThread& signals, Daemon& daemon) {
 
 }  // namespace
 
-int RunServer(const std::vector<std::string>& arguments) {
+int RunServer(const std::vector<std::string>& given_arguments) {
+  std::vector<std::string> arguments = given_arguments;
   if (!arguments.empty() && (arguments[0] == "--help" || arguments[0] == "-h")) {
     fmt::print("{}", net::Config::Usage());
     return kExitClean;
@@ -276,6 +282,11 @@ int RunServer(const std::vector<std::string>& arguments) {
   if (!arguments.empty() && (arguments[0] == "--version" || arguments[0] == "-v")) {
     fmt::print("Holdfast server v={} (speaks Redis 7.0.15)\n", HOLDFAST_VERSION);
     return kExitClean;
+  }
+  Result<std::optional<std::string>> import_path = TakeImportOption(arguments);
+  if (!import_path.ok()) {
+    fmt::print(stderr, "{}\n", import_path.error().message);
+    return kExitUsage;
   }
   Result<net::Config> config = LoadConfig(arguments);
   if (!config.ok()) {
@@ -303,7 +314,7 @@ int RunServer(const std::vector<std::string>& arguments) {
   SignalThread signals;
   Greet(*config);
   FitMemory(config->mutable_settings());
-  const int exit_code = Serve(*config, signals, daemon);
+  const int exit_code = Serve(*config, *import_path, signals, daemon);
   daemon.Report(exit_code);  // does nothing if the server has been ready
   return exit_code;
 }

@@ -80,7 +80,9 @@ void Blocking::Tick(int64_t monotonic_ms) {
 
 bool Blocking::Unblock(ClientId id, bool error) {
   auto found = waits_.find(id);
-  if (found == waits_.end() || found->second.wait.kind == Client::Blocked::kShutdown) return false;
+  if (found == waits_.end()) return false;
+  const Client::Blocked kind = found->second.wait.kind;
+  if (kind == Client::Blocked::kShutdown || kind == Client::Blocked::kMigrate) return false;
   if (error) {
     Finish(id, [](Client& client) {
       Reply(client.output.bytes, client.resp).Error("UNBLOCKED client unblocked via CLIENT UNBLOCK");

@@ -155,7 +155,7 @@ struct Client {
   bool asking = false;
 
   // Blocked: its command will be answered later (WAIT, CLIENT PAUSE, blocking reads, writers slowed down while a
-  // checkpoint lags, replies that wait for a change of role to be on disk); no further command is processed.
+  // checkpoint lags, replies that wait for a change of role to be on disk, MIGRATE); no further command is processed.
   enum class Blocked : uint8_t {
     kNo,
     kWait,
@@ -164,7 +164,8 @@ struct Client {
     kKeys,
     kShutdown,
     kThrottled,
-    kCommit
+    kCommit,
+    kMigrate
   } blocked = Blocked::kNo;
   // The present reply leaves only once this batch of the log is on disk (Server::HoldUntilCommitted); 0: no need.
   uint64_t hold_ticket = 0;

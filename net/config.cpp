@@ -103,6 +103,7 @@ std::string_view Config::Usage() {
          "  holdfast-server /etc/holdfast/6379.conf\n"
          "  holdfast-server --port 7777 --replicaof 127.0.0.1 6379\n"
          "  holdfast-server /etc/holdfast/6379.conf --loglevel verbose\n"
+         "  holdfast-server --dir /var/lib/holdfast --import dump.rdb   takes over the data of a redis-server\n"
          "\n"
          "docs/configuration.md lists all directives.\n";
 }

@@ -72,6 +72,10 @@ struct Settings {
   AppendFsync appendfsync = AppendFsync::kAlways;
   std::vector<SavePoint> save;
   std::string dbfilename = "dump.rdb";
+  int rdb_version = 10;  // of what is written
+  bool rdb_compression = true;
+  bool rdb_checksum = true;
+  bool rdb_skip_unsupported = false;
   uint64_t memtable_size = 64ull << 20;
   uint64_t row_cache_size = 64ull << 20;
   uint64_t log_segment_size = 64ull << 20;

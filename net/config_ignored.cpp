@@ -133,8 +133,6 @@ void AddEngine(std::vector<Directive>& rows) {
   rows.push_back(Flag("aof-rewrite-incremental-fsync", "yes"));
   rows.push_back(Flag("aof-timestamp-enabled", "no"));
   rows.push_back(Flag("aof-use-rdb-preamble", "yes"));
-  rows.push_back(Flag("rdbcompression", "yes"));
-  rows.push_back(Flag("rdbchecksum", "yes", kImmutable));
   rows.push_back(Flag("rdb-del-sync-files", "no"));
   rows.push_back(Flag("rdb-save-incremental-fsync", "yes"));
   rows.push_back(Choice("sanitize-dump-payload", "no", {"no", "yes", "clients"}));

@@ -539,6 +539,10 @@ void AddDurability(std::vector<Directive>& rows) {
   rows.push_back(Bytes("frame-ring-size", kImmutable, &Settings::frame_ring_size, 1ull << 20, kTebi));
   rows.push_back(Bytes("space-reserve", kImmutable, &Settings::space_reserve, 0, kTebi));
   rows.push_back(Flag("log-tail-rewrite", "", kImmutable, &Settings::log_tail_rewrite));
+  rows.push_back(Number("rdb-version", "", 0, &Settings::rdb_version, 9, 10));
+  rows.push_back(Flag("rdb-skip-unsupported", "", 0, &Settings::rdb_skip_unsupported));
+  rows.push_back(Flag("rdbcompression", "", 0, &Settings::rdb_compression));
+  rows.push_back(Flag("rdbchecksum", "", kImmutable, &Settings::rdb_checksum));
   rows.push_back(Number("snapshot-keep", "", 0, &Settings::snapshot_keep, 1, 1000));
   rows.push_back(Number("snapshot-zstd-level", "", 0, &Settings::snapshot_zstd_level, 1, 19));
   rows.push_back(Number("snapshot-threads", "", 0, &Settings::snapshot_threads, 0, 64));

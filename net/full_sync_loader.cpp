@@ -6,25 +6,13 @@
 
 #include "storage/base/diag.h"
 #include "storage/base/progress_line.h"
+#include "wal/new_generation.h"
 
 namespace holdfast::net {
 
 namespace {
 
-StoreOptions StoreOptionsOf(const wal::EngineOptions& options, const std::string& directory) {
-  StoreOptions store;
-  store.directory = directory;
-  store.databases = options.databases;
-  store.memtable_bytes = options.memtable_bytes;
-  store.cache_bytes = options.cache_bytes;
-  store.map_bytes = options.map_bytes;
-  store.fs = options.fs;
-  store.random = options.random;
-  return store;
-}
-
-// The new generation's log, which begins where the snapshot ends. It says from its first byte on what must not be
-// forgotten if the power goes right after the switch: whose history this is and which role this node has.
+// The new generation's log, which begins where the snapshot ends.
 Result<void> BeginLog(const wal::EngineOptions& options, const std::string& generation, const SnapshotHeader& header,
                       const std::string& role_record) {
   ASSIGN_OR_RETURN(wal::Lineage table, wal::Lineage::Parse(header.lineage_table));
@@ -33,23 +21,7 @@ Result<void> BeginLog(const wal::EngineOptions& options, const std::string& gene
   state.lineage = replication::LineageUpTo(table, header.position.offset);
   if (state.lineage.empty()) return Error{ErrorCode::kCorruption, "the snapshot names no history"};
   state.end.lineage_id = state.lineage.current_id();
-  wal::LogOptions log_options;
-  log_options.directory = JoinPath(generation, "wal");
-  log_options.segment_bytes = options.segment_bytes;
-  log_options.ring_bytes = options.ring_bytes;
-  log_options.max_unit_bytes = options.max_unit_bytes;
-  log_options.tail_rewrite = options.tail_rewrite;
-  log_options.fs = options.fs;
-  log_options.clock = options.clock;
-  log_options.random = options.random;
-  RETURN_IF_ERROR(options.fs->CreateDirectory(log_options.directory));
-  RETURN_IF_ERROR(options.fs->SyncDirectory(generation));
-  ASSIGN_OR_RETURN(auto log, wal::Log::Open(std::move(log_options), std::move(state)));
-  log->AppendControl(wal::FrameKind::kRole, role_record, header.position.time_ms);
-  log->Seal();
-  RETURN_IF_ERROR(log->WriteBatch());
-  log->FinishBatch();
-  return {};
+  return wal::BeginLog(options, generation, std::move(state), role_record);
 }
 
 void RemoveGeneration(FileSystem& fs, const std::string& path) {
@@ -107,8 +79,8 @@ Result<LoadedGeneration> FullSyncLoader::Load(const LoadRequest& request) {
     auto show = [&line](const SnapshotProgress& progress) {
       line.Update(progress.keys_done, progress.keys_total, progress.raw_bytes);
     };
-    ASSIGN_OR_RETURN(SnapshotHeader header,
-                     LoadSnapshot(fs, request.snapshot_path, StoreOptionsOf(request.options, path), cancelled_, show));
+    ASSIGN_OR_RETURN(SnapshotHeader header, LoadSnapshot(fs, request.snapshot_path,
+                                                         wal::StoreOptionsOf(request.options, path), cancelled_, show));
     if (header.position.offset != request.offset) {
       return Error{ErrorCode::kCorruption, fmt::format("the snapshot holds offset {}, announced was {}",
                                                        header.position.offset, request.offset)};

@@ -17,6 +17,7 @@
 #include "net/command_batch.h"
 #include "net/config.h"
 #include "net/executor.h"
+#include "net/migration.h"
 #include "net/monitoring.h"
 #include "net/pubsub.h"
 #include "net/replication_service.h"
@@ -60,6 +61,7 @@ class Server : public TurnHooks {
   [[nodiscard]] PubSub& pubsub() { return pubsub_; }
   [[nodiscard]] Watches& watches() { return watches_; }
   [[nodiscard]] Blocking& blocking() { return blocking_; }
+  [[nodiscard]] Migrations& migrations() { return migrations_; }
   [[nodiscard]] Monitoring& monitoring() { return monitoring_; }  // stats, slowlog, latency, MONITOR
   [[nodiscard]] ReplicationService& replication() { return *replication_; }
   void SetReplication(std::unique_ptr<ReplicationService> service) { replication_ = std::move(service); }
@@ -241,6 +243,7 @@ class Server : public TurnHooks {
 
   std::optional<Shutdown> shutdown_;
   std::function<void(bool)> shutdown_listener_;
+  Migrations migrations_{*parts_.clock};  // the last member: its threads end before all else
 };
 
 }  // namespace holdfast::net

@@ -18,6 +18,8 @@ CommandSpec LatencyContainer();                  // slowlog.cpp
 CommandSpec AclContainer();                      // acl.cpp
 CommandSpec ObjectContainer();                   // object.cpp
 std::vector<CommandSpec> PersistenceCommands();  // persistence.cpp: SAVE BGSAVE BGREWRITEAOF LASTSAVE SHUTDOWN
+CommandSpec MigrateCommand();                    // migrate.cpp
+std::vector<CommandSpec> PayloadCommands();      // payloads.cpp: DUMP RESTORE
 std::vector<CommandSpec> KeyspaceCommands();     // keyspace.cpp: SCAN KEYS RANDOMKEY DBSIZE FLUSHDB FLUSHALL SWAPDB
 
 // Whether text is fit for a client's name: printable ASCII without blanks.

@@ -5,6 +5,7 @@
 
 #include <iterator>
 #include <limits>
+#include <utility>
 
 #include "net/command.h"
 #include "net/commands/arguments.h"
@@ -211,6 +212,8 @@ std::vector<CommandSpec> KeyCommands() {
   std::vector<CommandSpec> rows = KeyspaceCommands();
   AddExpiry(rows);
   AddKeys(rows);
+  for (CommandSpec& row : PayloadCommands()) rows.push_back(std::move(row));
+  rows.push_back(MigrateCommand());
   rows.push_back(ObjectContainer());
   return rows;
 }

@@ -30,5 +30,6 @@ std::span<const EffectEntry> GeoEffects();          // geo_effects.cpp
 std::span<const EffectEntry> SortEffects();         // sort_effects.cpp
 std::span<const EffectEntry> HyperLogLogEffects();  // hyperloglog_effects.cpp
 std::span<const EffectEntry> StreamEffects();       // stream_effects.cpp
+std::span<const EffectEntry> PayloadEffects();      // payload_effects.cpp
 
 }  // namespace holdfast

@@ -323,7 +323,7 @@ const std::unordered_map<std::string_view, Entry>& Table() {
   static const std::unordered_map<std::string_view, Entry> kTable = [] {
     auto table = StringAndKeyEffects();
     for (const auto entries : {HashEffects(), SetEffects(), ListEffects(), SortedSetEffects(), HyperLogLogEffects(),
-                               GeoEffects(), SortEffects(), StreamEffects()}) {
+                               GeoEffects(), SortEffects(), StreamEffects(), PayloadEffects()}) {
       for (const EffectEntry& entry : entries) {
         table.emplace(entry.name, Entry{entry.apply, entry.arguments_min, entry.arguments_max});
       }

@@ -215,7 +215,7 @@ class Reader : private RowSink {
     pending_ = RdbKey{db_, key_, kind, facts.expire_at_ms, facts.idle_seconds, facts.frequency};
     announced_ = false;
     ASSIGN_OR_RETURN(const LogicalValue value, ReadValue(input_, type, family_, *this));
-    if (value.type != ValueType::kString && value.elements == 0) {
+    if (value.IsEmptyCollection()) {
       ++summary_.empty_keys;
       return {};
     }

@@ -8,6 +8,7 @@
 #include "storage/base/coding.h"
 #include "storage/rdb/packed.h"
 #include "storage/rdb/rdb_format.h"
+#include "storage/rdb/stream_codec.h"
 #include "storage/types/numbers.h"
 #include "storage/types/string_value.h"
 
@@ -219,6 +220,11 @@ Result<LogicalValue> ReadString(Input& input, RowSink& rows) {
   return value;
 }
 
+StreamForm FormOf(Type type) {
+  if (type == Type::kStream) return StreamForm::kFirst;
+  return type == Type::kStream2 ? StreamForm::kCounters : StreamForm::kActiveTimes;
+}
+
 Result<void> ReadCollection(CollectionReader& reader, Type type) {
   switch (type) {
     case Type::kList:
@@ -296,6 +302,10 @@ std::optional<ValueType> ValueTypeOf(uint8_t type, Family family) {
     case Type::kHashTtl:
     case Type::kHashListpackTtl:
       return ValueType::kHash;
+    case Type::kStream:
+    case Type::kStream2:
+    case Type::kStream3:
+      return ValueType::kStream;
     default:
       return std::nullopt;
   }
@@ -327,6 +337,7 @@ Result<LogicalValue> ReadValue(Input& input, uint8_t type, Family family, RowSin
                                               "', which this version of Holdfast cannot read"};
   }
   if (*kind == ValueType::kString) return ReadString(input, rows);
+  if (*kind == ValueType::kStream) return ReadStream(input, FormOf(static_cast<Type>(type)), rows);
   CollectionReader reader(input, *kind, rows);
   if (family == Family::kValkey && type == kTypeValkeyHashTtl) {
     RETURN_IF_ERROR(reader.ValkeyHashWithExpiry());

@@ -26,8 +26,12 @@ struct LogicalValue {
   ValueType type = ValueType::kString;
   bool chunked = false;
   std::string body;       // as in SnapshotKey: a string, or the header without local ids
-  uint64_t elements = 0;  // of a collection; 0: it is empty, which no key can be
+  uint64_t elements = 0;  // of a collection
 
+  // What no key can hold. A stream without entries is something.
+  [[nodiscard]] bool IsEmptyCollection() const {
+    return elements == 0 && type != ValueType::kString && type != ValueType::kStream;
+  }
   [[nodiscard]] KeyValue AsKeyValue(int64_t expire_at_ms) const { return {type, chunked, expire_at_ms, body}; }
 };
 

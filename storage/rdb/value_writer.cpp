@@ -35,6 +35,11 @@ void AppendScore(ListpackBuilder& to, double score) {
 
 }  // namespace
 
+ValueWriter::ValueWriter(Output& output, int version)
+    : output_(output),
+      version_(version),
+      stream_(output, version < kVersionWritten ? StreamForm::kFirst : StreamForm::kCounters) {}
+
 Result<void> ValueWriter::WriteHead(uint8_t type) {
   RETURN_IF_ERROR(output_.Byte(type));
   return key_ != nullptr ? output_.String(*key_) : Result<void>();
@@ -57,7 +62,10 @@ Result<void> ValueWriter::Begin(const std::string* key, const KeyValue& value) {
   held_.clear();
   held_bytes_ = 0;
   if (type_ == ValueType::kString) return BeginString(value);
-  if (type_ == ValueType::kStream) return Error{ErrorCode::kUnsupported, "a stream cannot be written as RDB"};
+  if (type_ == ValueType::kStream) {
+    RETURN_IF_ERROR(WriteHead(static_cast<uint8_t>(version_ < kVersionWritten ? Type::kStream : Type::kStream2)));
+    return stream_.Begin(value.body);
+  }
   if (value.body.size() < sizeof(uint64_t)) return Corrupt("a collection without element count");
   count_ = LoadLittle<uint64_t>(value.body.data());
   plain_ = false;
@@ -135,7 +143,7 @@ Result<void> ValueWriter::Row(const SnapshotRow& row) {
       return Element(member, {}, score);
     }
     case ValueType::kStream:
-      break;
+      return stream_.Row(row);
   }
   return Corrupt("a row of a value that cannot be written");
 }
@@ -226,6 +234,7 @@ Result<void> ValueWriter::WritePacked() {
 
 Result<void> ValueWriter::End() {
   if (type_ == ValueType::kString) return StringEnd();
+  if (type_ == ValueType::kStream) return stream_.End();
   if (seen_ != count_) {
     return Corrupt("has " + std::to_string(seen_) + " elements, the header says " + std::to_string(count_));
   }

@@ -13,6 +13,7 @@
 
 #include "storage/base/result.h"
 #include "storage/rdb/rdb_output.h"
+#include "storage/rdb/stream_codec.h"
 #include "storage/row.h"
 #include "storage/snapshot.h"
 
@@ -21,7 +22,7 @@ namespace holdfast::rdb {
 class ValueWriter {
  public:
   // `version`: kVersionWritten or kVersionWrittenOld. `output` outlives the writer.
-  ValueWriter(Output& output, int version) : output_(output), version_(version) {}
+  ValueWriter(Output& output, int version);
 
   // Begins a value. `value` as in SnapshotKey: without local ids. In a file the key stands between the type's byte and
   // the value; a payload has none.
@@ -63,6 +64,7 @@ class ValueWriter {
   bool plain_ = false;      // elements are written as they come
   std::vector<Held> held_;  // else they wait here
   size_t held_bytes_ = 0;
+  StreamWriter stream_;
   std::string whole_;  // a string in chunks that is short enough to be compressed
 };
 

@@ -333,16 +333,16 @@ Result<void> StreamReader::VisitOwned(const GroupState& group, const ConsumerSta
 
 // ---- counting reads, by Redis' rules --------------------------------------------------------------------------------
 
-int64_t StreamReader::EstimateReads(StreamId id) const {
-  const auto added = static_cast<int64_t>(header_.entries_added);
-  const auto length = static_cast<int64_t>(header_.length);
+int64_t StreamHeader::EstimateReads(StreamId id_asked) const {
+  const auto added = static_cast<int64_t>(entries_added);
+  const auto present = static_cast<int64_t>(length);
   if (added == 0) return 0;
-  if (length == 0 && id <= header_.last) return added;
-  if (id == header_.last) return added;
-  if (id > header_.last) return GroupState::kUnknownReads;
-  if (header_.max_deleted.IsZero() || header_.max_deleted < header_.first) {
-    if (id < header_.first) return added - length;
-    if (id == header_.first) return added - length + 1;
+  if (present == 0 && id_asked <= last) return added;
+  if (id_asked == last) return added;
+  if (id_asked > last) return GroupState::kUnknownReads;
+  if (max_deleted.IsZero() || max_deleted < first) {
+    if (id_asked < first) return added - present;
+    if (id_asked == first) return added - present + 1;
   }
   return GroupState::kUnknownReads;
 }

@@ -48,6 +48,8 @@ struct StreamHeader {
   [[nodiscard]] std::string Encode() const;
   // kCorruption if a body cannot be a stream's.
   static Result<StreamHeader> Parse(std::string_view body);
+  // How many of the entries ever added were up to `id_asked`; GroupState::kUnknownReads if nobody can tell.
+  [[nodiscard]] int64_t EstimateReads(StreamId id_asked) const;
 };
 
 // Field, value, field, value ...
@@ -131,7 +133,7 @@ class StreamReader {
                           const IdVisitor& visit) const;
 
   // How many of the entries ever added were up to `id`; GroupState::kUnknownReads if nobody can tell.
-  [[nodiscard]] int64_t EstimateReads(StreamId id) const;
+  [[nodiscard]] int64_t EstimateReads(StreamId id) const { return header_.EstimateReads(id); }
   // Whether entries that XDEL removed may lie from `low` on: counts do not help beyond them.
   [[nodiscard]] bool MayLackEntries(StreamId low) const;
   // How many entries the group has still to be given; nullopt if nobody can tell.

@@ -12,6 +12,7 @@
 #include "storage/rdb/rdb_writer.h"
 #include "storage/types/members.h"
 #include "storage/types/scores.h"
+#include "storage/types/stream_value.h"
 #include "tests/storage/fake_store_view.h"
 
 namespace holdfast::testing {
@@ -105,6 +106,22 @@ inline FakeValue StringOf(std::string bytes) {
   std::vector<std::string> chunks;
   for (size_t at = 0; at < bytes.size(); at += kChunkSize) chunks.push_back(bytes.substr(at, kChunkSize));
   return ChunkedString(bytes.size(), chunks);
+}
+
+struct FakeEntry {
+  StreamId id;
+  std::vector<std::string_view> fields;
+};
+
+// Adds the header and the entries; groups are the caller's.
+inline FakeValue StreamOf(const std::vector<FakeEntry>& entries, StreamHeader header) {
+  FakeValue value{.type = ValueType::kStream, .body = {}};
+  header.length = entries.size();
+  if (!entries.empty()) header.first = entries.front().id;
+  if (!entries.empty() && header.last.IsZero()) header.last = entries.back().id;
+  for (const FakeEntry& entry : entries) value.rows[{'e', entry.id.Bytes()}] = EncodeStreamFields(entry.fields);
+  value.body = header.Encode().substr(8);
+  return value;
 }
 
 inline FakeValue Expiring(FakeValue value, int64_t expire_at_ms) {
