@@ -27,6 +27,8 @@ namespace holdfast {
 inline constexpr int kFenceLevels = 3;
 inline constexpr size_t kFenceMemberMax = 400;
 inline constexpr uint64_t kFencedFrom = 256;
+// What the header then has behind it.
+inline constexpr char kFencedMark = 1;
 
 // `level` from 1 to kFenceLevels.
 [[nodiscard]] CollectionKind FenceKind(int level);

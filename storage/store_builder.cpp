@@ -140,7 +140,7 @@ class LmdbBuilder : public StoreBuilder {
       }
     }
     RETURN_IF_ERROR(Begin());
-    return writer_->Put(LmdbTable::kKeys, done.key_row, done.value + '\1');
+    return writer_->Put(LmdbTable::kKeys, done.key_row, done.value + kFencedMark);
   }
 
   Result<void> AddExpiries() {

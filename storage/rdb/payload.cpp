@@ -15,6 +15,7 @@
 #include "storage/rdb/value_writer.h"
 #include "storage/snapshot_format.h"
 #include "storage/types/numbers.h"
+#include "storage/types/rank_index.h"
 #include "storage/types/string_value.h"
 
 namespace holdfast::rdb {
@@ -234,6 +235,11 @@ Result<RestoreResult> Restore(Transaction& transaction, std::string_view key, st
     const auto written = ReadValue(input, parts->type, parts->family, rows);
     CHECK(written.ok());
     body = snapshot_format::JoinStoredBody(stored, id);
+    if (value.type == ValueType::kSortedSet && value.elements > kFencedFrom) {
+      const auto built = RankIndex::Build(transaction, id);
+      CHECK(built.ok());  // it reads what was written just now
+      body += kFencedMark;
+    }
     stored.body = body;
   }
   transaction.Put(transaction.db(), key, stored, old.value());

@@ -1,10 +1,13 @@
 #include "storage/rdb/rdb_load.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "storage/base/coding.h"
 #include "storage/base/hash.h"
+#include "storage/rank_rows.h"
 #include "storage/record_sorter.h"
 #include "storage/snapshot_format.h"
 #include "storage/store_builder.h"
@@ -14,6 +17,7 @@ namespace {
 
 constexpr size_t kAuxFieldsMax = 64;
 constexpr size_t kAuxBytesMax = 4096;
+constexpr uint64_t kFenceBytesMax = 16u << 20;
 
 class Loader : public RdbVisitor {
  public:
@@ -59,12 +63,19 @@ class Loader : public RdbVisitor {
       ++loaded_.expired_keys;
       return {};
     }
+    fences_.reset();
+    if (value.type == ValueType::kSortedSet && LoadLittle<uint64_t>(value.body.data()) > kFencedFrom) fences_.emplace();
     RETURN_IF_ERROR(rows_.Drain([this](std::string_view, std::string_view record) { return AddRow(record); }));
+    if (fences_) {
+      fences_->Finish();
+      RETURN_IF_ERROR(AddFences());
+    }
     KeyValue stored = value;
     std::string body;
     if (value.type != ValueType::kString || value.chunked) {
       if (!collection_) collection_ = builder_.NewCollectionId();
       body = snapshot_format::JoinStoredBody(value, *collection_);
+      if (fences_) body += kFencedMark;
       stored.body = body;
     }
     MakeKeyRowKey(row_key_, static_cast<KeyspaceId>(db_), RowHash(key_), key_);
@@ -109,8 +120,24 @@ class Loader : public RdbVisitor {
     const auto kind = static_cast<CollectionKind>(reader.Little<uint8_t>());
     const std::string_view suffix = reader.LengthPrefixed();
     auto added = builder_.AddRow(*collection_, kind, suffix, reader.rest());
+    if (added.ok() && fences_ && kind == CollectionKind::kScore) {
+      fences_->Add(suffix);
+      if (fences_->bytes() >= kFenceBytesMax) return AddFences();
+    }
     if (added.ok() || added.error().code != ErrorCode::kAlreadyExists) return added;
     return Error{ErrorCode::kCorruption, "a member comes twice"};
+  }
+
+  // The fence rows of a sorted set that are complete. Those of a very large one come before its last score rows.
+  Result<void> AddFences() {
+    std::vector<FenceCounter::Fence> fences = fences_->Take();
+    std::stable_sort(fences.begin(), fences.end(), [](const auto& a, const auto& b) { return a.level < b.level; });
+    for (const FenceCounter::Fence& fence : fences) {
+      record_.clear();
+      AppendLittle<uint64_t>(record_, fence.count);
+      RETURN_IF_ERROR(builder_.AddRow(*collection_, FenceKind(fence.level), fence.suffix, record_));
+    }
+    return {};
   }
 
   StoreBuilder& builder_;
@@ -122,6 +149,7 @@ class Loader : public RdbVisitor {
   std::string key_;
   bool dropped_ = false;
   std::optional<CollectionId> collection_;  // of the key, once it has rows
+  std::optional<FenceCounter> fences_;      // of a sorted set that has them
   RowKey row_key_;
   std::string record_;
 };

@@ -24,6 +24,7 @@ import oracle_key_events
 import oracle_lists
 import oracle_replica
 import oracle_sort
+import oracle_payloads
 import oracle_sorted_sets
 import oracle_streams
 
@@ -170,6 +171,7 @@ class Generator:
         self.streams = oracle_streams.Streams(rng, self.key, self.value, self.small)
         self.geo = oracle_geo.Geo(rng, self.key)
         self.sorting = oracle_sort.Sorting(rng, self.key, self.small)
+        self.payloads = oracle_payloads.Payloads(rng, self.key)
         # Rounds about one type get further into it.
         self.focus = rng.choice([None, self.collections.hash_commands, self.collections.set_commands,
                                  self.list_commands, self.sorted_set_commands, self.hyperloglog_commands,
@@ -325,6 +327,7 @@ class Generator:
             table = self.focus()
         else:
             table += self.collections.hash_commands() + self.collections.set_commands() + self.list_commands()
+            table += self.payloads.commands()
             table += self.sorted_set_commands() + self.hyperloglog_commands() + self.stream_commands()
             table += self.geo_commands() + self.sort_commands()
         command = r.choice(table)()

@@ -55,13 +55,13 @@ def stream_contents(client, key):
 
 
 def commands(rng, keys):
-    """Commands that make `keys` keys: strings, lists, sets of integers and others, hashes, sorted sets."""
+    """Commands that make `keys` keys: strings, lists, sets of integers and others, hashes, sorted sets, streams."""
     made = []
     for i in range(keys):
         key = b"key:%d" % i if rng.random() < 0.95 else b"key\x00\xff:" + b"k" * 600 + b"%d" % i
         count = rng.choice([1, 2, 3, 20, 127, 128, 129, 511, 512, 513, 900])
         longest = rng.choice([20, 64, 65, 120])
-        kind = rng.choice(["string", "list", "integers", "set", "hash", "sorted"])
+        kind = rng.choice(["string", "list", "integers", "set", "hash", "sorted", "stream"])
         if kind == "string":
             size = rng.choice([0, 10, 20, 21, 1000, 16384, 65536, 65537, 300000])
             made.append(["SET", key, text(rng, size) if rng.random() < 0.5 else rng.choice([b"x", b"xyzzy"]) * size])
@@ -76,6 +76,8 @@ def commands(rng, keys):
             made.append(["SADD", key] + [text(rng, longest) for _ in range(count)])
         elif kind == "hash":
             made.append(["HSET", key] + [text(rng, longest) for _ in range(2 * count)])
+        elif kind == "stream":
+            made += stream(rng, key, min(count, 250), longest)
         else:
             made.append(["ZADD", key] + [x for _ in range(count) for x in (score(rng), text(rng, longest))])
         if rng.random() < 0.2:

@@ -96,8 +96,13 @@ TEST_F(PayloadTest, ReplayMakesTheSame) {
   }
   EXPECT_EQ(shadow.CatchUp(), "");
   EXPECT_EQ(shadow.Digest(), live_.Digest());
+  EXPECT_EQ(live_.Run({"ZRANK", "copy of sorted", "m555"}, kNow), ":555");
+  live_.Run({"ZADD", "copy of sorted", "-1", "new"}, kNow);
+  EXPECT_EQ(live_.Run({"ZRANK", "copy of sorted", "m555"}, kNow), ":556");
+  EXPECT_EQ(shadow.CatchUp(), "");
   live_.CheckpointAndReopen();
   EXPECT_EQ(shadow.Digest(), live_.Digest());
+  EXPECT_EQ(live_.Run({"ZRANK", "copy of sorted", "m555"}, kNow), ":556");
 }
 
 TEST_F(PayloadTest, NewerPayloadIsLoggedInAFormThatReplicasUnderstand) {

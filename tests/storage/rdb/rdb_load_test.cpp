@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "storage/store.h"
+#include "storage/types/sorted_set_value.h"
 #include "tests/storage/rdb/rdb_content.h"
 #include "tests/support/temp_directory.h"
 
@@ -52,6 +53,9 @@ FakeContent AllTypes() {
   content[MakeFakeKey(1, "list")] = ListOf({"a", "b", "a"});
   content[MakeFakeKey(1, "integers")] = SetOf({"1", "-2"}, kCompact);
   content[MakeFakeKey(7, "sorted")] = SortedSetOf({{"m", 1.5}, {"n", -3}});
+  std::vector<std::pair<std::string, double>> members;
+  for (int i = 0; i < 5000; ++i) members.emplace_back("m" + std::to_string(i), (i * 7919) % 5000);
+  content[MakeFakeKey(7, "ranks")] = SortedSetOf(members, kLarge);
   std::vector<std::pair<std::string, std::string>> fields;
   for (int i = 0; i < 3000; ++i) fields.emplace_back("field " + std::to_string(i), std::string(100, 'v'));
   fields.emplace_back(std::string(2000, 'f'), "a field longer than LMDB's keys");
@@ -85,6 +89,21 @@ TEST_F(RdbLoadTest, LoadedStoreGivesTheSameRdb) {
     ASSERT_TRUE(again.ok()) << again.error().message;
     EXPECT_EQ(collect.content(), content);
   }
+}
+
+TEST_F(RdbLoadTest, LoadedSortedSetKnowsItsRanks) {
+  const StoreOptions generation = Generation();
+  ASSERT_TRUE(Load(WriteRdbOf(AllTypes()), generation).ok());
+  auto store = Store::Open(generation);
+  ASSERT_TRUE(store.ok());
+  Transaction& tx = (*store)->Begin(TransactionMode::kLive, 7, 1);
+  auto ranks = SortedSetReader::Open(tx, "ranks");
+  ASSERT_TRUE(ranks.ok() && ranks->has_value());
+  EXPECT_TRUE((*ranks)->members().header().fenced);
+  for (const int i : {0, 1, 777, 4999}) {
+    EXPECT_EQ(*(*ranks)->Rank("m" + std::to_string(i), false), static_cast<uint64_t>((i * 7919) % 5000)) << i;
+  }
+  tx.Commit();
 }
 
 TEST_F(RdbLoadTest, LeavesOutWhatIsExpired) {
