@@ -35,7 +35,6 @@ class Load:
             command = [part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogateescape")
                        for part in self.generator.make()]
             name = command[0].decode("latin-1").upper() if command else ""
-            # Streams are not written as RDB yet: their replication to redis-server is part of streams_test.py.
             if name and name not in LEFT_OUT:
                 commands.append(command)
         return commands
