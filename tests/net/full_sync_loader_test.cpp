@@ -59,8 +59,8 @@ class FullSyncLoaderTest : public ::testing::Test {
 
   [[nodiscard]] size_t Generations() {
     size_t count = 0;
-    for (const std::string& name : *PosixFileSystem().List(directory_.path()))
-      count += name.starts_with("gen-") ? 1 : 0;
+    const auto names = PosixFileSystem().List(directory_.path());
+    for (const std::string& name : *names) count += name.starts_with("gen-") ? 1 : 0;
     return count;
   }
 
