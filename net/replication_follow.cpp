@@ -246,7 +246,8 @@ void ReplicationDriver::TakeFrames(const FrameBatch& frames) {
 // The active memtable is full and the one before it is still being merged, or the disk is below its mark. Clients'
 // writes wait or are refused then; the master's stream waits in its log, and neither fills our memory nor our disk.
 bool ReplicationDriver::StoreIsFull() const {
-  return server_.engine().WritePressure() >= 1.0 || server_.engine().LacksSpace();
+  // While checkpoints fail there is no pressure to wait for, but a bound that writers are refused at.
+  return server_.engine().WritePressure() >= 1.0 || server_.engine().LacksSpace() || server_.engine().WriteRefusal();
 }
 
 void ReplicationDriver::ReleaseWindow(uint64_t bytes) {

@@ -117,7 +117,7 @@ struct StoreState {
   EffectSink* sink = nullptr;
   const KeyRows* key_rows = nullptr;  // looked up ahead
   bool met_many_deleted = false;      // a read walked over so many deleted rows that a checkpoint would help
-  uint32_t event_classes = 0;  // see Transaction::Notify
+  uint32_t event_classes = 0;         // see Transaction::Notify
   int64_t last_time_ms = 0;
   uint64_t apply_start = 0;
   uint64_t apply_end = 0;

@@ -119,6 +119,28 @@ class WriteRows : public RowSink {
   const CollectionId id_;
 };
 
+// Keeps the rows until all are there: those of streams do not come in the order in which they are to be written.
+class KeepRows : public RowSink {
+ public:
+  Result<void> Row(const SnapshotRow& row) override {
+    rows_.push_back({row.kind, std::string(row.suffix), std::string(row.value)});
+    return {};
+  }
+  Result<void> WriteTo(ValueWriter& writer) {
+    std::sort(rows_.begin(), rows_.end(),
+              [](const Kept& a, const Kept& b) { return std::tie(a.kind, a.suffix) < std::tie(b.kind, b.suffix); });
+    for (const Kept& row : rows_) RETURN_IF_ERROR(writer.Row({row.kind, row.suffix, row.value}));
+    return {};
+  }
+
+ private:
+  struct Kept {
+    CollectionKind kind;
+    std::string suffix, value;
+  };
+  std::vector<Kept> rows_;
+};
+
 class WriteValue : public RowSink {
  public:
   explicit WriteValue(ValueWriter& writer) : writer_(writer) {}
@@ -157,9 +179,15 @@ Result<std::string> Rewrite(const PayloadParts& parts, const LogicalValue& value
   Output output(sink, options.compress);
   ValueWriter writer(output, options.version);
   RETURN_IF_ERROR(writer.Begin(nullptr, value.AsKeyValue(kNoExpiry)));
-  WriteValue rows(writer);
   Input input(parts.value);
-  RETURN_IF_ERROR(ReadValue(input, parts.type, parts.family, rows));
+  if (value.type == ValueType::kStream) {
+    KeepRows rows;
+    RETURN_IF_ERROR(ReadValue(input, parts.type, parts.family, rows));
+    RETURN_IF_ERROR(rows.WriteTo(writer));
+  } else {
+    WriteValue rows(writer);
+    RETURN_IF_ERROR(ReadValue(input, parts.type, parts.family, rows));
+  }
   RETURN_IF_ERROR(writer.End());
   RETURN_IF_ERROR(AppendFooter(output, options.version));
   return sink.Take();
@@ -216,6 +244,7 @@ Result<RestoreResult> Restore(Transaction& transaction, std::string_view key, st
     if (old.exists()) {
       transaction.Erase(transaction.db(), key, *old.value());
       transaction.Emit({"DEL", key});
+      transaction.Notify(KeyEventClass::kGeneric, "del", key);
     }
     return RestoreResult::kRestored;
   }
@@ -246,6 +275,8 @@ Result<RestoreResult> Restore(Transaction& transaction, std::string_view key, st
   const int64_t time = options.expire_at_ms == kNoExpiry ? 0 : options.expire_at_ms;
   transaction.Emit({"RESTORE", key, FormatInteger(time), rewritten.empty() ? payload : std::string_view(rewritten),
                     "REPLACE", "ABSTTL"});
+  if (old.exists()) transaction.Notify(KeyEventClass::kNew, "new", key);  // Redis deletes the old one first
+  transaction.Notify(KeyEventClass::kGeneric, "restore", key);
   return RestoreResult::kRestored;
 }
 

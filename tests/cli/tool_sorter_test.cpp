@@ -45,9 +45,10 @@ TEST(ToolSorterTest, RecordsComeInOrderHoweverMuchIsSpilled) {
       for (int round = 0; round < 2; ++round) {
         const auto records = Drain(sorter);
         ASSERT_EQ(records.size(), expected.size());
-        for (const auto& [key, value] : expected) {
-          const auto [from, to] = records.equal_range(key);
-          ASSERT_TRUE(std::any_of(from, to, [&](const auto& each) { return each.second == value; })) << key;
+        for (const auto& wanted : expected) {
+          const auto [from, to] = records.equal_range(wanted.first);
+          ASSERT_TRUE(std::any_of(from, to, [&](const auto& each) { return each.second == wanted.second; }))
+              << wanted.first;
         }
       }
     }

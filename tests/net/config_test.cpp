@@ -111,7 +111,7 @@ TEST_F(ConfigTest, EveryDirectiveTakesItsOwnDefault) {
 TEST_F(ConfigTest, UsualReplicaFile) {
   ASSERT_TRUE(Load("# a replica\nbind 127.0.0.1\nport 6381\ndaemonize yes\npidfile \"/run/6381.pid\"\n"
                    "loglevel notice\nlogfile '6381.log'\ndir ./\n\nslaveof 127.0.0.1 6380\nmasterauth 123123\n"
-                   "min-slaves-to-write 2\nmin-slaves-max-lag 10\nappendfsync everysec\nrdbcompression yes\n")
+                   "min-slaves-to-write 2\nmin-slaves-max-lag 10\nappendfsync everysec\nrdb-save-incremental-fsync yes\n")
                   .ok());
   const Settings& settings = config_.settings();
   EXPECT_EQ(settings.bind, std::vector<std::string>{"127.0.0.1"});
@@ -126,7 +126,7 @@ TEST_F(ConfigTest, UsualReplicaFile) {
   EXPECT_EQ(Value("slaveof"), "127.0.0.1 6380");
   EXPECT_EQ(Value("min-replicas-max-lag"), "10");
   ASSERT_EQ(config_.warnings().size(), 2u);
-  EXPECT_NE(config_.warnings()[0].find("rdbcompression"), std::string::npos);
+  EXPECT_NE(config_.warnings()[0].find("rdb-save-incremental-fsync"), std::string::npos);
   EXPECT_NE(config_.warnings()[1].find("appendfsync everysec"), std::string::npos);
 }
 

@@ -14,6 +14,7 @@
 #include "storage/types/keys.h"
 #include "storage/types/keyspace.h"
 #include "storage/types/lcs.h"
+#include "storage/types/lists.h"
 #include "storage/types/numbers.h"
 #include "storage/types/sets.h"
 #include "storage/types/strings.h"
@@ -296,6 +297,10 @@ const std::map<std::string_view, Handler>& Handlers() {
       {"HMGET", [](T& t, const W& w) { return Text(hashes::GetMany(t, w[1], std::span(w).subspan(2))); }},
       {"HLEN", [](T& t, const W& w) { return Text(hashes::Length(t, w[1])); }},
       {"HDEL", [](T& t, const W& w) { return Text(hashes::Delete(t, w[1], std::span(w).subspan(2))); }},
+      {"RPUSH",
+       [](T& t, const W& w) {
+         return Text(lists::Push(t, w[1], ListEnd::kRight, std::span(w).subspan(2), lists::PushCondition::kAlways));
+       }},
       {"SADD", [](T& t, const W& w) { return Text(sets::Add(t, w[1], std::span(w).subspan(2))); }},
       {"SREM", [](T& t, const W& w) { return Text(sets::Remove(t, w[1], std::span(w).subspan(2))); }},
       {"SMOVE", [](T& t, const W& w) { return Text(sets::Move(t, w[1], w[2], w[3])); }},

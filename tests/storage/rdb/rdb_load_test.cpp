@@ -6,6 +6,7 @@
 #include "storage/store.h"
 #include "storage/types/sorted_set_value.h"
 #include "tests/storage/rdb/rdb_content.h"
+#include "tests/support/operation_runner.h"
 #include "tests/support/temp_directory.h"
 
 namespace holdfast::testing {
@@ -96,6 +97,8 @@ TEST_F(RdbLoadTest, LoadedSortedSetKnowsItsRanks) {
   ASSERT_TRUE(Load(WriteRdbOf(AllTypes()), generation).ok());
   auto store = Store::Open(generation);
   ASSERT_TRUE(store.ok());
+  RecordingSink sink;
+  (*store)->AttachSink(&sink);
   Transaction& tx = (*store)->Begin(TransactionMode::kLive, 7, 1);
   auto ranks = SortedSetReader::Open(tx, "ranks");
   ASSERT_TRUE(ranks.ok() && ranks->has_value());

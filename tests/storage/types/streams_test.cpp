@@ -281,7 +281,7 @@ TEST_F(Streams, CanBeBuiltFromItsContent) {
   Transaction& transaction = store_.store().Begin(TransactionMode::kApply, 0, kNow);
   auto stream = StreamEditor::Replace(transaction, "t");
   ASSERT_TRUE(stream.ok());
-  for (const uint64_t ms : {1, 3, 4, 5}) {
+  for (const uint64_t ms : {1u, 3u, 4u, 5u}) {
     const std::string value = std::to_string(ms);
     stream->Append({ms, 0}, std::vector<std::string_view>{"n", value});
   }
