@@ -272,11 +272,13 @@ class Converter {
     ValuePrinter printer(out, options_.filter, print);
     Filtered filtered(format == "resp" ? static_cast<SnapshotVisitor&>(resp) : printer, options_.filter, bar,
                       content_->info().keys);
-    RETURN_IF_ERROR(VisitOnTwoThreads(*content_, filtered));
-    if (format == "resp") RETURN_IF_ERROR(resp.Finish());
+    Result<void> written = VisitOnTwoThreads(*content_, filtered);
+    if (written.ok() && format == "resp") written = resp.Finish();
     out.flush();
-    if (!out) return Error{ErrorCode::kIo, options_.to + ": writing failed"};
-    return filtered.keys;
+    if (written.ok() && !out) written = Error{ErrorCode::kIo, options_.to + ": writing failed"};
+    if (written.ok()) return filtered.keys;
+    if (options_.to != "-") (void)tool_.fs.Remove(options_.to);  // half of it would be taken for all
+    return std::move(written).error();
   }
 
   const ToolContext& tool_;
