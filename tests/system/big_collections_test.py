@@ -31,7 +31,7 @@ def parse_arguments():
     parser.add_argument("--memory-mb", type=int, default=96, help="bound of private memory (%(default)s)")
     parser.add_argument("--stall-ms", type=float, default=1000,
                         help="longest command allowed (%(default)s: a busy machine stops processes for that long)")
-    parser.add_argument("--mean-us", type=float, default=2000, help="mean of a kind of command allowed (%(default)s)")
+    parser.add_argument("--mean-us", type=float, default=50000, help="mean of a kind of command allowed (%(default)s)")
     parser.add_argument("--defaults", action="store_true", help="the server's own sizes of memtable and caches")
     parser.add_argument("--reads", type=int, default=300, help="of each kind (%(default)s)")
     return parser.parse_args()
