@@ -46,7 +46,7 @@ Result<void> Delivery::Release(StreamId id, const PendingState& old) {
 void Delivery::CountRead(StreamId id) {
   if (id <= group().last_delivered) return;
   if (group().entries_read != GroupState::kUnknownReads && !reader().MayLackEntries(id)) {
-    editor_->SetEntriesRead(group().entries_read + 1);
+    editor_->SetEntriesRead(static_cast<int64_t>(static_cast<uint64_t>(group().entries_read) + 1));
   } else if (reader().header().entries_added > 0) {
     editor_->SetEntriesRead(reader().EstimateReads(id));
   }

@@ -332,17 +332,17 @@ Result<void> StreamReader::VisitOwned(const GroupState& group, const ConsumerSta
 }
 
 // ---- counting reads, by Redis' rules --------------------------------------------------------------------------------
+// Counters can be set to anything by XSETID and by files: differences are taken without a sign, where they may wrap.
 
 int64_t StreamHeader::EstimateReads(StreamId id_asked) const {
   const auto added = static_cast<int64_t>(entries_added);
-  const auto present = static_cast<int64_t>(length);
   if (added == 0) return 0;
-  if (present == 0 && id_asked <= last) return added;
+  if (length == 0 && id_asked <= last) return added;
   if (id_asked == last) return added;
   if (id_asked > last) return GroupState::kUnknownReads;
   if (max_deleted.IsZero() || max_deleted < first) {
-    if (id_asked < first) return added - present;
-    if (id_asked == first) return added - present + 1;
+    if (id_asked < first) return static_cast<int64_t>(entries_added - length);
+    if (id_asked == first) return static_cast<int64_t>(entries_added - length + 1);
   }
   return GroupState::kUnknownReads;
 }
@@ -353,14 +353,16 @@ bool StreamReader::MayLackEntries(StreamId low) const {
 }
 
 std::optional<int64_t> StreamReader::Lag(const GroupState& group) const {
-  const auto added = static_cast<int64_t>(header_.entries_added);
-  if (added == 0) return 0;
+  const auto behind = [this](int64_t reads) {
+    return static_cast<int64_t>(header_.entries_added - static_cast<uint64_t>(reads));
+  };
+  if (header_.entries_added == 0) return 0;
   if (group.entries_read != GroupState::kUnknownReads && !MayLackEntries(group.last_delivered)) {
-    return added - group.entries_read;
+    return behind(group.entries_read);
   }
   const int64_t reads = EstimateReads(group.last_delivered);
   if (reads == GroupState::kUnknownReads) return std::nullopt;
-  return added - reads;
+  return behind(reads);
 }
 
 }  // namespace holdfast

@@ -173,8 +173,12 @@ Result<void> SetId(Transaction& transaction, std::string_view key, const SetIdOp
   stream.SetCounters(counters);
   stream.Finish();
   transaction.Notify(KeyEventClass::kStream, "xsetid", key);
-  transaction.Emit({"XSETID", key, counters.last.Text(), "ENTRIESADDED", std::to_string(counters.entries_added),
-                    "MAXDELETEDID", counters.max_deleted.Text()});
+  const std::string last = counters.last.Text(), added = std::to_string(counters.entries_added);
+  const std::string deleted = counters.max_deleted.Text();
+  std::vector<std::string_view> effect = {"XSETID", key, last, "ENTRIESADDED", added};
+  // Only if it was given: the one that stays may be above the new last id, which no XSETID may name.
+  if (!options.max_deleted.IsZero()) effect.insert(effect.end(), {"MAXDELETEDID", deleted});
+  transaction.Emit(effect);
   return {};
 }
 
