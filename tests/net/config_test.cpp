@@ -109,10 +109,11 @@ TEST_F(ConfigTest, EveryDirectiveTakesItsOwnDefault) {
 }
 
 TEST_F(ConfigTest, UsualReplicaFile) {
-  ASSERT_TRUE(Load("# a replica\nbind 127.0.0.1\nport 6381\ndaemonize yes\npidfile \"/run/6381.pid\"\n"
-                   "loglevel notice\nlogfile '6381.log'\ndir ./\n\nslaveof 127.0.0.1 6380\nmasterauth 123123\n"
-                   "min-slaves-to-write 2\nmin-slaves-max-lag 10\nappendfsync everysec\nrdb-save-incremental-fsync yes\n")
-                  .ok());
+  ASSERT_TRUE(
+      Load("# a replica\nbind 127.0.0.1\nport 6381\ndaemonize yes\npidfile \"/run/6381.pid\"\n"
+           "loglevel notice\nlogfile '6381.log'\ndir ./\n\nslaveof 127.0.0.1 6380\nmasterauth 123123\n"
+           "min-slaves-to-write 2\nmin-slaves-max-lag 10\nappendfsync everysec\nrdb-save-incremental-fsync yes\n")
+          .ok());
   const Settings& settings = config_.settings();
   EXPECT_EQ(settings.bind, std::vector<std::string>{"127.0.0.1"});
   EXPECT_EQ(settings.port, 6381);
