@@ -117,6 +117,7 @@ def main():
         same_as(control, other)
         print("a master that was killed", flush=True)
 
+        same_as(control, third)  # it comes back in its own time
         before = everything(control)
         late.client().call("REPLICAOF", "NO", "ONE")
         wait_for(lambda: everything(third) == before, 30, "the replica had everything")
