@@ -1,4 +1,5 @@
-// One row a directive: how its words become a setting and back. net/config_table.cpp has those with a meaning here,
+// One row a directive: how its words become a setting and back. net/config_table.cpp has those with a meaning here (some
+// of them, with rules of their own, in net/config_special.cpp),
 // net/config_ignored.cpp those of Redis without one.
 #pragma once
 
@@ -40,8 +41,9 @@ struct Directive {
 // By name or alias, in any case; null if unknown.
 [[nodiscard]] const Directive* FindDirective(std::string_view name);
 
-// Rows of config_ignored.cpp.
+// Rows of config_ignored.cpp, and of config_special.cpp.
 [[nodiscard]] std::vector<Directive> IgnoredDirectives();
+[[nodiscard]] std::vector<Directive> SpecialDirectives();
 
 // Building blocks of both tables. The texts are Redis'.
 namespace directive {
@@ -50,6 +52,8 @@ Result<int64_t> ParseNumber(std::string_view text, int64_t low, int64_t high);
 Result<uint64_t> ParseBytes(std::string_view text, uint64_t low, uint64_t high);
 Result<std::string> ParseChoice(std::string_view text, std::span<const std::string_view> choices);
 Error Bad(std::string message);
+// What CONFIG REWRITE writes for most.
+std::vector<std::string> OneLine(std::string line);
 }  // namespace directive
 
 }  // namespace holdfast::net

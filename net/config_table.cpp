@@ -1,13 +1,9 @@
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <limits>
 
-#include "net/command.h"
 #include "net/config_directives.h"
 #include "net/config_values.h"
 #include "net/quoted_words.h"
@@ -17,6 +13,7 @@ namespace holdfast::net {
 namespace directive {
 
 Error Bad(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
+std::vector<std::string> OneLine(std::string line) { return {std::move(line)}; }
 
 Result<bool> ParseBool(std::string_view text) {
   if (EqualsIgnoreCase(text, "yes")) return true;
@@ -57,12 +54,11 @@ Result<std::string> ParseChoice(std::string_view text, std::span<const std::stri
 namespace {
 
 using directive::Bad;
+using directive::OneLine;
 using Words = std::span<const std::string>;
 
 constexpr int64_t kIntMax = std::numeric_limits<int32_t>::max();
 constexpr int64_t kInt64Max = std::numeric_limits<int64_t>::max();
-
-std::vector<std::string> OneLine(std::string line) { return {std::move(line)}; }
 
 template <typename T>
 Directive Flag(std::string_view name, std::string_view alias, uint32_t flags, T Settings::*member) {
@@ -160,245 +156,7 @@ Directive Enumeration(std::string_view name, uint32_t flags, E Settings::*member
           [get](const Settings& s) { return OneLine(get(s)); }};
 }
 
-// ---- directives with rules of their own ----------------------------------------------------------------------------
-
-std::string JoinWords(const std::vector<std::string>& words) {
-  std::string joined;
-  for (const std::string& word : words) {
-    if (!joined.empty()) joined += ' ';
-    joined += word;
-  }
-  return joined;
-}
-
-Directive BindDirective() {
-  return {"bind",
-          "",
-          kManyWords | kImmutable,
-          [](Settings& s, Words words, bool) -> Result<void> {
-            if (words.size() > 16) return Bad("Too many bind addresses specified.");
-            for (const std::string& address : words) {
-              if (QuoteWord(address) != address && !address.empty()) return Bad("Invalid bind address");
-            }
-            s.bind.assign(words.begin(), words.end());
-            if (s.bind.size() == 1 && s.bind[0].empty()) s.bind.clear();
-            return {};
-          },
-          [](const Settings& s) { return JoinWords(s.bind); },
-          [](const Settings& s) { return OneLine(s.bind.empty() ? "\"\"" : JoinWords(s.bind)); }};
-}
-
-Directive SocketPermissions() {
-  auto get = [](const Settings& s) { return fmt::format("{:o}", s.unixsocketperm); };
-  return {"unixsocketperm",
-          "",
-          kImmutable,
-          [](Settings& s, Words words, bool) -> Result<void> {
-            uint32_t value = 0;
-            const char* end = words[0].data() + words[0].size();
-            const auto [stopped, error] = std::from_chars(words[0].data(), end, value, 8);
-            if (error != std::errc() || stopped != end) return Bad("argument couldn't be parsed as an octal number");
-            if (value > 0777) return Bad("argument must be between 0 and 777 inclusive");
-            s.unixsocketperm = value;
-            return {};
-          },
-          get,
-          [get](const Settings& s) { return s.unixsocketperm == 0 ? std::vector<std::string>{} : OneLine(get(s)); }};
-}
-
-Directive DirDirective() {
-  return {"dir",
-          "",
-          kImmutable | kProtected,
-          [](Settings& s, Words words, bool) -> Result<void> {
-            if (words[0].empty()) return Bad("the data directory must not be empty");
-            s.dir = words[0];
-            return {};
-          },
-          [](const Settings& s) {
-            char resolved[4096];
-            return ::realpath(s.dir.c_str(), resolved) != nullptr ? std::string(resolved) : s.dir;
-          },
-          [](const Settings& s) { return OneLine(QuoteWord(s.dir)); }};
-}
-
-Directive FileNameDirective() {
-  Directive row = Text("dbfilename", "", kProtected, &Settings::dbfilename);
-  row.set = [](Settings& s, Words words, bool) -> Result<void> {
-    if (words[0].find('/') != std::string::npos) return Bad("dbfilename can't be a path, just a filename");
-    s.dbfilename = words[0];
-    return {};
-  };
-  return row;
-}
-
-Directive SaveDirective() {
-  auto get = [](const Settings& s) {
-    std::string text;
-    for (const SavePoint& point : s.save) {
-      if (!text.empty()) text += ' ';
-      text += fmt::format("{} {}", point.seconds, point.changes);
-    }
-    return text;
-  };
-  return {"save",
-          "",
-          kManyWords | kAccumulates,
-          [](Settings& s, Words words, bool first) -> Result<void> {
-            std::vector<std::string> parts(words.begin(), words.end());
-            if (parts.size() == 1) {  // CONFIG SET save "900 1 300 10", or save ""
-              if (auto split = SplitWords(parts[0])) parts = *split;
-            }
-            if (parts.size() % 2 != 0) return Bad("Invalid save parameters");
-            std::vector<SavePoint> points;
-            for (size_t i = 0; i < parts.size(); i += 2) {
-              const auto seconds = ParseInteger(parts[i]);
-              const auto changes = ParseInteger(parts[i + 1]);
-              if (!seconds || !changes || *seconds < 1 || *changes < 0) return Bad("Invalid save parameters");
-              points.push_back({*seconds, *changes});
-            }
-            if (first || parts.empty()) s.save.clear();
-            s.save.insert(s.save.end(), points.begin(), points.end());
-            return {};
-          },
-          get,
-          [](const Settings& s) {
-            std::vector<std::string> lines;
-            for (const SavePoint& point : s.save) lines.push_back(fmt::format("{} {}", point.seconds, point.changes));
-            if (lines.empty()) lines.emplace_back("\"\"");
-            return lines;
-          }};
-}
-
-OutputBufferLimit* LimitOf(Settings& s, std::string_view client_class) {
-  if (EqualsIgnoreCase(client_class, "normal")) return &s.output_normal;
-  if (EqualsIgnoreCase(client_class, "slave") || EqualsIgnoreCase(client_class, "replica")) return &s.output_replica;
-  if (EqualsIgnoreCase(client_class, "pubsub")) return &s.output_pubsub;
-  return nullptr;
-}
-
-Result<void> SetOutputLimits(Settings& s, Words words, bool) {
-  std::vector<std::string> parts(words.begin(), words.end());
-  if (parts.size() == 1) {
-    if (auto split = SplitWords(parts[0])) parts = *split;
-  }
-  if (parts.empty() || parts.size() % 4 != 0) return Bad("Wrong number of arguments in buffer limit configuration.");
-  for (size_t i = 0; i < parts.size(); i += 4) {
-    OutputBufferLimit* limit = LimitOf(s, parts[i]);
-    if (limit == nullptr) return Bad("Invalid client class specified in buffer limit configuration.");
-    const auto hard = ParseMemory(parts[i + 1]);
-    const auto soft = ParseMemory(parts[i + 2]);
-    const auto seconds = ParseInteger(parts[i + 3]);
-    if (!hard || !soft || !seconds || *seconds < 0)
-      return Bad("Error in hard, soft or soft_seconds setting in buffer limit configuration.");
-    *limit = {*hard, *soft, *seconds};
-  }
-  return {};
-}
-
-Directive OutputLimits() {
-  static constexpr std::array<std::pair<std::string_view, OutputBufferLimit Settings::*>, 3> kClasses = {{
-      {"normal", &Settings::output_normal},
-      {"slave", &Settings::output_replica},
-      {"pubsub", &Settings::output_pubsub},
-  }};
-  return {
-      "client-output-buffer-limit",
-      "",
-      kManyWords | kAccumulates,
-      SetOutputLimits,
-      [](const Settings& s) {
-        std::string text;
-        for (const auto& [name, member] : kClasses) {
-          const OutputBufferLimit& limit = s.*member;
-          if (!text.empty()) text += ' ';
-          text += fmt::format("{} {} {} {}", name, limit.hard_bytes, limit.soft_bytes, limit.soft_seconds);
-        }
-        return text;
-      },
-      [](const Settings& s) {
-        std::vector<std::string> lines;
-        for (const auto& [name, member] : kClasses) {
-          const OutputBufferLimit& limit = s.*member;
-          lines.push_back(fmt::format("{} {} {} {}", name == "slave" ? "replica" : name, FormatMemory(limit.hard_bytes),
-                                      FormatMemory(limit.soft_bytes), limit.soft_seconds));
-        }
-        return lines;
-      }};
-}
-
-Directive MaxMemory() {
-  Directive row = Bytes("maxmemory", 0, &Settings::maxmemory, 0, std::numeric_limits<uint64_t>::max());
-  row.set = [](Settings& s, Words words, bool) -> Result<void> {
-    ASSIGN_OR_RETURN(s.maxmemory, directive::ParseBytes(words[0], 0, std::numeric_limits<uint64_t>::max()));
-    s.memory_budget = s.maxmemory > 0 ? s.maxmemory : Settings().memory_budget;
-    return {};
-  };
-  return row;
-}
-
-Directive ReplicaOf() {
-  return {"replicaof",
-          "slaveof",
-          kImmutable | kManyWords,
-          [](Settings& s, Words words, bool) -> Result<void> {
-            if (words.size() != 2) return Bad("wrong number of arguments");
-            if (EqualsIgnoreCase(words[0], "no") && EqualsIgnoreCase(words[1], "one")) {
-              s.replicaof.reset();
-              return {};
-            }
-            const auto port = ParseInteger(words[1]);
-            if (words[0].empty() || !port || *port < 1 || *port > 65535) return Bad("Invalid master port");
-            s.replicaof = {words[0], static_cast<int>(*port)};
-            return {};
-          },
-          [](const Settings& s) {
-            return s.replicaof ? fmt::format("{} {}", s.replicaof->first, s.replicaof->second) : std::string();
-          },
-          [](const Settings& s) {
-            return s.replicaof ? OneLine(fmt::format("{} {}", QuoteWord(s.replicaof->first), s.replicaof->second))
-                               : std::vector<std::string>{};
-          }};
-}
-
-// Which refusals of a full synchronization a person overrides.
-Directive AcceptFullSync() {
-  const auto words_of = [](const Settings& s) { return fmt::format("{}", fmt::join(s.accept_full_sync, " ")); };
-  return {"accept-full-sync",
-          "",
-          kManyWords,
-          [](Settings& s, Words words, bool) -> Result<void> {
-            std::vector<std::string> accepted;
-            for (const std::string& line : words) {
-              const auto split = SplitWords(line);
-              if (!split) return Bad("unbalanced quotes");
-              for (const std::string& word : *split) {
-                const std::string kind = LowerCase(word);
-                if (kind != "empty" && kind != "shorter" && kind != "foreign") {
-                  return Bad("argument(s) must be of the following: empty, shorter, foreign");
-                }
-                accepted.push_back(kind);
-              }
-            }
-            s.accept_full_sync = std::move(accepted);
-            return {};
-          },
-          words_of,
-          [words_of](const Settings& s) {
-            return s.accept_full_sync.empty() ? std::vector<std::string>{} : OneLine(words_of(s));
-          }};
-}
-
-Directive ReplicaReadOnly() {
-  Directive row = Flag("replica-read-only", "slave-read-only", 0, &Settings::replica_read_only);
-  row.set = [](Settings&, Words words, bool) -> Result<void> {
-    ASSIGN_OR_RETURN(const bool value, directive::ParseBool(words[0]));
-    if (value) return {};
-    return Bad(
-        "a writable replica is not supported: its own writes would be outside of the log it shares with its master");
-  };
-  return row;
-}
+// ---- plain values with a form of their own ------------------------------------------------------------------------
 
 // The letters of notify-keyspace-events, in the order in which they are printed.
 Result<std::string> CanonicalEvents(std::string_view text) {
@@ -436,32 +194,43 @@ Directive KeyspaceEvents() {
   return row;
 }
 
-Directive RenameCommand() {
-  return {"rename-command",
-          "",
-          kImmutable | kHidden | kManyWords | kAccumulates,
-          [](Settings& s, Words words, bool) -> Result<void> {
-            if (words.size() != 2) return Bad("wrong number of arguments");
-            CommandTable table;
-            for (const auto& [from, to] : s.renamed_commands) (void)table.Rename(from, to);
-            if (const char* wrong = table.Rename(words[0], words[1])) return Bad(wrong);
-            s.renamed_commands.emplace_back(LowerCase(words[0]), LowerCase(words[1]));
-            return {};
-          },
-          [](const Settings&) { return std::string(); },
-          [](const Settings& s) {
-            std::vector<std::string> lines;
-            for (const auto& [from, to] : s.renamed_commands) lines.push_back(QuoteWord(from) + " " + QuoteWord(to));
-            return lines;
-          }};
-}
-
 Directive Frequency() {
   Directive row = Number("hz", "", 0, &Settings::hz, 0, kIntMax);
   row.set = [](Settings& s, Words words, bool) -> Result<void> {
     ASSIGN_OR_RETURN(const int64_t value, directive::ParseNumber(words[0], 0, kIntMax));
     s.hz = std::clamp<int64_t>(value, 1, 500);
     return {};
+  };
+  return row;
+}
+
+Directive FileNameDirective() {
+  Directive row = Text("dbfilename", "", kProtected, &Settings::dbfilename);
+  row.set = [](Settings& s, Words words, bool) -> Result<void> {
+    if (words[0].find('/') != std::string::npos) return Bad("dbfilename can't be a path, just a filename");
+    s.dbfilename = words[0];
+    return {};
+  };
+  return row;
+}
+
+Directive MaxMemory() {
+  Directive row = Bytes("maxmemory", 0, &Settings::maxmemory, 0, std::numeric_limits<uint64_t>::max());
+  row.set = [](Settings& s, Words words, bool) -> Result<void> {
+    ASSIGN_OR_RETURN(s.maxmemory, directive::ParseBytes(words[0], 0, std::numeric_limits<uint64_t>::max()));
+    s.memory_budget = s.maxmemory > 0 ? s.maxmemory : Settings().memory_budget;
+    return {};
+  };
+  return row;
+}
+
+Directive ReplicaReadOnly() {
+  Directive row = Flag("replica-read-only", "slave-read-only", 0, &Settings::replica_read_only);
+  row.set = [](Settings&, Words words, bool) -> Result<void> {
+    ASSIGN_OR_RETURN(const bool value, directive::ParseBool(words[0]));
+    if (value) return {};
+    return Bad(
+        "a writable replica is not supported: its own writes would be outside of the log it shares with its master");
   };
   return row;
 }
@@ -480,10 +249,8 @@ constexpr std::array<std::pair<std::string_view, diag::Level>, 4> kLevels = {{{"
                                                                               {"warning", diag::Level::kWarning}}};
 
 void AddNetwork(std::vector<Directive>& rows) {
-  rows.push_back(BindDirective());
   rows.push_back(Number("port", "", kImmutable, &Settings::port, 0, 65535));
   rows.push_back(Text("unixsocket", "", kImmutable, &Settings::unixsocket));
-  rows.push_back(SocketPermissions());
   rows.push_back(Flag("protected-mode", "", 0, &Settings::protected_mode));
   rows.push_back(Number("tcp-backlog", "", kImmutable, &Settings::tcp_backlog, 0, kIntMax));
   rows.push_back(Number("tcp-keepalive", "", 0, &Settings::tcp_keepalive, 0, kIntMax));
@@ -496,7 +263,6 @@ void AddProcess(std::vector<Directive>& rows) {
   rows.push_back(Text("pidfile", "", kImmutable, &Settings::pidfile));
   rows.push_back(Enumeration("loglevel", 0, &Settings::loglevel, kLevels));
   rows.push_back(Text("logfile", "", kImmutable, &Settings::logfile));
-  rows.push_back(DirDirective());
   rows.push_back(FileNameDirective());
   rows.push_back(Number("databases", "", kImmutable, &Settings::databases, 1, kIntMax));
   rows.push_back(Choice("enable-debug-command", kImmutable, &Settings::enable_debug_command, kNoYesLocal));
@@ -505,7 +271,6 @@ void AddProcess(std::vector<Directive>& rows) {
   rows.push_back(Text("requirepass", "", 0, &Settings::requirepass));
   rows.push_back(Text("masteruser", "", 0, &Settings::masteruser));
   rows.push_back(Text("masterauth", "", 0, &Settings::masterauth));
-  rows.push_back(RenameCommand());
 }
 
 void AddLimits(std::vector<Directive>& rows) {
@@ -515,7 +280,6 @@ void AddLimits(std::vector<Directive>& rows) {
   rows.push_back(Bytes("memory-budget", 0, &Settings::memory_budget, 16ull << 20, kAny));
   rows.push_back(Bytes("proto-max-bulk-len", 0, &Settings::proto_max_bulk_len, 1ull << 20, kAny));
   rows.push_back(Bytes("client-query-buffer-limit", 0, &Settings::client_query_buffer_limit, 1ull << 20, kAny));
-  rows.push_back(OutputLimits());
   rows.push_back(Number("shutdown-timeout", "", 0, &Settings::shutdown_timeout, 0, kIntMax));
   rows.push_back(Number("slowlog-log-slower-than", "", 0, &Settings::slowlog_log_slower_than, -1, kInt64Max));
   rows.push_back(Number("slowlog-max-len", "", 0, &Settings::slowlog_max_len, 0, kInt64Max));
@@ -528,7 +292,6 @@ void AddLimits(std::vector<Directive>& rows) {
 void AddDurability(std::vector<Directive>& rows) {
   constexpr uint64_t kTebi = 1ull << 40;
   rows.push_back(Enumeration("appendfsync", 0, &Settings::appendfsync, kFsyncs));
-  rows.push_back(SaveDirective());
   rows.push_back(Bytes("memtable-size", kImmutable, &Settings::memtable_size, 1ull << 20, kTebi));
   rows.push_back(Bytes("row-cache-size", kImmutable, &Settings::row_cache_size, 0, kTebi));
   rows.push_back(Bytes("log-segment-size", kImmutable, &Settings::log_segment_size, 1ull << 20, 4ull << 30));
@@ -549,7 +312,6 @@ void AddDurability(std::vector<Directive>& rows) {
 }
 
 void AddReplication(std::vector<Directive>& rows) {
-  rows.push_back(ReplicaOf());
   rows.push_back(ReplicaReadOnly());
   rows.push_back(Flag("replica-serve-stale-data", "slave-serve-stale-data", 0, &Settings::replica_serve_stale_data));
   rows.push_back(
@@ -561,7 +323,6 @@ void AddReplication(std::vector<Directive>& rows) {
       Number("repl-ping-replica-period", "repl-ping-slave-period", 0, &Settings::repl_ping_replica_period, 1, kIntMax));
   rows.push_back(Number("replica-priority", "slave-priority", 0, &Settings::replica_priority, 0, kIntMax));
   rows.push_back(Flag("expect-data", "", 0, &Settings::expect_data));
-  rows.push_back(AcceptFullSync());
   rows.push_back(Bytes("replica-pin-quota", 0, &Settings::replica_pin_quota, 0, std::numeric_limits<int64_t>::max()));
   rows.push_back(Number("full-sync-max-transfers", "", 0, &Settings::full_sync_max_transfers, 0, kIntMax));
   rows.push_back(
@@ -573,6 +334,7 @@ void AddReplication(std::vector<Directive>& rows) {
 
 std::vector<Directive> MakeTable() {
   std::vector<Directive> rows = IgnoredDirectives();
+  for (Directive& row : SpecialDirectives()) rows.push_back(std::move(row));
   AddNetwork(rows);
   AddProcess(rows);
   AddLimits(rows);
