@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 
-from holdfast_testing import Disconnected, ReplyError, Workspace, check, wait_for
+from holdfast_testing import Disconnected, ReplyError, Workspace, check, run_tests, wait_for
 
 OPTIONS = ("--repl-ping-replica-period", 1, "--enable-debug-command", "yes")
 
@@ -167,15 +167,5 @@ def test_a_target_that_refuses_makes_the_master_a_master_again():
         replica.process.send_signal(signal.SIGCONT)
 
 
-def main():
-    wanted = sys.argv[1:]
-    for name, test in list(globals().items()):
-        if name.startswith("test_") and (not wanted or name in wanted):
-            began = time.monotonic()
-            test()
-            print(f"{name}: ok, {time.monotonic() - began:.1f} s", flush=True)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tests(globals()))

@@ -317,6 +317,17 @@ def check(condition, message):
         raise AssertionError(message)
 
 
+def run_tests(scope):
+    """Runs what is called test_... in `scope` (globals()), in order; names on the command line select. For main()."""
+    wanted = sys.argv[1:]
+    for name, test in list(scope.items()):
+        if name.startswith("test_") and (not wanted or name in wanted):
+            began = time.monotonic()
+            test()
+            print(f"{name}: ok, {time.monotonic() - began:.1f} s", flush=True)
+    return 0
+
+
 def seed_from_environment():
     """The seed of a random test: HOLDFAST_SEED, or a fresh one; printed, so that a failure can be replayed."""
     seed = int(os.environ.get("HOLDFAST_SEED") or random.SystemRandom().randrange(1 << 48))

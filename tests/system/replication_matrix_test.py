@@ -109,6 +109,12 @@ class Load:
         if on:
             self.thread.start()
 
+    def goes_on(self):
+        """Some more is written, if anything is."""
+        if self.running:
+            target = self.written + 500
+            wait_for(lambda: self.written >= target, 60, "the load goes on")
+
     def _run(self):
         client = None
         while self.running:
@@ -154,7 +160,7 @@ def link_cut(cluster, master, replicas, load):
 
 def replica_killed(cluster, master, replicas, load):
     replicas[0].kill()
-    time.sleep(0.2)
+    load.goes_on()
     replicas[0].start()
     return master, replicas
 
@@ -314,8 +320,7 @@ def run(name, busy, arguments, redis):
         began = time.monotonic()
         try:
             master, replicas = action(cluster, master, replicas, load)
-            if busy:
-                time.sleep(0.3)
+            load.goes_on()
         finally:
             load.stop()
         cluster.in_step(master, replicas)

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from holdfast_testing import Workspace, check, wait_for
+from holdfast_testing import Workspace, check, run_tests, wait_for
 
 OPTIONS = ("--repl-ping-replica-period", 1, "--enable-debug-command", "yes")
 SMALL_LOG = ("--log-segment-size", "1mb", "--repl-backlog-size", "1mb", "--memtable-size", "1mb",
@@ -145,15 +145,5 @@ def test_a_transfer_goes_on_after_a_break():
         check(call(master, "DEBUG", "DIGEST") == call(replica, "DEBUG", "DIGEST"), "equal")
 
 
-def main():
-    wanted = sys.argv[1:]
-    for name, test in list(globals().items()):
-        if name.startswith("test_") and (not wanted or name in wanted):
-            began = time.monotonic()
-            test()
-            print(f"{name}: ok, {time.monotonic() - began:.1f} s", flush=True)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tests(globals()))

@@ -2,9 +2,8 @@
 """Changes of role: whoever was told of one finds it again after any crash."""
 
 import sys
-import time
 
-from holdfast_testing import Workspace, check, free_port, wait_for
+from holdfast_testing import Workspace, check, free_port, run_tests, wait_for
 
 
 def role_of(server):
@@ -99,15 +98,5 @@ def test_replicas_stay_attached_when_their_master_is_promoted():
             check(stats["sync_full"] == "1", stats)
 
 
-def main():
-    wanted = sys.argv[1:]
-    for name, test in list(globals().items()):
-        if name.startswith("test_") and (not wanted or name in wanted):
-            began = time.monotonic()
-            test()
-            print(f"{name}: ok, {time.monotonic() - began:.1f} s", flush=True)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tests(globals()))

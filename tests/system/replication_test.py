@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from holdfast_testing import SERVER, Client, Workspace, check, free_port, wait_for
+from holdfast_testing import SERVER, Client, Workspace, check, free_port, run_tests, wait_for
 
 REDIS_CLI = shutil.which("redis-cli")
 
@@ -371,13 +371,7 @@ def main():
     if REDIS_CLI is None:
         print("redis-cli is not installed (Debian: redis-tools)")
         return 77
-    wanted = sys.argv[1:]
-    for name, test in list(globals().items()):
-        if name.startswith("test_") and (not wanted or name in wanted):
-            began = time.monotonic()
-            test()
-            print(f"{name}: ok, {time.monotonic() - began:.1f} s", flush=True)
-    return 0
+    return run_tests(globals())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from holdfast_testing import TOOL, Workspace, check, seed_from_environment, wait_for
+from holdfast_testing import TOOL, Workspace, check, run_tests, seed_from_environment, wait_for
 
 import random
 
@@ -188,15 +188,5 @@ def test_killed_at_any_moment_of_a_rewind():
             check_rewound(workspace, old, new)
 
 
-def main():
-    wanted = sys.argv[1:]
-    for name, test in list(globals().items()):
-        if name.startswith("test_") and (not wanted or name in wanted):
-            began = time.monotonic()
-            test()
-            print(f"{name}: ok, {time.monotonic() - began:.1f} s", flush=True)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tests(globals()))
