@@ -1,6 +1,6 @@
-// One row a directive: how its words become a setting and back. net/config_table.cpp has those with a meaning here (some
-// of them, with rules of their own, in net/config_special.cpp),
-// net/config_ignored.cpp those of Redis without one.
+// One row a directive: how its words become a setting and back. net/config_table.cpp has those with a meaning here, of
+// which net/config_special.cpp keeps those with rules of their own; net/config_ignored.cpp has those of Redis without
+// one.
 #pragma once
 
 #include <cstdint>

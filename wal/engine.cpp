@@ -202,9 +202,9 @@ Result<void> Engine::AppendAndApply(const HistoryFrame& frame) {
 // A unit that failed may be applied in part: no checkpoint may make that durable, and nobody may build on it.
 Result<void> Engine::Apply(const EffectUnits& units) {
   Result<void> applied = applier_->Apply(units);
-  if (!applied.ok() && !apply_failure_.has_value()) {
-    apply_failure_ = applied.error();
-    UpdateRefusal();
+  if (!applied.ok() && !apply_refusal_.has_value()) {
+    apply_refusal_ =
+        "The master's stream could not be applied, this node's data is not to be built on: " + applied.error().message;
   }
   return applied;
 }
@@ -225,7 +225,7 @@ void Engine::Tick(int64_t monotonic_ms) {
 
 void Engine::TickCheckpoint() {
   if (checkpoint_job_ == nullptr) {
-    if (apply_failure_.has_value()) return;
+    if (apply_refusal_.has_value()) return;
     if (log_->InsideUnit()) return;  // a checkpoint stands at a unit end
     const uint64_t since = log_->AppendedOffset() - store_->CheckpointPosition().offset;
     const bool due =
@@ -284,6 +284,8 @@ void Engine::CheckpointFinished(Result<void> result) {
       if (removed.ok()) diag::Notice("Gave up the ballast file to let the checkpoint finish");
     }
     checkpoint_failure_ = std::move(result).error();
+    stuck_refusal_ = "Checkpoints fail and the write buffer is full, writes are refused until they work again: " +
+                     checkpoint_failure_->message;
     checkpoint_retry_at_ms_ = now_monotonic_ms_ + kCheckpointRetryMs;
   } else {
     if (checkpoint_failure_.has_value()) diag::Notice("Checkpoints work again");
@@ -294,7 +296,6 @@ void Engine::CheckpointFinished(Result<void> result) {
     ++checkpoints_done_;
     next_files_job_ms_ = now_monotonic_ms_;  // segments below it may go now
   }
-  UpdateRefusal();
 }
 
 double Engine::WritePressure() const { return checkpoint_failure_.has_value() ? 0 : FilledSinceFreeze(); }
@@ -306,21 +307,15 @@ double Engine::FilledSinceFreeze() const {
   return std::max(memory, since / static_cast<double>(options_.checkpoint_log_bytes));
 }
 
-void Engine::UpdateRefusal() {
-  if (apply_failure_.has_value()) {
-    write_refusal_ =
-        "The master's stream could not be applied, this node's data is not to be built on: " + apply_failure_->message;
-    return;
-  }
-  if (space_refusal_.has_value()) {
-    write_refusal_ = space_refusal_;
-    return;
-  }
-  write_refusal_.reset();
-  checkpoints_stuck_ = checkpoint_failure_.has_value() && FilledSinceFreeze() >= kStuckMemtableFactor;
-  if (!checkpoints_stuck_) return;
-  write_refusal_ = "Checkpoints fail and the write buffer is full, writes are refused until they work again: " +
-                   checkpoint_failure_->message;
+bool Engine::CheckpointsStuck() const {
+  return checkpoint_failure_.has_value() && FilledSinceFreeze() >= kStuckMemtableFactor;
+}
+
+const std::optional<std::string>& Engine::WriteRefusal() const {
+  static const std::optional<std::string> none;
+  if (apply_refusal_.has_value()) return apply_refusal_;
+  if (space_refusal_.has_value()) return space_refusal_;
+  return CheckpointsStuck() ? stuck_refusal_ : none;
 }
 
 // ---- snapshots ------------------------------------------------------------------------------------------------------
@@ -478,7 +473,6 @@ void Engine::CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes) {
     if (refusal.has_value() && !space_refusal_.has_value()) diag::Warning("{}", *refusal);
     if (!refusal.has_value() && space_refusal_.has_value()) diag::Notice("There is space again: writes are accepted");
     space_refusal_ = std::move(refusal);
-    UpdateRefusal();
     // Rows of deleted collections and databases go with checkpoints, also when nobody writes.
     collect_dead_rows_ = store_->Stats().dead_collections > 0;
   });

@@ -118,9 +118,9 @@ class Engine {
   // while checkpoints fail, when more is allowed and writers are refused beyond that (WriteRefusal).
   [[nodiscard]] double WritePressure() const;
   // A reason while writes must be refused for lack of space or because checkpoints fail, else nullopt.
-  [[nodiscard]] const std::optional<std::string>& WriteRefusal() const { return write_refusal_; }
+  [[nodiscard]] const std::optional<std::string>& WriteRefusal() const;
   // The part of it that heals with the disk.
-  [[nodiscard]] bool LacksSpace() const { return space_refusal_.has_value() || checkpoints_stuck_; }
+  [[nodiscard]] bool LacksSpace() const { return space_refusal_.has_value() || CheckpointsStuck(); }
   // Little is left until then: who keeps log for somebody else should let it go.
   [[nodiscard]] bool SpaceIsTight() const { return space_is_tight_; }
   // Of the disk with the data, as of the last look; 0: none yet.
@@ -189,7 +189,8 @@ class Engine {
   void KeepBallast(uint64_t free_bytes, uint64_t mark_bytes);
   // What was written since the freeze, as a multiple of what may be while its checkpoint is made.
   [[nodiscard]] double FilledSinceFreeze() const;
-  void UpdateRefusal();
+  // They fail, and what may be written meanwhile was written. As of now, not of the last try: many writes fit between.
+  [[nodiscard]] bool CheckpointsStuck() const;
   void Complete(std::function<void()> completion);
 
   EngineOptions options_;
@@ -215,7 +216,6 @@ class Engine {
   int64_t checkpoint_retry_at_ms_ = 0;
   uint64_t checkpoints_done_ = 0;
   std::optional<Error> checkpoint_failure_;
-  bool checkpoints_stuck_ = false;  // they fail, and what may be written meanwhile was written
   std::atomic<double> checkpoint_progress_{0};
   std::atomic<bool> stopping_{false};
 
@@ -223,11 +223,12 @@ class Engine {
   std::atomic<bool> snapshot_cancelled_{false};
   std::atomic<uint64_t> snapshot_keys_done_{0}, snapshot_keys_total_{0}, snapshot_raw_{0}, snapshot_stored_{0};
 
-  std::optional<Error> apply_failure_;
-  std::optional<std::string> space_refusal_;
   std::atomic<bool> space_is_tight_{false};
   std::atomic<uint64_t> disk_bytes_{0};
-  std::optional<std::string> write_refusal_;
+  // Reasons to refuse writes, as they are told; the strongest first.
+  std::optional<std::string> apply_refusal_;  // since a frame of the master could not be applied
+  std::optional<std::string> space_refusal_;
+  std::optional<std::string> stuck_refusal_;  // while checkpoints fail; in force once CheckpointsStuck()
   bool files_job_running_ = false;
   int64_t next_files_job_ms_ = 0;
   int64_t next_spare_job_ms_ = 0;

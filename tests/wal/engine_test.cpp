@@ -418,6 +418,28 @@ TEST_F(EngineTest, WritesAreRefusedWhileTheDiskIsBelowItsMarkAndAcceptedAgain) {
   engine_.reset();
 }
 
+TEST_F(EngineTest, WhileCheckpointsFailTheBoundHoldsBetweenTheTries) {
+  ASSERT_TRUE(Open().ok());
+  // A file stands where the directory of runs belongs.
+  const std::string runs = JoinPath(options_.generation_path, "run");
+  ASSERT_TRUE(PosixFileSystem().RemoveTree(runs).ok());
+  ASSERT_TRUE(PosixFileSystem().Open(runs, {.mode = OpenMode::kCreate}).ok());
+  Set("k", std::string(options_.memtable_bytes, 'v'));
+  engine_->RequestCheckpoint();
+  TurnUntil([&] {
+    Set("more", std::string(options_.memtable_bytes, 'v'));
+    return engine_->store().WritePressure() > 0.9 && engine_->WritePressure() == 0;
+  });
+  EXPECT_FALSE(engine_->WriteRefusal().has_value()) << "some more is allowed";
+  for (int i = 0; i < 5; ++i) Set("key" + std::to_string(i), std::string(options_.memtable_bytes, 'v'));
+  EXPECT_TRUE(engine_->LacksSpace()) << "no turn was made since";
+  ASSERT_TRUE(engine_->WriteRefusal().has_value());
+  EXPECT_NE(engine_->WriteRefusal()->find("Checkpoints fail"), std::string::npos) << *engine_->WriteRefusal();
+  ASSERT_TRUE(PosixFileSystem().Remove(runs).ok());
+  ASSERT_TRUE(PosixFileSystem().CreateDirectory(runs).ok());
+  TurnUntil([&] { return !engine_->WriteRefusal().has_value() && !engine_->CheckpointRunning(); });
+}
+
 TEST_F(EngineTest, ASpareSegmentThatCannotBePreparedIsTriedAgainWithPauses) {
   ASSERT_TRUE(Open().ok());
   // Something that is no file stands where the spare belongs.
