@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """FAILOVER: a master and a replica change places; states, refusals and texts as redis-server has them."""
 
-import signal
 import sys
 import threading
 import time
@@ -108,7 +107,7 @@ def test_roles_change_without_loss_under_writes():
 def test_a_target_that_does_not_come_up_in_time():
     with Workspace() as workspace:
         master, replica = pair(workspace)
-        replica.process.send_signal(signal.SIGSTOP)
+        replica.freeze()
         with master.client() as client, master.client() as writer:
             client.call("SET", "a", "1")
             check(client.call("FAILOVER", "TO", "127.0.0.1", replica.port, "TIMEOUT", 700) == "OK", "FAILOVER")
@@ -126,7 +125,7 @@ def test_a_target_that_does_not_come_up_in_time():
             writer.send("SET", "a", "3")
             check(client.call("FAILOVER", "ABORT") == "OK", "ABORT")
             check(writer.read() == "OK" and client.call("GET", "a") == b"3", "the write goes on")
-        replica.process.send_signal(signal.SIGCONT)
+        replica.thaw()
         wait_for(lambda: call(replica, "GET", "a") == b"3", 30, "the replica catches up")
 
 
@@ -134,14 +133,14 @@ def test_a_forced_failover_cuts_what_the_target_lacks_and_keeps_it():
     with Workspace() as workspace:
         master, replica = pair(workspace)
         call(master, "SET", "a", "1")
-        replica.process.send_signal(signal.SIGSTOP)
+        replica.freeze()
         with master.client() as client:
             # More than the sockets between them hold.
             for i in range(60):
                 client.call("SET", f"big:{i}", b"x" * 1_000_000)
             check(client.call("FAILOVER", "TO", "127.0.0.1", replica.port, "FORCE", "TIMEOUT", 200) == "OK", "FAILOVER")
             wait_for(lambda: client.info("replication")["master_failover_state"] == "failover-in-progress", 30, "forced")
-        replica.process.send_signal(signal.SIGCONT)
+        replica.thaw()
         wait_for(lambda: role(replica) == "master" and role(master) == "slave", 60, "the roles have changed")
         wait_for(lambda: info(master, "replication")["master_link_status"] == "up", 60, "the old master follows")
         call(replica, "SET", "after", "1")
@@ -156,7 +155,7 @@ def test_a_target_that_refuses_makes_the_master_a_master_again():
     with Workspace() as workspace:
         master, replica = pair(workspace)
         # The target is promoted by somebody else in between: it refuses to be asked.
-        replica.process.send_signal(signal.SIGSTOP)
+        replica.freeze()
         call(master, "SET", "a", "1")
         with master.client() as client:
             check(client.call("FAILOVER", "TO", "127.0.0.1", replica.port, "FORCE", "TIMEOUT", 100) == "OK", "FAILOVER")
@@ -164,7 +163,7 @@ def test_a_target_that_refuses_makes_the_master_a_master_again():
             check(client.call("FAILOVER", "ABORT") == "OK", "ABORT")
             check(client.info("replication")["role"] == "master", "master again")
             check(client.call("SET", "a", "2") == "OK", "and it takes writes")
-        replica.process.send_signal(signal.SIGCONT)
+        replica.thaw()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 
-from holdfast_testing import Client, Disconnected, ReplyError, Workspace, check, wait_for
+from holdfast_testing import Disconnected, ReplyError, Workspace, check, wait_for
 
 SKIPPED = 77
 

@@ -254,6 +254,12 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout)
 
+    def freeze(self):
+        freeze(self.process)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+
     def restart(self):
         self.kill()
         self.start()
@@ -315,6 +321,17 @@ def check(condition, message):
     """An assertion that also works under python -O."""
     if not condition:
         raise AssertionError(message)
+
+
+def freeze(process):
+    """SIGSTOP, and waits until every thread has stopped: the signal's sender goes on before its target stands."""
+    process.send_signal(signal.SIGSTOP)
+
+    def stands(task):
+        with open(f"/proc/{process.pid}/task/{task}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] == "T"
+
+    wait_for(lambda: all(stands(task) for task in os.listdir(f"/proc/{process.pid}/task")), 30, "the process stands")
 
 
 def run_tests(scope):

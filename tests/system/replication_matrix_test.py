@@ -216,7 +216,7 @@ def promotion_without_a_lost_tail(cluster, master, replicas, load):
 
 def promotion_with_a_lost_tail(cluster, master, replicas, load):
     """The other replica has more than the promoted one."""
-    replicas[0].process.send_signal(signal.SIGSTOP)
+    replicas[0].freeze()
     cluster.fill(master, "ahead", 300)
     wait_for(lambda: cluster.call(replicas[1], "EXISTS", "ahead:299") == 1, 30, "the other one has it")
     load.stop()

@@ -12,7 +12,6 @@ with the same content.
 import argparse
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -175,7 +174,7 @@ def one_round(deployment, writer, number):
     if kind == "kill":
         old.kill()
     elif kind == "stop":
-        old.process.send_signal(signal.SIGSTOP)
+        old.freeze()
     else:
         wait_for(lambda: deployment.sentinels[0].ask("failover", NAME) == "OK", 30, "SENTINEL FAILOVER")
     new_port = wait_for(lambda: deployment.agreed_master(not_port=old_port), 60, "another master")
@@ -184,7 +183,7 @@ def one_round(deployment, writer, number):
     if kind == "kill":
         old.start()
     elif kind == "stop":
-        old.process.send_signal(signal.SIGCONT)
+        old.thaw()
     deployment.in_sync(new_port)
     writer.burst(50)
     for node in deployment.nodes:

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """The end of a master that has replicas: it waits for them, bounded by shutdown-timeout, unless told otherwise."""
 
-import signal
 import sys
 import time
 
@@ -19,7 +18,7 @@ def lagging_pair(workspace, *options):
     replica = workspace.server("replica", "--replicaof", "127.0.0.1", master.port).start()
     call(master, "SET", "k", "1")
     wait_for(lambda: call(replica, "GET", "k") == b"1", 60, "the replica follows")
-    replica.process.send_signal(signal.SIGSTOP)
+    replica.freeze()
     call(master, "SET", "k", "2")
     return master, replica
 
@@ -40,7 +39,7 @@ def test_shutdown_waits_can_be_aborted_and_ends_when_replicas_have_all():
             asking.send("SHUTDOWN")
             wait_for(lambda: master.log_text().count("User requested shutdown") == 2, 30, "it has begun again")
             check(other.call("PING") == "PONG", "it waits again")
-            replica.process.send_signal(signal.SIGCONT)
+            replica.thaw()
             check(master.process.wait(30) == 0, "it ends once the replica has everything")
         check(call(replica, "GET", "k") == b"3", "and it has")
 
@@ -52,7 +51,7 @@ def test_the_timeout_bounds_the_wait():
         check(master.terminate() == 0, "SIGTERM ends it")
         check(0.7 < time.monotonic() - began < 15, "after the timeout")
         check("Not all replicas have caught up" in master.log_text(), "and says so")
-        replica.process.send_signal(signal.SIGCONT)
+        replica.thaw()
 
 
 def test_now_does_not_wait():
@@ -61,7 +60,7 @@ def test_now_does_not_wait():
         with master.client() as client:
             client.send("SHUTDOWN", "NOW", "FORCE", "NOSAVE")
             check(master.process.wait(15) == 0, "at once")
-        replica.process.send_signal(signal.SIGCONT)
+        replica.thaw()
         master.start()
         wait_for(lambda: call(replica, "GET", "k") == b"2", 60, "nothing was lost")
 

@@ -10,7 +10,7 @@ import os
 import sys
 import tarfile
 
-from holdfast_testing import Client, Workspace, check
+from holdfast_testing import Workspace, check
 
 SAMPLE = os.path.join(os.environ.get("HOLDFAST_SOURCE", "."), "tests/data/directory-version-1.tar.gz")
 SMALL = ("--log-segment-size", "1mb", "--enable-debug-command", "yes")

@@ -18,7 +18,7 @@ import subprocess
 import threading
 import time
 
-from holdfast_testing import TOOL, Client, Workspace, check, seed_from_environment, wait_for
+from holdfast_testing import TOOL, Workspace, check, seed_from_environment, wait_for
 
 POINTS = int(os.environ.get("HOLDFAST_TOOL_POINTS", "8"))
 
