@@ -14,8 +14,8 @@
 #include <optional>
 #include <utility>
 
+#include "replication/past.h"
 #include "storage/base/diag.h"
-#include "storage/base/hash.h"
 #include "storage/base/progress_line.h"
 
 namespace holdfast::net {
@@ -29,49 +29,6 @@ namespace {
 
 constexpr size_t kReadChunk = 256 * 1024;
 constexpr auto kTick = std::chrono::milliseconds(100);
-
-// The newest retained bytes of our stream, for a master whose digest began elsewhere.
-void FillTail(LinkRequest& request) {
-  auto& claim = request.claim;
-  uint64_t retained = claim.end_offset - std::min(claim.end_offset, request.first_offset);
-  uint64_t length = std::min<uint64_t>(retained, replication::kTailBytesMax);
-  if (length == 0) return;
-  auto cursor = wal::OpenCursor(*request.log);
-  if (!cursor->Seek(claim.end_offset - length).ok()) return;
-  std::string tail;
-  while (tail.size() < length) {
-    auto frame = cursor->Next();
-    if (!frame.ok() || *frame == nullptr) return;
-    if ((*frame)->history.kind == wal::FrameKind::kData) tail += (*frame)->history.payload;
-  }
-  tail.resize(length);
-  claim.tail_length = static_cast<uint32_t>(length);
-  claim.tail_checksum = Checksum64(tail);
-}
-
-// What we are at a fork before our end, where a frame of ours must end. kNotFound: the log cannot tell.
-Result<replication::HistoryClaim> ClaimAtFork(const LinkRequest& request, uint64_t offset) {
-  auto cursor = wal::OpenCursor(*request.log);
-  RETURN_IF_ERROR(cursor->Seek(offset - 1));
-  while (true) {
-    ASSIGN_OR_RETURN(auto frame, cursor->Next());
-    if (!frame) return Error{ErrorCode::kNotFound, "the log ends before the fork"};
-    if (frame->history.kind != wal::FrameKind::kData) continue;
-    if (frame->history.EndOffset() != offset || !frame->history.EndsUnit()) {
-      return Error{ErrorCode::kNotFound, fmt::format("offset {} lies inside a frame of our log", offset)};
-    }
-    LinkRequest at_fork;
-    at_fork.claim = request.claim;
-    at_fork.claim.end_offset = offset;
-    at_fork.claim.digest = frame->history.digest;
-    at_fork.claim.lineage = replication::LineageUpTo(request.claim.lineage, offset);
-    at_fork.claim.tail_length = 0;
-    at_fork.first_offset = request.first_offset;
-    at_fork.log = request.log;
-    FillTail(at_fork);
-    return at_fork.claim;
-  }
-}
 
 }  // namespace
 
@@ -130,7 +87,7 @@ struct MasterReceiver::Link {
 void MasterReceiver::Link::Start(LinkRequest its_request) {
   Drop();
   request = std::move(its_request);
-  FillTail(request);
+  replication::AddTail(*request.log, request.first_offset, request.claim);
   int64_t now_ms = NowMs();
   progress.state = LinkState::kConnecting;
   progress.last_io_ms = now_ms;
@@ -261,7 +218,7 @@ void MasterReceiver::Link::Do(replication::Continued& continued) {
 }
 
 void MasterReceiver::Link::Do(replication::ForkFound& found) {
-  auto claim = ClaimAtFork(request, found.offset);
+  auto claim = replication::ClaimAtFork(*request.log, request.first_offset, request.claim, found.offset);
   if (!claim.ok()) events.rewind_impossible(request.epoch, claim.error().message);
   ReplicaActions next;
   link->ForkClaim(claim.ok() ? std::optional(*std::move(claim)) : std::nullopt, next);

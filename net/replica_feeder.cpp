@@ -25,43 +25,6 @@ namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(100);
 
-// Reads stream bytes [from, to) from the log; nullopt if they are not all there.
-std::optional<std::string> ReadStream(wal::LogCursor& cursor, uint64_t from, uint64_t to) {
-  if (!cursor.Seek(from).ok()) return std::nullopt;
-  std::string bytes;
-  while (from + bytes.size() < to) {
-    auto frame = cursor.Next();
-    if (!frame.ok() || *frame == nullptr) return std::nullopt;
-    if ((*frame)->history.kind == wal::FrameKind::kData) bytes += (*frame)->history.payload;
-  }
-  bytes.resize(to - from);
-  return bytes;
-}
-
-replication::DigestEvidence GatherEvidence(const FeedRequest& request) {
-  const auto& claim = *request.claim;
-  replication::DigestEvidence evidence;
-  evidence.digest_base = request.own.digest_base;
-  if (claim.end_offset == request.own_digest_offset) evidence.digest = request.own_digest;
-  auto cursor = wal::OpenCursor(*request.log);
-  if (!evidence.digest && claim.digest_base == evidence.digest_base && claim.end_offset > request.own.first_offset &&
-      cursor->Seek(claim.end_offset - 1).ok()) {
-    // The frame that holds the last byte carries the digest at its own end.
-    for (;;) {
-      auto frame = cursor->Next();
-      if (!frame.ok() || *frame == nullptr) break;
-      if ((*frame)->history.kind != wal::FrameKind::kData) continue;
-      if ((*frame)->history.EndOffset() == claim.end_offset) evidence.digest = (*frame)->history.digest;
-      break;
-    }
-  }
-  if (!evidence.digest && claim.tail_length > 0) {
-    auto tail = ReadStream(*cursor, claim.end_offset - claim.tail_length, claim.end_offset);
-    if (tail) evidence.tail_checksum = Checksum64(*tail);
-  }
-  return evidence;
-}
-
 std::unique_ptr<replication::PeerLink> MakeLink(replication::MasterLinkOptions options, const FeedRequest& request,
                                                 int64_t now_ms) {
   if (!request.redis) return std::make_unique<replication::MasterLink>(options, now_ms);
@@ -149,10 +112,8 @@ void ReplicaFeeder::Feed::Start() {
   socket_.assign(request_.fd, error);
   if (error) return Close("its socket cannot be used: " + error.message());
   pin_ = std::move(request_.pin);
-  Decision decision = replication::DecideByLineage(request_.own, request_.claim ? &*request_.claim : nullptr);
-  // A replica of Redis' kind has no digest to show: id and offset must do.
-  if (decision.verdict == Verdict::kContinue && !request_.redis)
-    decision = replication::DecideByDigest(*request_.claim, GatherEvidence(request_), request_.fork);
+  Decision decision = replication::DecideByPast(
+      *request_.log, request_.past, request_.claim ? &*request_.claim : nullptr, request_.fork, !request_.redis);
   if (decision.verdict == Verdict::kContinue) {
     cursor_ = wal::OpenCursor(*request_.log);
     auto sought = cursor_->Seek(request_.claim->end_offset);
@@ -177,7 +138,7 @@ void ReplicaFeeder::Feed::Start() {
 }
 
 void ReplicaFeeder::Feed::Continue() {
-  link_->Continue(request_.own.lineage, request_.claim->end_offset, loop_.feeder.durable_.load(), out_);
+  link_->Continue(request_.past.history.lineage, request_.claim->end_offset, loop_.feeder.durable_.load(), out_);
   loop_.events.decided(status_, FeedOutcome::kContinued,
                        fmt::format("from offset {}{}", request_.claim->end_offset,
                                    request_.fork ? ", the fork up to which it goes back" : ""));

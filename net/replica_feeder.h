@@ -13,8 +13,8 @@
 #include <string>
 #include <thread>
 
-#include "replication/history.h"
 #include "replication/master_link.h"
+#include "replication/past.h"
 #include "replication/redis_master_link.h"
 #include "storage/base/clock.h"
 #include "storage/base/file.h"
@@ -58,9 +58,7 @@ struct FeedRequest {
   std::optional<replication::HistoryClaim> claim;  // nullopt: asks for everything
   bool fork = false;                               // the claim is of a fork: the replica will cut its log there
   std::optional<RedisRequest> redis;               // nullopt: one of ours
-  replication::OwnHistory own;
-  uint64_t own_digest = 0;  // at own_digest_offset
-  uint64_t own_digest_offset = 0;
+  replication::OwnPast past;
   std::string full_sync_refusal;                      // not empty: why there can be none now
   std::optional<replication::SnapshotBegin> partial;  // of a transfer that broke
   std::shared_ptr<wal::Log::Pin> pin;                 // from the claim's end

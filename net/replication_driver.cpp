@@ -294,15 +294,9 @@ void ReplicationDriver::Attach(Client& client, std::optional<HistoryClaim> claim
   request.node_id = ReplicaOption(client, "holdfast-id");
   request.fork = ReplicaOption(client, "holdfast-fork") == "1";
   request.partial = ParsePartial(ReplicaOption(client, "holdfast-partial"));
-  const StreamPosition end = log.EndPosition();
-  request.own.lineage = log.lineage();
-  request.own.end_offset = log.DurableOffset();
-  request.own.digest_base = end.offset - end.digest.total_length();
-  request.own_digest = end.digest.Value();
-  request.own_digest_offset = end.offset;
   request.log = &log;
   if (claim) request.pin = log.PinFrom(claim->end_offset);
-  request.own.first_offset = log.FirstOffset();  // read after the pin is set: from here on it holds
+  request.past = replication::PastOf(log);  // looked at after the pin is set: from here on it holds
   if (IsReplica() && !LinkUp()) request.full_sync_refusal = "Can't SYNC while not connected with my master";
   request.claim = std::move(claim);
   request.redis = redis;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "net/replication_driver.h"
+#include "replication/past.h"
 #include "storage/base/diag.h"
 #include "wal/rewind.h"
 
@@ -83,7 +84,6 @@ void ReplicationDriver::Connect() {
     return ConnectIn(kSettlePauseMs);
   }
   const Settings& settings = server_.config().settings();
-  const StreamPosition end = log.EndPosition();
   LinkRequest request;
   request.epoch = epoch_;
   request.host = role_.master->first;
@@ -96,11 +96,8 @@ void ReplicationDriver::Connect() {
   request.options.node_id = server_.directory().identity().node_id;
   request.options.timeout_ms = settings.repl_timeout * 1000;
   request.options.take_over = failover_.has_value();
-  request.claim.lineage = log.lineage();
-  request.claim.end_offset = end.offset;
-  request.claim.digest = end.digest.Value();
-  request.claim.digest_base = end.offset - end.digest.total_length();
-  request.situation = {log.lineage(), end.offset, role_.ids_made_here, role_.operator_consents,
+  request.claim = replication::ClaimAtEnd(log);
+  request.situation = {log.lineage(), request.claim.end_offset, role_.ids_made_here, role_.operator_consents,
                        server_.engine().RewindFloor()};
   const auto accepts = [&settings](std::string_view kind) {
     const auto& kinds = settings.accept_full_sync;
@@ -144,11 +141,7 @@ void ReplicationDriver::Continued(const wal::Lineage& lineage) {
   wal::Log& log = server_.log();
   diag::Notice("MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization from offset {}",
                log.AppendedOffset());
-  if (log.lineage() != lineage) {
-    // The master's name for the same past; its later names come as frames.
-    std::string table;
-    lineage.AppendTo(table);
-    log.AppendControl(wal::FrameKind::kLineage, table, log.EndPosition().time_ms);
+  if (replication::AdoptLineage(log, lineage)) {
     diag::Notice("The history is called {} from now on", lineage.current_id());
   }
 }
@@ -266,13 +259,14 @@ void ReplicationDriver::ReleaseWindow(uint64_t bytes) {
 }
 
 Result<void> ReplicationDriver::TakeFrame(const wal::SharedFrame& frame) {
+  ASSIGN_OR_RETURN(const bool news, replication::IsNews(server_.log(), frame));
+  if (!news) return {};
+  RETURN_IF_ERROR(server_.engine().AppendAndApply(frame.history));
   if (frame.history.kind == wal::FrameKind::kLineage) {
-    auto table = wal::Lineage::Parse(frame.bytes);
-    if (!table.ok()) return table.error().WithContext("lineage frame");
-    if (server_.log().lineage().ValidUntil(table->current_id())) return {};  // learnt when the link came up
-    diag::Notice("The master's history goes on as {} from offset {}", table->current_id(), frame.history.offset);
+    diag::Notice("The master's history goes on as {} from offset {}", server_.log().lineage().current_id(),
+                 frame.history.offset);
   }
-  return server_.engine().AppendAndApply(frame.history);
+  return {};
 }
 
 void ReplicationDriver::SnapshotComplete(uint64_t offset, const replication::FullSyncOffer& master) {
