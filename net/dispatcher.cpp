@@ -204,7 +204,7 @@ void Server::Count(const Client& client, const CommandSpec& spec, std::span<cons
     ++spec.failed;
     CountError(reply.written().substr(std::min(reply_begin, reply.size())));
   }
-  monitoring_.CommandRan(client, args, duration_us, (spec.flags & kSkipSlowlog) != 0);
+  monitoring_.CommandRan(client, args, duration_us, spec.flags);
 }
 
 void Server::FinishReply(Client& client, size_t reply_begin, uint64_t gate, bool was_skipping) {

@@ -86,14 +86,14 @@ uint64_t DurationHistogram::Percentile(double fraction) const {
 }
 
 void Monitoring::CommandRan(const Client& client, std::span<const std::string_view> args, int64_t duration_us,
-                            bool skip_slowlog) {
+                            uint32_t flags) {
   command_us.Add(static_cast<uint64_t>(std::max<int64_t>(duration_us, 0)));
   const Settings& settings = server_.config().settings();
   if (settings.latency_monitor_threshold > 0 && duration_us / 1000 >= settings.latency_monitor_threshold) {
-    AddLatency("command", duration_us / 1000);
+    AddLatency((flags & kFast) != 0 ? "fast-command" : "command", duration_us / 1000);
   }
   int64_t slower_than = settings.slowlog_log_slower_than;
-  if (slower_than < 0 || duration_us < slower_than || skip_slowlog) return;
+  if (slower_than < 0 || duration_us < slower_than || (flags & kSkipSlowlog) != 0) return;
   slowlog_.push_front({next_slowlog_id_++, server_.clock().WallMs() / 1000, duration_us, ShortArguments(args),
                        client.peer_address, client.name});
   while (slowlog_.size() > static_cast<size_t>(std::max<int64_t>(settings.slowlog_max_len, 0))) slowlog_.pop_back();

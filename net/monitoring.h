@@ -69,8 +69,8 @@ class Monitoring {
   Stats stats;
   DurationHistogram turn_us, sync_us, command_us;
 
-  // After a command ran.
-  void CommandRan(const Client& client, std::span<const std::string_view> args, int64_t duration_us, bool skip_slowlog);
+  // After a command of these flags (net/command.h) ran.
+  void CommandRan(const Client& client, std::span<const std::string_view> args, int64_t duration_us, uint32_t flags);
   void SampleRates();  // each 100 ms
   [[nodiscard]] uint64_t OpsPerSecond() const;
   [[nodiscard]] double InputKbps() const;

@@ -14,7 +14,7 @@ CommandSpec InfoCommand();                       // info.cpp
 CommandSpec DebugCommand();                      // debug.cpp
 CommandSpec MemoryContainer();                   // memory_command.cpp
 CommandSpec SlowlogContainer();                  // slowlog.cpp
-CommandSpec LatencyContainer();                  // slowlog.cpp
+CommandSpec LatencyContainer();                  // latency.cpp
 CommandSpec AclContainer();                      // acl.cpp
 CommandSpec ObjectContainer();                   // object.cpp
 std::vector<CommandSpec> PersistenceCommands();  // persistence.cpp: SAVE BGSAVE BGREWRITEAOF LASTSAVE SHUTDOWN
