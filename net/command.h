@@ -42,6 +42,7 @@ enum CommandFlag : uint32_t {
   kMayReplicate = 1u << 15,
   kAllowBusy = 1u << 16,
   kNoAsyncLoading = 1u << 17,
+  kAskingCommand = 1u << 18,  // needs no ASKING before it in a cluster
   // Ours:
   kUnkeyedRead = 1u << 24,  // the reply depends on more than its keys (DBSIZE, SCAN, ...): gate on everything appended
   kNoTransaction =

@@ -287,7 +287,7 @@ std::vector<CommandSpec> AdminRows() {
       MakeCommand("client|no-evict", 3, kFlags, kCatConnection, kNoKeys, Switch<&Client::no_evict>,
                   {"Accepted; connections are not evicted here.", "7.0.0", "connection", "O(1)", "ON|OFF"}),
       MakeCommand("client|pause", -3, kFlags, kCatConnection, kNoKeys, Pause,
-                  {"Lets commands wait for some time.", "3.0.0", "connection", "O(1)", "timeout [WRITE|ALL]"}),
+                  {"Lets commands wait for some time.", "2.9.50", "connection", "O(1)", "timeout [WRITE|ALL]"}),
       MakeCommand("client|unpause", 2, kFlags, kCatConnection, kNoKeys, Unpause,
                   {"Ends a pause.", "6.2.0", "connection", "O(N) with N the paused connections", ""}),
       MakeCommand("client|unblock", -3, kFlags, kCatConnection, kNoKeys, Unblock,

@@ -23,7 +23,7 @@ struct Named {
   std::string_view name;
 };
 
-constexpr std::array<Named, 18> kFlagNames = {{
+constexpr std::array<Named, 19> kFlagNames = {{
     {kWrite, "write"},
     {kReadOnly, "readonly"},
     {kDenyOom, "denyoom"},
@@ -42,6 +42,7 @@ constexpr std::array<Named, 18> kFlagNames = {{
     {kNoMulti, "no_multi"},
     {kMovableKeys, "movablekeys"},
     {kAllowBusy, "allow_busy"},
+    {kAskingCommand, "asking"},
 }};
 
 constexpr std::array<Named, 21> kCategoryNames = {{
@@ -77,6 +78,17 @@ void ReplyBits(Reply& reply, uint32_t bits, const std::array<Named, N>& names) {
   }
 }
 
+void ReplyUnknownKeys(Reply& reply) {
+  for (const std::string_view name : {"begin_search", "find_keys"}) {
+    reply.Bulk(name);
+    reply.Map(2);
+    reply.Bulk("type");
+    reply.Bulk("unknown");
+    reply.Bulk("spec");
+    reply.Map(0);
+  }
+}
+
 void ReplyKeySpec(Reply& reply, const KeySpecFact& fact) {
   reply.Map(fact.notes.empty() ? 3 : 4);
   if (!fact.notes.empty()) {
@@ -87,6 +99,7 @@ void ReplyKeySpec(Reply& reply, const KeySpecFact& fact) {
   reply.Bulk("flags");
   reply.Set(flags.size());
   for (const std::string& flag : flags) reply.Status(flag);
+  if (fact.unknown) return ReplyUnknownKeys(reply);
   reply.Bulk("begin_search");
   reply.Map(2);
   reply.Bulk("type");
@@ -116,7 +129,7 @@ void ReplyKeySpec(Reply& reply, const KeySpecFact& fact) {
   } else {
     number("lastkey", fact.last);
     number("keystep", fact.step);
-    number("limit", fact.keyword.empty() ? 0 : 2);
+    number("limit", fact.limit);
   }
 }
 
@@ -285,8 +298,7 @@ void GetKeys(CommandContext& context) {
   const auto args = context.args.subspan(2);
   const CommandSpec* spec = context.server.commands().Resolve(args);
   if (spec == nullptr) return context.reply.Error("ERR Invalid command specified");
-  const std::vector<KeySpecFact> facts = KeySpecsOf(*spec);
-  if (facts.empty()) return context.reply.Error("ERR The command has no key arguments");
+  if (!HasKeys(*spec)) return context.reply.Error("ERR The command has no key arguments");
   const auto count = static_cast<int64_t>(args.size());
   if ((spec->arity > 0 && spec->arity != count) || count < -int64_t{spec->arity}) {
     return context.reply.Error("ERR Invalid number of arguments specified for command");
@@ -300,12 +312,8 @@ void GetKeys(CommandContext& context) {
       context.reply.Bulk(key);
       continue;
     }
-    // The last description that begins at or before the key is the one that covers it.
-    const KeySpecFact* fact = &facts.front();
-    for (const KeySpecFact& candidate : facts) {
-      if (candidate.index <= index) fact = &candidate;
-    }
-    const std::vector<std::string> flags = SplitWords(fact->flags).value_or(std::vector<std::string>{});
+    const std::vector<std::string> flags =
+        SplitWords(UseOfKey(*spec, args, index)).value_or(std::vector<std::string>{});
     context.reply.Array(2);
     context.reply.Bulk(key);
     context.reply.Set(flags.size());

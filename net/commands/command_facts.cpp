@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "storage/types/numbers.h"
+
 namespace holdfast::net {
 namespace {
 
@@ -42,7 +44,11 @@ constexpr KeyRow kKeys[] = {
     {"expiretime", {"RO access", 1, 0, 1, ""}},
     {"geoadd", {"RW update", 1, 0, 1, ""}},
     {"georadius", {"RO access", 1, 0, 1, ""}},
+    {"georadius", {"OW update", 6, 0, 1, "", false, "STORE"}},
+    {"georadius", {"OW update", 6, 0, 1, "", false, "STOREDIST"}},
     {"georadiusbymember", {"RO access", 1, 0, 1, ""}},
+    {"georadiusbymember", {"OW update", 5, 0, 1, "", false, "STORE"}},
+    {"georadiusbymember", {"OW update", 5, 0, 1, "", false, "STOREDIST"}},
     {"geosearchstore", {"OW update", 1, 0, 1, ""}},
     {"geosearchstore", {"RO access", 2, 0, 1, ""}},
     {"get", {"RO access", 1, 0, 1, ""}},
@@ -88,6 +94,7 @@ constexpr KeyRow kKeys[] = {
     {"memory|usage", {"RO", 2, 0, 1, ""}},
     {"mget", {"RO access", 1, -1, 1, ""}},
     {"migrate", {"RW access delete", 3, 0, 1, ""}},
+    {"migrate", {"RW access delete incomplete", -2, -1, 1, "", false, "KEYS"}},
     {"move", {"RW access update", 1, 0, 1, ""}},
     {"mset", {"OW update", 1, -1, 2, ""}},
     {"msetnx", {"OW insert", 1, -1, 2, ""}},
@@ -137,6 +144,10 @@ constexpr KeyRow kKeys[] = {
     {"smove", {"RW access delete", 1, 0, 1, ""}},
     {"smove", {"RW insert", 2, 0, 1, ""}},
     {"sort", {"RO access", 1, 0, 1, ""}},
+    {"sort", {"RO access", 0, 0, 0, "The keys that BY and GET make of each element", false, {}, 0, true}},
+    {"sort", {"OW update", 0, 0, 0, "What STORE names", false, {}, 0, true}},
+    {"sort_ro", {"RO access", 1, 0, 1, ""}},
+    {"sort_ro", {"RO access", 0, 0, 0, "The keys that BY and GET make of each element", false, {}, 0, true}},
     {"spop", {"RW access delete", 1, 0, 1, ""}},
     {"spublish", {"not_key", 1, 0, 1, ""}},
     {"srandmember", {"RO access", 1, 0, 1, ""}},
@@ -170,8 +181,8 @@ constexpr KeyRow kKeys[] = {
     {"xlen", {"RO", 1, 0, 1, ""}},
     {"xpending", {"RO access", 1, 0, 1, ""}},
     {"xrange", {"RO access", 1, 0, 1, ""}},
-    {"xread", {"RO access", 1, -1, 1, "", false, "STREAMS"}},
-    {"xreadgroup", {"RO access", 4, -1, 1, "", false, "STREAMS"}},
+    {"xread", {"RO access", 1, -1, 1, "", false, "STREAMS", 2}},
+    {"xreadgroup", {"RO access", 4, -1, 1, "", false, "STREAMS", 2}},
     {"xrevrange", {"RO access", 1, 0, 1, ""}},
     {"xsetid", {"RW update", 1, 0, 1, ""}},
     {"xtrim", {"RW delete", 1, 0, 1, ""}},
@@ -230,6 +241,16 @@ constexpr TipRow kTips[] = {
     {"del", {"request_policy:multi_shard", "response_policy:agg_sum", ""}},
     {"dump", {"nondeterministic_output", "", ""}},
     {"exists", {"request_policy:multi_shard", "response_policy:agg_sum", ""}},
+    {"cluster|bumpepoch", {"nondeterministic_output", "", ""}},
+    {"cluster|count-failure-reports", {"nondeterministic_output", "", ""}},
+    {"cluster|getkeysinslot", {"nondeterministic_output", "", ""}},
+    {"cluster|info", {"nondeterministic_output", "", ""}},
+    {"cluster|links", {"nondeterministic_output", "", ""}},
+    {"cluster|nodes", {"nondeterministic_output", "", ""}},
+    {"cluster|replicas", {"nondeterministic_output", "", ""}},
+    {"cluster|shards", {"nondeterministic_output", "", ""}},
+    {"cluster|slaves", {"nondeterministic_output", "", ""}},
+    {"cluster|slots", {"nondeterministic_output", "", ""}},
     {"flushall", {"request_policy:all_shards", "response_policy:all_succeeded", ""}},
     {"flushdb", {"request_policy:all_shards", "response_policy:all_succeeded", ""}},
     {"hgetall", {"nondeterministic_output_order", "", ""}},
@@ -300,6 +321,36 @@ std::vector<KeySpecFact> KeySpecsOf(const CommandSpec& spec) {
         {(spec.flags & kWrite) != 0 ? "RW update" : "RO access", spec.keys.first, last, spec.keys.step, ""});
   }
   return facts;
+}
+
+bool HasKeys(const CommandSpec& spec) {
+  const std::vector<KeySpecFact> facts = KeySpecsOf(spec);
+  return std::any_of(facts.begin(), facts.end(), [](const KeySpecFact& fact) { return fact.flags != "not_key"; });
+}
+
+std::string_view UseOfKey(const CommandSpec& spec, std::span<const std::string_view> args, int index) {
+  if (spec.name == "set") {
+    const auto gets = [](std::string_view word) { return EqualsIgnoreCase(word, "GET"); };
+    return std::any_of(args.begin() + 3, args.end(), gets) ? "RW access update" : "OW update";
+  }
+  if (spec.name == "bitfield") {
+    const auto changes = [](std::string_view word) {
+      return EqualsIgnoreCase(word, "SET") || EqualsIgnoreCase(word, "INCRBY");
+    };
+    return std::any_of(args.begin() + 2, args.end(), changes) ? "RW access update" : "RO access";
+  }
+  const std::vector<KeySpecFact> facts = KeySpecsOf(spec);
+  const auto count = static_cast<int>(args.size());
+  for (const KeySpecFact& fact : facts) {
+    if (!fact.keyword.empty() || fact.unknown || index < fact.index) continue;
+    const int last = fact.last < 0 ? count + fact.last : fact.index + fact.last;
+    if (fact.counted || index <= last) return fact.flags;
+  }
+  // Behind a keyword, or where options say: each of these has one use.
+  std::string_view flags = facts.back().flags;
+  constexpr std::string_view kIncomplete = " incomplete";
+  if (flags.ends_with(kIncomplete)) flags.remove_suffix(kIncomplete.size());
+  return flags;
 }
 
 std::span<const std::string_view> TipsOf(std::string_view command) {

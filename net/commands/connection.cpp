@@ -157,46 +157,50 @@ void Reset(CommandContext& context) {
 
 void NoCluster(CommandContext& context) { context.reply.Error("ERR This instance has cluster support disabled"); }
 
-// Known by name and number of arguments, so that each is refused at the same point as by Redis without a cluster.
+// Known by name, number of arguments and flags, so that each is refused at the same point as by Redis without a
+// cluster.
 CommandSpec ClusterContainer() {
   struct Row {
     std::string_view name;
     int arity;
+    uint32_t flags;
+    std::string_view since, arguments;
   };
+  constexpr uint32_t kChanges = kAdmin | kNoAsyncLoading;
   static constexpr Row kRows[] = {
-      {"cluster|addslots", -3},
-      {"cluster|addslotsrange", -4},
-      {"cluster|bumpepoch", 2},
-      {"cluster|count-failure-reports", 3},
-      {"cluster|countkeysinslot", 3},
-      {"cluster|delslots", -3},
-      {"cluster|delslotsrange", -4},
-      {"cluster|failover", -2},
-      {"cluster|flushslots", 2},
-      {"cluster|forget", 3},
-      {"cluster|getkeysinslot", 4},
-      {"cluster|help", 2},
-      {"cluster|info", 2},
-      {"cluster|keyslot", 3},
-      {"cluster|links", 2},
-      {"cluster|meet", -4},
-      {"cluster|myid", 2},
-      {"cluster|nodes", 2},
-      {"cluster|replicas", 3},
-      {"cluster|replicate", 3},
-      {"cluster|reset", -2},
-      {"cluster|saveconfig", 2},
-      {"cluster|set-config-epoch", 3},
-      {"cluster|setslot", -4},
-      {"cluster|shards", 2},
-      {"cluster|slaves", 3},
-      {"cluster|slots", 2},
+      {"cluster|addslots", -3, kChanges, "3.0.0", "slot [slot ...]"},
+      {"cluster|addslotsrange", -4, kChanges, "7.0.0", "start-slot end-slot [start-slot end-slot ...]"},
+      {"cluster|bumpepoch", 2, kChanges, "3.0.0", ""},
+      {"cluster|count-failure-reports", 3, kAdmin, "3.0.0", "node-id"},
+      {"cluster|countkeysinslot", 3, 0, "3.0.0", "slot"},
+      {"cluster|delslots", -3, kChanges, "3.0.0", "slot [slot ...]"},
+      {"cluster|delslotsrange", -4, kChanges, "7.0.0", "start-slot end-slot [start-slot end-slot ...]"},
+      {"cluster|failover", -2, kChanges, "3.0.0", "[FORCE|TAKEOVER]"},
+      {"cluster|flushslots", 2, kChanges, "3.0.0", ""},
+      {"cluster|forget", 3, kChanges, "3.0.0", "node-id"},
+      {"cluster|getkeysinslot", 4, 0, "3.0.0", "slot count"},
+      {"cluster|help", 2, kLoading, "5.0.0", ""},
+      {"cluster|info", 2, 0, "3.0.0", ""},
+      {"cluster|keyslot", 3, 0, "3.0.0", "key"},
+      {"cluster|links", 2, 0, "7.0.0", ""},
+      {"cluster|meet", -4, kChanges, "3.0.0", "ip port [cluster-bus-port]"},
+      {"cluster|myid", 2, 0, "3.0.0", ""},
+      {"cluster|nodes", 2, 0, "3.0.0", ""},
+      {"cluster|replicas", 3, kAdmin, "5.0.0", "node-id"},
+      {"cluster|replicate", 3, kChanges, "3.0.0", "node-id"},
+      {"cluster|reset", -2, kAdmin | kNoScript, "3.0.0", "[HARD|SOFT]"},
+      {"cluster|saveconfig", 2, kChanges, "3.0.0", ""},
+      {"cluster|set-config-epoch", 3, kChanges, "3.0.0", "config-epoch"},
+      {"cluster|setslot", -4, kChanges, "3.0.0", "slot IMPORTING|MIGRATING|NODE|STABLE [node-id]"},
+      {"cluster|shards", 2, 0, "7.0.0", ""},
+      {"cluster|slaves", 3, kAdmin, "3.0.0", "node-id"},
+      {"cluster|slots", 2, 0, "3.0.0", ""},
   };
   constexpr std::string_view kSummary = "Belongs to cluster mode, which is not supported.";
   std::vector<CommandSpec> rows;
   for (const Row& row : kRows) {
-    rows.push_back(MakeCommand(row.name, row.arity, kLoading | kStale | kNoTransaction, 0, kNoKeys, NoCluster,
-                               {kSummary, "3.0.0", "cluster", "O(1)", ""}));
+    rows.push_back(MakeCommand(row.name, row.arity, row.flags | kStale | kNoTransaction, 0, kNoKeys, NoCluster,
+                               {kSummary, row.since, "cluster", "O(1)", row.arguments}));
   }
   return MakeContainer("cluster", {kSummary, "3.0.0", "cluster", "O(1)", ""}, std::move(rows));
 }

@@ -161,13 +161,15 @@ void GeoSearch(CommandContext& context) {
   ReplyMatches(context.reply, *query, *matches);
 }
 
-// The source, and the last STORE or STOREDIST, which may stand anywhere from `first_option` on.
+// The source, and what stands behind the first STORE and the first STOREDIST from `first_option` on.
 std::vector<int> RadiusKeys(std::span<const std::string_view> args, size_t first_option) {
   std::vector<int> keys = {1};
-  for (size_t i = first_option; i + 1 < args.size(); ++i) {
-    if (!EqualsIgnoreCase(args[i], "STORE") && !EqualsIgnoreCase(args[i], "STOREDIST")) continue;
-    keys.resize(1);
-    keys.push_back(static_cast<int>(++i));
+  for (const std::string_view keyword : {"STORE", "STOREDIST"}) {
+    for (size_t i = first_option; i + 1 < args.size(); ++i) {
+      if (!EqualsIgnoreCase(args[i], keyword)) continue;
+      keys.push_back(static_cast<int>(i) + 1);
+      break;
+    }
   }
   return keys;
 }
@@ -216,7 +218,7 @@ void AddWrites(std::vector<CommandSpec>& rows) {
                   {"Finds members around a position, or keeps them.", "3.2.0", kGroup, kSearchCost,
                    "key longitude latitude radius M|KM|FT|MI [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT "
                    "count [ANY]] [ASC|DESC] [STORE key] [STOREDIST key]"});
-  radius.get_keys = [](std::span<const std::string_view> args) { return RadiusKeys(args, 5); };
+  radius.get_keys = [](std::span<const std::string_view> args) { return RadiusKeys(args, 6); };
   rows.push_back(std::move(radius));
   CommandSpec member = MakeCommand(
       "georadiusbymember", -5, kStores | kMovableKeys, kCatGeo, kOneKey, GeoSearch<Command::kRadiusByMember, true>,

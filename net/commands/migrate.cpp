@@ -204,10 +204,9 @@ void Migrate(CommandContext& context) {
   server.blocking().Block(context.client, std::move(wait));
 }
 
-// The key, or those behind KEYS.
+// The key, or those behind KEYS; none with both.
 std::vector<int> MigrateKeys(std::span<const std::string_view> args) {
   if (args.size() <= 3) return {};
-  if (!args[3].empty()) return {3};
   for (size_t i = kFirstOption; i < args.size(); ++i) {
     if (EqualsIgnoreCase(args[i], "AUTH")) {
       ++i;
@@ -215,6 +214,7 @@ std::vector<int> MigrateKeys(std::span<const std::string_view> args) {
       i += 2;
     } else if (EqualsIgnoreCase(args[i], "KEYS")) {
       std::vector<int> keys;
+      if (!args[3].empty()) return keys;
       for (++i; i < args.size(); ++i) keys.push_back(static_cast<int>(i));
       return keys;
     }

@@ -101,7 +101,8 @@ std::vector<CommandSpec> PayloadCommands() {
   rows.push_back(MakeCommand("restore", -4, kWrite | kDenyOom, kCatKeyspace | kCatDangerous, kOneKey, Restore,
                              {"Makes a key from the bytes that DUMP told.", "2.6.0", "generic",
                               "O(N) with N the size of the value", kRestoreArguments}));
-  rows.push_back(MakeCommand("restore-asking", -4, kWrite | kDenyOom, kCatKeyspace | kCatDangerous, kOneKey, Restore,
+  rows.push_back(MakeCommand("restore-asking", -4, kWrite | kDenyOom | kAskingCommand, kCatKeyspace | kCatDangerous,
+                             kOneKey, Restore,
                              {"RESTORE as cluster nodes send it to each other.", "3.0.0", "server",
                               "O(N) with N the size of the value", kRestoreArguments}));
   return rows;

@@ -187,9 +187,9 @@ std::vector<CommandSpec> ReplicationCommands() {
                               kCatAdmin | kCatDangerous, kNoKeys, Role,
                               {"Tells the server's role and the state of its links.", "2.8.12", "server", "O(1)", ""}));
   specs.push_back(MakeCommand(
-      "wait", 3, kNoScript | kBlocking | kNoTransaction, kCatConnection, kNoKeys, Wait,
+      "wait", 3, kNoScript | kNoTransaction, kCatConnection, kNoKeys, Wait,
       {"Waits until replicas have the client's writes on disk.", "3.0.0", "generic", "O(1)", "numreplicas timeout"}));
-  specs.push_back(MakeCommand("waitaof", 4, kNoScript | kBlocking | kNoTransaction, kCatConnection, kNoKeys, WaitAof,
+  specs.push_back(MakeCommand("waitaof", 4, kNoScript | kNoTransaction, kCatConnection, kNoKeys, WaitAof,
                               {"Waits until the client's writes are on disk here and on replicas.", "7.2.0", "generic",
                                "O(1)", "numlocal numreplicas timeout"}));
   return specs;
