@@ -20,10 +20,12 @@ class Geo:
     def position(self):
         r = self.rng
         if r.random() < 0.04:
-            return r.choice([["181", "0"], ["0", "86"], ["-180", "-85.05112878"], ["180", "85.05112878"], ["abc", "1"],
+            # At the edges, but not at one place: the order of members at the same place is nobody's.
+            edge = repr(180 - r.uniform(0, 0.01))
+            return r.choice([["181", "0"], ["0", "86"], ["-" + edge, "-85.05112878"], [edge, "85.05112878"], ["abc", "1"],
                              ["1", ""], ["nan", "0"], ["-180.0001", "0"], ["inf", "0"]])
         longitude, latitude = r.choice(CITIES)
-        spread = r.choice([0.001, 0.1, 3, 40])
+        spread = r.choice([0.05, 0.1, 3, 40])
         longitude = (longitude + r.uniform(-spread, spread) + 180) % 360 - 180
         latitude = max(-85.05, min(85.05, latitude + r.uniform(-spread, spread)))
         return [repr(longitude), repr(latitude)]

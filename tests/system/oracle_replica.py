@@ -1,5 +1,11 @@
-"""A replica of the server under test for oracle_test.py. It is attached while its master is empty, so what it holds at the
-end is the replay of the whole log from its first byte."""
+"""Other nodes of the server under test for oracle_test.py: a replica, which is attached while its master is empty, so that
+it applies the whole log as it comes; and what the offline tool makes of a copy of nothing but the log, from its first byte.
+"""
+import glob
+import os
+import shutil
+import subprocess
+import tempfile
 import time
 
 
@@ -34,3 +40,22 @@ def compare(connect, master_port, replica_port):
         time.sleep(0.02)
     master.close()
     replica.close()
+
+
+def restore_from_log(tool, directory):
+    """A new data directory made of a copy of a stopped server's log, and nothing else."""
+    logs = glob.glob(os.path.join(directory, "gen-*", "wal"))
+    assert len(logs) == 1, "one generation with a log: %r" % logs
+    place = tempfile.mkdtemp(prefix="oracle-replay-")
+    copy = shutil.copytree(logs[0], os.path.join(place, "log"))
+    restored = os.path.join(place, "data")
+    done = subprocess.run([tool, "restore", copy, restored], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, "restore: %d\n%s%s" % (done.returncode, done.stdout, done.stderr)
+    shutil.rmtree(copy)
+    return restored
+
+
+def assert_no_difference(tool, directory, restored):
+    """The tool finds the same in both, element by element."""
+    done = subprocess.run([tool, "diff", directory, restored, "--values"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, "master and replay differ: %.2000s%s" % (done.stdout, done.stderr)

@@ -72,3 +72,10 @@ class Sorting:
 def forget_overflow(redis):
     """Redis forgets to reset errno: once a number overflowed anywhere, SORT by numbers may fail. What reads a score does."""
     redis.command("ZADD", "no such key", "XX", "1", "a")
+
+
+def asks_for_chance(command, redis):
+    """Whether this sorts a set in no order: what comes first is then nobody's."""
+    words = [word.upper() if isinstance(word, str) else word for word in command[2:]]
+    unordered = any(word == "BY" and "*" not in str(command[at + 3:at + 4]) for at, word in enumerate(words))
+    return unordered and "STORE" not in words and redis.command("TYPE", command[1]) == "set"
