@@ -198,7 +198,7 @@ Result<std::vector<Element>> Ordered(Transaction& transaction, std::string_view 
   ASSIGN_OR_RETURN(const Source source, Source::Open(transaction, key));
   std::optional<std::string_view> by = options.by;
   bool alpha = options.alpha;
-  bool keeps_order = by && by->find('*') == std::string_view::npos;
+  bool keeps_order = options.keeps_order;
   if (keeps_order && source.IsSet() && options.target) {  // which has none: what is stored must not be chance
     keeps_order = false;
     alpha = true;
@@ -239,6 +239,8 @@ Result<Options> Parse(std::span<const std::string_view> words, bool may_store) {
       options.target = words[++i];
     } else if (is("BY", 1)) {
       options.by = words[++i];
+      const std::string_view seen = options.by->substr(0, options.by->find('\0'));  // Redis looks no further
+      options.keeps_order |= seen.find('*') == std::string_view::npos;
     } else if (is("GET", 1)) {
       options.gets.push_back(words[++i]);
     } else {

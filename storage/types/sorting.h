@@ -23,6 +23,7 @@ struct Options {
   bool alpha = false;
   int64_t offset = 0, limit = -1;
   std::optional<std::string_view> by;
+  bool keeps_order = false;  // one of the BYs, if not the last one, has no "*"
   std::vector<std::string_view> gets;
   std::optional<std::string_view> target;
 };

@@ -81,6 +81,8 @@ TEST_F(Sorting, ByAndGetLookElsewhere) {
   EXPECT_EQ(Sort({"s", "BY", "w_*", "GET", "#", "GET", "o_*->f", "GET", "none"}), "c vc _ b _ _ a va _");
   EXPECT_EQ(Sort({"z", "BY", "nosort"}), "c a b");
   EXPECT_EQ(Sort({"z", "BY", "nosort", "DESC", "LIMIT", "1", "1"}), "a");
+  EXPECT_EQ(Sort({"z", "BY", "nosort", "BY", "w_*"}), Sort({"z", "BY", "nosort"}));  // the first one counts, too
+  EXPECT_EQ(Sort({"z", "BY", "w_*", "BY", "nosort"}), Sort({"z", "BY", "nosort"}));
   EXPECT_EQ(Sort({"l", "BY", "nosort", "DESC", "LIMIT", "0", "2"}), "200 9");
   EXPECT_EQ(Sort({"z", "BY", "o_*->f", "ALPHA"}), "b a c");
   EXPECT_EQ(Sort({"z", "BY", "o_*->g", "GET", "o_*->"}), "_ _ _");
