@@ -1,6 +1,7 @@
 #include "storage/row_cache.h"
 
-#include <cstdlib>
+#include <algorithm>
+#include <bit>
 #include <cstring>
 #include <limits>
 
@@ -23,14 +24,19 @@ struct RowCache::Entry {
 };
 
 namespace {
-constexpr size_t kSlotsMin = 1024;
+constexpr uint64_t kSlotsMin = 1024;
+constexpr uint64_t kEntryMin = 48;  // no entry counts less
 constexpr size_t kCacheLine = 64;
 constexpr size_t kPrefetchedBytes = 3 * kCacheLine;
 constexpr uint64_t kLargestShare = 64;  // a row may take a 64th of the cache
 constexpr uint64_t kEvictedShare = 8;   // evicted rows waiting for release
 }  // namespace
 
-RowCache::RowCache(uint64_t bytes_max) : bytes_max_(bytes_max), mask_(kSlotsMin - 1), slots_(kSlotsMin, nullptr) {}
+RowCache::RowCache(uint64_t bytes_max)
+    : bytes_max_(bytes_max), mask_(std::bit_ceil(std::max(bytes_max / kEntryMin, kSlotsMin)) - 1) {
+  static_assert(sizeof(Entry) + 3 * sizeof(Entry*) >= kEntryMin);
+  Clear();
+}
 
 RowCache::~RowCache() { Clear(); }
 
@@ -38,8 +44,8 @@ void RowCache::Clear() {
   FreeEvicted();
   for (Entry* entry : clock_) std::free(entry);
   clock_.clear();
-  slots_.assign(kSlotsMin, nullptr);
-  mask_ = kSlotsMin - 1;
+  slots_.reset(static_cast<Entry**>(std::calloc(mask_ + 1, sizeof(Entry*))));
+  CHECK_MSG(slots_ != nullptr, "out of memory");
   bytes_ = 0;
   hand_ = 0;
 }
@@ -120,16 +126,6 @@ void RowCache::EvictOne() {
   Evict(SlotOf(victim->mixed, victim->space, victim->key()));
 }
 
-void RowCache::Grow() {
-  mask_ = slots_.size() * 2 - 1;
-  slots_.assign(mask_ + 1, nullptr);
-  for (Entry* entry : clock_) {
-    size_t i = entry->mixed & mask_;
-    while (slots_[i] != nullptr) i = (i + 1) & mask_;
-    slots_[i] = entry;
-  }
-}
-
 void RowCache::Insert(uint64_t space, uint64_t hash, std::string_view key, std::string_view value) {
   const uint64_t size = sizeof(Entry) + key.size() + value.size() + 3 * sizeof(Entry*);
   if (size > bytes_max_ / kLargestShare || clock_.size() == std::numeric_limits<uint32_t>::max()) return;
@@ -138,7 +134,6 @@ void RowCache::Insert(uint64_t space, uint64_t hash, std::string_view key, std::
   const size_t present = SlotOf(mixed, space, key);
   if (present != kNotFound) Evict(present);
   while (bytes_ + size > bytes_max_) EvictOne();
-  if ((clock_.size() + 1) * 2 > slots_.size()) Grow();
   auto* entry = static_cast<Entry*>(std::malloc(sizeof(Entry) + key.size() + value.size()));
   CHECK_MSG(entry != nullptr, "out of memory");
   *entry = {space,

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -25,7 +27,7 @@ class RowCache {
   Value Find(uint64_t space, uint64_t hash, std::string_view key);
   // Hints to the processor: to fetch the slot; then, when that has come, to fetch the entry it leads to.
   void PrefetchSlot(uint64_t space, uint64_t hash) const {
-    __builtin_prefetch(slots_.data() + (Mix(space, hash) & mask_));
+    __builtin_prefetch(slots_.get() + (Mix(space, hash) & mask_));
   }
   void PrefetchEntry(uint64_t space, uint64_t hash) const;
   // Not kept if it is large against the whole cache, or when much was evicted since the last ReleaseEvicted().
@@ -54,14 +56,19 @@ class RowCache {
   void FreeEvicted();
   void Evict(size_t slot);
   void EvictOne();
-  void Grow();
+
+  struct Free {
+    void operator()(Entry** slots) const { std::free(static_cast<void*>(slots)); }
+  };
 
   uint64_t bytes_max_;
   uint64_t bytes_ = 0;
   uint64_t hits_ = 0;
   uint64_t misses_ = 0;
-  size_t mask_ = 0;
-  std::vector<Entry*> slots_;
+  size_t mask_;
+  // As many as the smallest entries could need, so that the table never grows: that would take tens of milliseconds.
+  // Zeroed memory costs nothing until it is used.
+  std::unique_ptr<Entry*[], Free> slots_;
   std::vector<Entry*> clock_;  // all entries; the hand goes round
   size_t hand_ = 0;
   std::vector<Entry*> evicted_;
