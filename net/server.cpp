@@ -317,8 +317,8 @@ void Server::CronHundredMs() {
   executor().RunAfter(kCronUs, [this] { CronHundredMs(); });
   monitoring_.SampleRates();
   const StoreStats layers = store().Stats();
-  layer_bytes_ =
-      layers.active_bytes + layers.frozen_bytes + layers.merged_bytes + layers.cache_bytes + log().PendingBytes();
+  layer_bytes_ = layers.active_bytes + layers.frozen_bytes + layers.merged_bytes + layers.cache_bytes +
+                 layers.index_bytes + log().PendingBytes();
   blocking_.Tick(MonotonicMs());
   replication().OnTick(MonotonicMs());
   if (!expiring_) ActiveExpiry();

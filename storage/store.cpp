@@ -388,6 +388,7 @@ StoreStats Store::Stats() const {
   stats.cache_bytes = state.cache.bytes();
   stats.cache_rows = state.cache.rows();
   stats.merged_bytes = state.merged == nullptr ? 0 : state.merged->bytes();
+  stats.index_bytes = state.rank_trees.bytes() + state.pick_windows.bytes();
   stats.cache_hits = state.cache.hits();
   stats.cache_misses = state.cache.misses();
   stats.lmdb_used_bytes = state.env->used_bytes();

@@ -374,6 +374,7 @@ void AppendHoldfast(CommandContext& context, std::string& to) {
       .Add("holdfast_frozen_rows", store.frozen_rows)
       .Add("holdfast_merged_bytes", store.merged_bytes)
       .Add("holdfast_row_cache_bytes", store.cache_bytes)
+      .Add("holdfast_index_bytes", store.index_bytes)
       .Add("holdfast_row_cache_hits", store.cache_hits)
       .Add("holdfast_row_cache_misses", store.cache_misses)
       .Add("holdfast_lmdb_used_bytes", store.lmdb_used_bytes)

@@ -65,7 +65,8 @@ MemoryFigures ReadMemoryFigures(Server& server) {
     figures.clients += sizeof(Client) + client.query_buffer_capacity + client.output.bytes.capacity();
   });
   const StoreStats store = server.store().Stats();
-  const uint64_t rows = store.active_bytes + store.frozen_bytes + store.merged_bytes + store.cache_bytes;
+  const uint64_t rows =
+      store.active_bytes + store.frozen_bytes + store.merged_bytes + store.cache_bytes + store.index_bytes;
   figures.overhead = figures.used > rows ? figures.used - rows : 0;
   return figures;
 }

@@ -17,6 +17,9 @@ bool RowIsBelow(std::string_view a, std::string_view b) {
   return CollectionRowKey(0, CollectionKind::kScore, a) < CollectionRowKey(0, CollectionKind::kScore, b);
 }
 
+// A node with more members has few fences because its members are long: their scores are not kept.
+constexpr uint64_t kScoresMax = 1024;
+
 // The last node whose fence is at or below the place (`before`: below it); the first one is below all.
 size_t NodeOf(const std::vector<RankNode>& nodes, std::string_view suffix, bool before) {
   // Scores are compared first: they are at hand.
@@ -106,6 +109,7 @@ Result<RankIndex::Path> RankIndex::Descend(std::string_view score_suffix, bool b
     path.nodes[static_cast<size_t>(level - 1)] = nodes;
     path.at[static_cast<size_t>(level - 1)] = at;
     if (level == 1) return path;
+    if (level == kFenceLevels) (*nodes)[at].used = true;
     if (at + 1 < nodes->size()) end = (*nodes)[at + 1].suffix;
     RETURN_IF_ERROR(ReadChildren((*nodes)[at], level, end));
     nodes = (*nodes)[at].children.get();
@@ -119,25 +123,128 @@ uint64_t RankIndex::Path::CountBefore(int level) const {
   return count;
 }
 
-Result<uint64_t> RankIndex::CountFromFence(const RankNode& leaf, std::string_view score_suffix) {
+// ---- scores behind a fence ------------------------------------------------------------------------------------------
+
+Result<bool> RankIndex::HasScores(RankNode& leaf) {
+  if (leaf.scores != nullptr) return true;
+  if (leaf.count > kScoresMax || !std::exchange(leaf.used, true)) return false;
+  auto scores = std::make_unique<std::vector<uint64_t>>();
+  scores->reserve(leaf.count + leaf.count / 4 + 4);
+  bool sound = true;
+  if (leaf.count > 0) {
+    RETURN_IF_ERROR(VisitScores(leaf.suffix, /*reverse=*/false, [&](std::string_view suffix, std::string_view) {
+      sound = suffix.size() >= 8;
+      if (!sound) return false;
+      scores->push_back(LoadBig<uint64_t>(suffix.data()));
+      return scores->size() < leaf.count;
+    }));
+  }
+  if (!sound || scores->size() != leaf.count || !std::is_sorted(scores->begin(), scores->end())) return Damaged();
+  leaf.scores = std::move(scores);
+  transaction_->rank_trees().AddScores(leaf);
+  tree_->seen_offset = std::max(tree_->seen_offset, transaction_->seen_offset());
+  return true;
+}
+
+void RankIndex::DropScores(RankNode& leaf) {
+  transaction_->rank_trees().RemoveScores(leaf);
+  leaf.scores.reset();
+}
+
+void RankIndex::AddScore(RankNode& leaf, uint64_t sortable) {
+  if (leaf.scores == nullptr) return;
+  if (leaf.scores->size() >= kScoresMax) return DropScores(leaf);
+  transaction_->rank_trees().RemoveScores(leaf);
+  std::vector<uint64_t>& scores = *leaf.scores;
+  scores.insert(std::upper_bound(scores.begin(), scores.end(), sortable), sortable);
+  transaction_->rank_trees().AddScores(leaf);
+}
+
+void RankIndex::RemoveScore(RankNode& leaf, uint64_t sortable) {
+  if (leaf.scores == nullptr) return;
+  std::vector<uint64_t>& scores = *leaf.scores;
+  const auto found = std::lower_bound(scores.begin(), scores.end(), sortable);
+  if (found == scores.end() || *found != sortable) return DropScores(leaf);  // damaged rows: the next look tells
+  scores.erase(found);
+}
+
+Result<uint64_t> RankIndex::CountRows(std::string_view from, uint64_t most, std::string_view score_suffix) {
   uint64_t count = 0;
-  if (leaf.count == 0) return count;
-  RETURN_IF_ERROR(transaction_->VisitRows(id_, CollectionKind::kScore, leaf.suffix, /*reverse=*/false,
-                                          [&](std::string_view suffix, std::string_view) {
-                                            if (count >= leaf.count || !RowIsBelow(suffix, score_suffix)) return false;
-                                            ++count;
-                                            return true;
-                                          }));
+  if (most == 0) return count;
+  RETURN_IF_ERROR(VisitScores(from, /*reverse=*/false, [&](std::string_view suffix, std::string_view) {
+    if (!RowIsBelow(suffix, score_suffix)) return false;
+    return ++count < most;
+  }));
   return count;
+}
+
+Result<uint64_t> RankIndex::CountFromFence(RankNode& leaf, std::string_view score_suffix, bool is_there) {
+  ASSIGN_OR_RETURN(const bool known, HasScores(leaf));
+  if (!known) return CountRows(leaf.suffix, leaf.count, score_suffix);
+  const std::vector<uint64_t>& scores = *leaf.scores;
+  const auto sortable = LoadBig<uint64_t>(score_suffix.data());
+  const auto [first, end] = std::equal_range(scores.begin(), scores.end(), sortable);
+  const auto below = static_cast<uint64_t>(first - scores.begin());
+  if (first == end || (is_there && end - first == 1) || score_suffix.size() == sizeof(sortable)) return below;
+  // Members decide among those of the same score.
+  std::string from = leaf.suffix;
+  if (below > 0) {
+    from.clear();
+    AppendBig<uint64_t>(from, sortable);
+  }
+  ASSIGN_OR_RETURN(const uint64_t more, CountRows(from, static_cast<uint64_t>(end - first), score_suffix));
+  return below + more;
+}
+
+Result<void> RankIndex::VisitScores(std::string_view from, bool reverse, const Transaction::RowVisitor& visit) {
+  std::string& end = reverse ? tree_->highest : tree_->lowest;
+  const bool from_end = from.empty() || (!end.empty() && (reverse ? RowIsBelow(end, from) : RowIsBelow(from, end)));
+  if (!from_end) return transaction_->VisitRows(id_, CollectionKind::kScore, from, reverse, visit);
+  bool first = true;
+  std::string found;
+  const std::string begin = end.empty() ? std::string(from) : end;
+  const auto visit_all = [&](std::string_view suffix, std::string_view value) {
+    if (std::exchange(first, false)) found = suffix;
+    return visit(suffix, value);
+  };
+  RETURN_IF_ERROR(transaction_->VisitRows(id_, CollectionKind::kScore, begin, reverse, visit_all));
+  // Rows that fold are not in the order of their bytes, where a walk begins.
+  if (!first && !CollectionRowFolds(found)) {
+    end = std::move(found);
+    tree_->seen_offset = std::max(tree_->seen_offset, transaction_->seen_offset());
+  }
+  return {};
+}
+
+void RankIndex::Widen(std::string_view score_suffix) {
+  const std::string_view known = CollectionRowFolds(score_suffix) ? std::string_view() : score_suffix;
+  if (!tree_->lowest.empty() && RowIsBelow(score_suffix, tree_->lowest)) tree_->lowest = known;
+  if (!tree_->highest.empty() && RowIsBelow(tree_->highest, score_suffix)) tree_->highest = known;
 }
 
 // ---- ranks ----------------------------------------------------------------------------------------------------------
 
-Result<uint64_t> RankIndex::Before(std::string_view score_suffix) {
+Result<uint64_t> RankIndex::Before(std::string_view score_suffix, bool is_there) {
   ASSIGN_OR_RETURN(const Path path, Descend(score_suffix));
-  ASSIGN_OR_RETURN(uint64_t count, CountFromFence(path.node(1), score_suffix));
+  ASSIGN_OR_RETURN(uint64_t count, CountFromFence(path.node(1), score_suffix, is_there));
   for (int level = 1; level <= kFenceLevels; ++level) count += path.CountBefore(level);
   return count;
+}
+
+// The member that has `rank` others of this node before it.
+Result<RankIndex::Place> RankIndex::PlaceIn(RankNode& leaf, uint64_t rank) {
+  ASSIGN_OR_RETURN(const bool known, HasScores(leaf));
+  if (!known) return Place{leaf.suffix, rank};
+  if (rank >= leaf.scores->size()) return Damaged();
+  const std::vector<uint64_t>& scores = *leaf.scores;
+  const uint64_t sortable = scores[rank];
+  const auto first = std::lower_bound(scores.begin(), scores.end(), sortable);
+  const auto below = static_cast<uint64_t>(first - scores.begin());
+  if (below == 0) return Place{leaf.suffix, rank};  // others before the fence may have the same score
+  Place place;
+  AppendBig<uint64_t>(place.from, sortable);
+  place.skip = rank - below;
+  return place;
 }
 
 Result<RankIndex::Place> RankIndex::At(uint64_t rank) {
@@ -148,7 +255,8 @@ Result<RankIndex::Place> RankIndex::At(uint64_t rank) {
     size_t at = 0;
     while (at < nodes->size() && rank >= (*nodes)[at].count) rank -= (*nodes)[at++].count;
     if (at == nodes->size()) return Damaged();
-    if (level == 1) return Place{(*nodes)[at].suffix, rank};
+    if (level == 1) return PlaceIn((*nodes)[at], rank);
+    if (level == kFenceLevels) (*nodes)[at].used = true;
     if (at + 1 < nodes->size()) end = (*nodes)[at + 1].suffix;
     RETURN_IF_ERROR(ReadChildren((*nodes)[at], level, end));
     nodes = (*nodes)[at].children.get();
@@ -196,6 +304,8 @@ Result<void> RankIndex::Add(std::string_view score_suffix) {
     ++path.node(level).count;
     Put(path.node(level), level);
   }
+  if (fence_level == 0) AddScore(path.node(1), LoadBig<uint64_t>(score_suffix.data()));
+  Widen(score_suffix);
   return {};
 }
 
@@ -222,6 +332,7 @@ Result<void> RankIndex::Split(const Path& path, int fence_level, std::string_vie
       fence.children = std::make_unique<Nodes>(std::make_move_iterator(first), std::make_move_iterator(children.end()));
       children.erase(first, children.end());
     }
+    if (level == 1) SplitScores(node, fence);
     Put(node, level);
     Put(fence, level);
     Nodes& nodes = *path.nodes[index];
@@ -229,6 +340,37 @@ Result<void> RankIndex::Split(const Path& path, int fence_level, std::string_vie
   }
   transaction_->rank_trees().AddNodes(static_cast<uint64_t>(fence_level));
   return {};
+}
+
+// The new fence has taken its part of the count of the node it falls into.
+void RankIndex::SplitScores(RankNode& node, RankNode& fence) {
+  if (node.scores == nullptr) return;
+  transaction_->rank_trees().RemoveScores(node);
+  std::vector<uint64_t>& scores = *node.scores;
+  const auto cut = scores.begin() + static_cast<std::ptrdiff_t>(node.count);
+  fence.scores = std::make_unique<std::vector<uint64_t>>();
+  fence.scores->reserve(fence.count + fence.count / 4 + 4);
+  fence.scores->push_back(fence.sortable);
+  fence.scores->insert(fence.scores->end(), cut, scores.end());
+  scores.erase(cut, scores.end());
+  transaction_->rank_trees().AddScores(node);
+  transaction_->rank_trees().AddScores(fence);
+}
+
+// The fence behind the node has gone, and what it counted but itself comes to the node. Counts are as before.
+void RankIndex::JoinScores(RankNode& node, RankNode& gone) {
+  if (node.scores == nullptr && gone.scores == nullptr) return;
+  transaction_->rank_trees().RemoveScores(node);
+  transaction_->rank_trees().RemoveScores(gone);
+  const bool keep = node.scores != nullptr && gone.scores != nullptr && !gone.scores->empty() &&
+                    node.scores->size() + gone.scores->size() <= kScoresMax;
+  if (keep) {
+    node.scores->insert(node.scores->end(), gone.scores->begin() + 1, gone.scores->end());
+  } else {
+    node.scores.reset();
+  }
+  gone.scores.reset();
+  transaction_->rank_trees().AddScores(node);
 }
 
 Result<void> RankIndex::Remove(std::string_view score_suffix) {
@@ -240,6 +382,7 @@ Result<void> RankIndex::Remove(std::string_view score_suffix) {
     --path.node(level).count;
     Put(path.node(level), level);
   }
+  if (fence_level == 0) RemoveScore(path.node(1), LoadBig<uint64_t>(score_suffix.data()));
   if (fence_level > 0) Merge(path, fence_level, score_suffix);
   return {};
 }
@@ -255,6 +398,8 @@ void RankIndex::Merge(const Path& path, int fence_level, std::string_view score_
     nodes->erase(nodes->begin() + static_cast<std::ptrdiff_t>(at));
     CHECK(gone.suffix == score_suffix);
     transaction_->EraseRow(id_, FenceKind(level), score_suffix);
+    if (level == 1) JoinScores(previous, gone);
+    transaction_->rank_trees().RemoveNodes(1);
     previous.count += gone.count - 1;
     Put(previous, level);
     if (level == 1) return;
@@ -292,6 +437,10 @@ Result<void> RankIndex::Move(std::string_view from, std::string_view to) {
     Put(old_node, level);
     Put(new_node, level);
   }
+  RemoveScore(old_path.node(1), LoadBig<uint64_t>(from.data()));
+  AddScore(new_path.node(1), LoadBig<uint64_t>(to.data()));
+  Widen(to);
+  tree_->seen_offset = std::max(tree_->seen_offset, transaction_->writer_offset());
   transaction_->EraseRow(id_, CollectionKind::kScore, from);
   transaction_->PutRow(id_, CollectionKind::kScore, to, {});
   return {};

@@ -2,10 +2,10 @@
 // and the counts kept right when members come and go.
 //
 // What it costs: a search in memory through three levels of fences, at most some hundred of the highest one in a sorted
-// set of twenty million, and for a rank a walk over the score rows behind a fence of the lowest level, 32 on average.
-// What is not in memory is read: the rows of the highest level when a sorted set is used first, then about 32 rows for
-// each part of a level that is needed. A change writes one counter row for each level, in place when it was written
-// before.
+// set of twenty million, and one among the scores behind a fence of the lowest level. These are kept from the second
+// time on; the first time, and among members of the same score, the rows are counted, 32 on average. What is not in
+// memory is read: the rows of the highest level when a sorted set is used first, then about 32 rows for each part of a
+// level that is needed. A change writes one counter row for each level, in place when it was written before.
 #pragma once
 
 #include <array>
@@ -29,14 +29,18 @@ class RankIndex {
   // Writes the fence rows of a sorted set that has none.
   static Result<void> Build(Transaction& transaction, CollectionId id);
 
-  // How many members come before this place of the score index.
-  Result<uint64_t> Before(std::string_view score_suffix);
-  // Where to begin to reach the member of this rank, which is below the count: `skip` members behind `from`.
+  // How many members come before this place of the score index; `is_there`: which is known to be a member's.
+  Result<uint64_t> Before(std::string_view score_suffix, bool is_there = false);
+  // Where to begin to reach the member of this rank, which is below the count: `skip` members behind the first row not
+  // below `from`.
   struct Place {
     std::string from;
     uint64_t skip = 0;
   };
   Result<Place> At(uint64_t rank);
+
+  // Walks over score rows as Transaction::VisitRows does, but not over what was taken from the ends.
+  Result<void> VisitScores(std::string_view from, bool reverse, const Transaction::RowVisitor& visit);
 
   // A member comes, goes; the caller writes its score row, which need not be done yet. On failure nothing has changed.
   Result<void> Add(std::string_view score_suffix);
@@ -63,7 +67,19 @@ class RankIndex {
   Result<void> ReadChildren(RankNode& node, int level, std::string_view end);
   Result<Nodes> ReadNodes(int level, std::string_view from, std::string_view end);
   // Members between the fence of level 1 and the place.
-  Result<uint64_t> CountFromFence(const RankNode& leaf, std::string_view score_suffix);
+  Result<uint64_t> CountFromFence(RankNode& leaf, std::string_view score_suffix, bool is_there = false);
+  // Those of them from `from` on, which is not below the fence; at most `most`.
+  Result<uint64_t> CountRows(std::string_view from, uint64_t most, std::string_view score_suffix);
+  // Whether the scores of this node of level 1 are at hand. Reads them if they were wanted before.
+  Result<bool> HasScores(RankNode& leaf);
+  void AddScore(RankNode& leaf, uint64_t sortable);
+  void RemoveScore(RankNode& leaf, uint64_t sortable);
+  void DropScores(RankNode& leaf);
+  void SplitScores(RankNode& node, RankNode& fence);
+  void JoinScores(RankNode& node, RankNode& gone);
+  Result<Place> PlaceIn(RankNode& leaf, uint64_t rank);
+  // A row comes: the ends may be further out now.
+  void Widen(std::string_view score_suffix);
   // Reads all that a change of this place may need and finds out whether it is as it should be.
   Result<void> Prepare(std::string_view score_suffix, bool is_there);
   [[nodiscard]] Result<void> CheckNotEmpty(const Path& path) const;

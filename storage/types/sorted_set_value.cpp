@@ -67,7 +67,7 @@ Result<std::optional<uint64_t>> SortedSetReader::Rank(std::string_view member, b
   if (!score) return std::optional<uint64_t>();
   const std::string wanted = ScoreSuffix(SortableScore(*score), member);
   if (members_.header().fenced) {
-    ASSIGN_OR_RETURN(const uint64_t below, ranks().Before(wanted));
+    ASSIGN_OR_RETURN(const uint64_t below, ranks().Before(wanted, /*is_there=*/true));
     if (below >= count()) return Error{ErrorCode::kCorruption, "a sorted set has more score rows than members"};
     return std::optional<uint64_t>(reverse ? count() - 1 - below : below);
   }
@@ -83,6 +83,12 @@ Result<std::optional<uint64_t>> SortedSetReader::Rank(std::string_view member, b
   return std::optional<uint64_t>(before);
 }
 
+Result<void> SortedSetReader::VisitScores(std::string_view from, bool reverse,
+                                          const Transaction::RowVisitor& visit) const {
+  if (members_.header().fenced) return ranks().VisitScores(from, reverse, visit);
+  return transaction_->VisitRows(members_.header().id, CollectionKind::kScore, from, reverse, visit);
+}
+
 RankIndex SortedSetReader::ranks() const { return {*transaction_, members_.header().id}; }
 
 Result<std::string> SortedSetReader::SuffixAt(uint64_t place, bool reverse) const {
@@ -94,12 +100,11 @@ Result<std::string> SortedSetReader::SuffixAt(uint64_t place, bool reverse) cons
     place = near.skip;
     reverse = false;
   }
-  RETURN_IF_ERROR(transaction_->VisitRows(members_.header().id, CollectionKind::kScore, from, reverse,
-                                          [&](std::string_view suffix, std::string_view) {
-                                            if (place-- > 0) return true;
-                                            found = suffix;
-                                            return false;
-                                          }));
+  RETURN_IF_ERROR(VisitScores(from, reverse, [&](std::string_view suffix, std::string_view) {
+    if (place-- > 0) return true;
+    found = suffix;
+    return false;
+  }));
   if (found.size() < kScoreBytes)
     return Error{ErrorCode::kCorruption, "a sorted set has fewer score rows than members"};
   return found;
@@ -116,8 +121,14 @@ Result<void> SortedSetReader::PlanRank(const SortedSetRange& range, Walk& walk) 
     walk.skip = static_cast<uint64_t>(start);
     return {};
   }
+  if (members_.header().fenced && range.reverse) {
+    ASSIGN_OR_RETURN(walk.from, SuffixAt(static_cast<uint64_t>(start), /*reverse=*/true));
+    return {};
+  }
   if (members_.header().fenced) {
-    ASSIGN_OR_RETURN(walk.from, SuffixAt(static_cast<uint64_t>(start), range.reverse));
+    ASSIGN_OR_RETURN(RankIndex::Place place, ranks().At(static_cast<uint64_t>(start)));
+    walk.from = std::move(place.from);
+    walk.skip = place.skip;
     return {};
   }
   ASSIGN_OR_RETURN(walk.from, SuffixAt(static_cast<uint64_t>(length - 1 - start), !range.reverse));
@@ -253,38 +264,37 @@ Result<bool> SortedSetReader::Run(Walk& walk, const ScoredVisitor& visit) const 
   bool finished = true;
   Result<void> failed;
   if (walk.take == 0) return finished;
-  RETURN_IF_ERROR(transaction_->VisitRows(members_.header().id, CollectionKind::kScore, walk.from, walk.reverse,
-                                          [&](std::string_view suffix, std::string_view) {
-                                            if (suffix.size() < kScoreBytes) {
-                                              failed = DamagedScoreRow();
-                                              return false;
-                                            }
-                                            const auto sortable = LoadBig<uint64_t>(suffix.data());
-                                            const std::string_view member = suffix.substr(kScoreBytes);
-                                            if (walk.judge) {
-                                              const Verdict verdict = walk.judge(sortable, member);
-                                              if (verdict != Verdict::kTake) return verdict == Verdict::kSkip;
-                                            }
-                                            if (walk.skip > 0) {
-                                              --walk.skip;
-                                              return true;
-                                            }
-                                            double score = ScoreFromSortable(sortable);
-                                            if (score == 0 && walk.exact_scores) {
-                                              auto exact = Score(member);
-                                              if (!exact.ok()) {
-                                                failed = std::move(exact).error();
-                                                return false;
-                                              }
-                                              score = exact->value_or(score);
-                                            }
-                                            if (!visit(member, score)) {
-                                              finished = false;
-                                              walk.from = suffix;
-                                              return false;
-                                            }
-                                            return --walk.take > 0;
-                                          }));
+  RETURN_IF_ERROR(VisitScores(walk.from, walk.reverse, [&](std::string_view suffix, std::string_view) {
+    if (suffix.size() < kScoreBytes) {
+      failed = DamagedScoreRow();
+      return false;
+    }
+    const auto sortable = LoadBig<uint64_t>(suffix.data());
+    const std::string_view member = suffix.substr(kScoreBytes);
+    if (walk.judge) {
+      const Verdict verdict = walk.judge(sortable, member);
+      if (verdict != Verdict::kTake) return verdict == Verdict::kSkip;
+    }
+    if (walk.skip > 0) {
+      --walk.skip;
+      return true;
+    }
+    double score = ScoreFromSortable(sortable);
+    if (score == 0 && walk.exact_scores) {
+      auto exact = Score(member);
+      if (!exact.ok()) {
+        failed = std::move(exact).error();
+        return false;
+      }
+      score = exact->value_or(score);
+    }
+    if (!visit(member, score)) {
+      finished = false;
+      walk.from = suffix;
+      return false;
+    }
+    return --walk.take > 0;
+  }));
   RETURN_IF_ERROR(std::move(failed));
   return finished;
 }

@@ -97,6 +97,7 @@ class SortedSetReader {
   // False if `visit` refused a row: the walk then stands at that row.
   Result<bool> Run(Walk& walk, const ScoredVisitor& visit) const;
   Result<std::string> SuffixAt(uint64_t place, bool reverse) const;
+  Result<void> VisitScores(std::string_view from, bool reverse, const Transaction::RowVisitor& visit) const;
   [[nodiscard]] RankIndex ranks() const;
   Result<uint64_t> CountBetween(const std::string& from, const std::string& end) const;
   Result<std::optional<uint64_t>> CountByRanks(const SortedSetRange& range) const;

@@ -241,6 +241,89 @@ TEST(RankIndexTest, RanksAreThoseOfAModelAndFencesThoseOfTheMembers) {
   }
 }
 
+// Queues on sorted sets: what was taken from an end is not walked over for each one that is taken next. A walk over
+// thousands of deleted rows asks for a checkpoint.
+TEST(RankIndexTest, WhatWasTakenFromAnEndIsNotWalkedOver) {
+  constexpr int kMembers = 14000;
+  constexpr int kTaken = 6000;
+  for (const bool same_score : {false, true}) {
+    for (const bool from_end : {false, true}) {
+      RecordedStore live(256 << 20);
+      Transaction& filling = live.store().Begin(TransactionMode::kLive, 0, kNow);
+      std::vector<std::string> names;
+      for (int i = 0; i < kMembers; ++i) names.push_back("m" + std::to_string(100000 + i));
+      std::vector<sorted_sets::ScorePair> pairs;
+      for (const std::string& name : names) {
+        pairs.push_back({same_score ? 1.0 : static_cast<double>(pairs.size()), name});
+      }
+      ASSERT_TRUE(sorted_sets::Add(filling, kKey, {}, pairs).ok());
+      filling.Commit();
+      live.Checkpoint();
+      for (int i = 0; i < kTaken; ++i) {
+        Transaction& tx = live.store().Begin(TransactionMode::kLive, 0, kNow);
+        const auto end = from_end ? sorted_sets::ScoreEnd::kMax : sorted_sets::ScoreEnd::kMin;
+        const auto popped = sorted_sets::Pop(tx, kKey, end, 1);
+        tx.Commit();
+        ASSERT_TRUE(popped.ok()) << popped.error().message;
+        ASSERT_EQ((**popped)[0].member, names[static_cast<size_t>(from_end ? kMembers - 1 - i : i)]);
+        if (i % 10 != 0) continue;
+        // As delayed jobs are looked for.
+        SortedSetRange range;
+        range.by = SortedSetRange::By::kScore;
+        range.reverse = from_end;
+        range.scores = {-1e9, 1e9};
+        range.limit = 1;
+        Transaction& look = live.store().Begin(TransactionMode::kLive, 0, kNow);
+        const auto reader = SortedSetReader::Open(look, kKey);
+        std::string first;
+        ASSERT_TRUE((*reader)
+                        ->Visit(range,
+                                [&first](std::string_view member, double) {
+                                  first = member;
+                                  return true;
+                                })
+                        .ok());
+        look.Commit();
+        ASSERT_EQ(first, names[static_cast<size_t>(from_end ? kMembers - 2 - i : i + 1)]);
+      }
+      EXPECT_FALSE(live.store().FreezeWanted()) << same_score << from_end;
+    }
+  }
+}
+
+// Of many sorted sets, what does not fit goes, and comes again when it is wanted.
+TEST(RankIndexTest, MemoryIsBounded) {
+  constexpr int kSets = 40;
+  constexpr int kMembers = 2000;
+  constexpr uint64_t kBytesMax = 1 << 20;
+  RecordedStore live(256 << 20, 2 * kBytesMax);
+  std::vector<std::string> names;
+  for (int i = 0; i < kMembers; ++i) names.push_back("m" + std::to_string(i));
+  std::vector<sorted_sets::ScorePair> pairs;
+  for (const std::string& name : names) pairs.push_back({static_cast<double>(pairs.size()), name});
+  SeededRandom random(7);
+  for (int i = 0; i < kSets; ++i) {
+    Transaction& tx = live.store().Begin(TransactionMode::kLive, 0, kNow);
+    ASSERT_TRUE(sorted_sets::Add(tx, "z" + std::to_string(i), {}, pairs).ok());
+    tx.Commit();
+  }
+  live.Checkpoint();
+  uint64_t most = 0;
+  for (int i = 0; i < 20000; ++i) {
+    Transaction& tx = live.store().Begin(TransactionMode::kLive, 0, kNow);
+    const auto reader = SortedSetReader::Open(tx, "z" + std::to_string(random.Below(kSets)));
+    const auto place = random.Below(kMembers);
+    const auto rank = (*reader)->Rank(names[place], /*reverse=*/false);
+    tx.Commit();
+    ASSERT_TRUE(rank.ok()) << rank.error().message;
+    ASSERT_EQ(*rank, std::optional<uint64_t>(place));
+    most = std::max(most, live.store().Stats().index_bytes);
+  }
+  // One more sorted set may be read before another one goes.
+  EXPECT_LT(most, kBytesMax + 64 * 1024);
+  EXPECT_GT(most, kBytesMax / 2);
+}
+
 // Who loads a snapshot gives rows in any order and knows nothing of fences.
 TEST(RankIndexTest, TheBuilderMakesFenceRows) {
   constexpr int kMembers = 2000;
