@@ -62,6 +62,12 @@ PickWindows::Counts& PickWindows::For(CollectionId id, uint64_t members) {
   return collections_.emplace(id, std::move(counts)).first->second;
 }
 
+bool PickWindows::FindsFew(CollectionId id, uint64_t members) const {
+  constexpr uint64_t kWindowsPerMember = 16 << 10;  // a fifth of a millisecond
+  const auto found = collections_.find(id);
+  return found != collections_.end() && found->second.windows() <= kWindowsPerMember * members;
+}
+
 void PickWindows::ChangeKnown(CollectionId id, uint64_t hash, int by) {
   const auto found = collections_.find(id);
   if (found != collections_.end()) found->second.Change(hash, by);

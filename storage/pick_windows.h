@@ -48,6 +48,8 @@ class PickWindows {
 
   // Makes them when missing. Valid until the next For().
   Counts& For(CollectionId id, uint64_t members);
+  // Whether windows made when there were more members still find one of these few by chance.
+  [[nodiscard]] bool FindsFew(CollectionId id, uint64_t members) const;
   // A member came or went.
   void Change(CollectionId id, uint64_t hash, int by) {
     if (!collections_.empty()) ChangeKnown(id, hash, by);

@@ -84,8 +84,13 @@ class Transaction {
   // `from` downwards when `reverse` (an empty `from` with `reverse` is the end), until `visit` returns false. The
   // visitor must not write.
   using RowVisitor = std::function<bool(std::string_view suffix, std::string_view value)>;
+  // Rows of members: after `rows` of them, deleted ones counted, the visit ends before the next row hash.
+  struct RowBudget {
+    uint64_t rows = 0;
+    uint64_t next_hash = 0;  // where to go on; 0: the visit did not end for the budget
+  };
   Result<void> VisitRows(CollectionId id, CollectionKind kind, std::string_view from, bool reverse,
-                         const RowVisitor& visit);
+                         const RowVisitor& visit, RowBudget* budget = nullptr);
 
   // What random picks know of the members of collections. Who adds or removes members tells it.
   [[nodiscard]] PickWindows& pick_windows();

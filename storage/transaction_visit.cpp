@@ -15,6 +15,8 @@ __extension__ typedef unsigned __int128 Wide;  // NOLINT: a range of hashes need
 
 // Rows that a random pick looks at. Without masses of deleted rows it looks at about fifty.
 constexpr uint64_t kRandomRowsMax = 4000;
+// A walk over this many deleted rows asks for a checkpoint, which removes them.
+constexpr uint64_t kManyDeletedRows = 4000;
 
 struct FoundKey {
   std::string_view key;
@@ -62,7 +64,7 @@ SuffixStart StartAt(const RowRange& range, std::string_view from, bool reverse) 
 }  // namespace
 
 Result<void> Transaction::VisitRows(CollectionId id, CollectionKind kind, std::string_view from, bool reverse,
-                                    const RowVisitor& visit) {
+                                    const RowVisitor& visit, RowBudget* budget) {
   RowRange range = RowRange::Collection(id, kind);
   const SuffixStart start = StartAt(range, from, reverse);
   const bool hashed = range.hashed;
@@ -77,11 +79,20 @@ Result<void> Transaction::VisitRows(CollectionId id, CollectionKind kind, std::s
   }
   if (state_.MayBeInLmdb(id)) RETURN_IF_ERROR(cursor.AddLmdb(*state_.reader));
   std::string suffix;
+  uint64_t rows = 0, deleted = 0, last_hash = 0;
   for (Result<void> moved = cursor.Start(start.start);; moved = cursor.Next()) {
     RETURN_IF_ERROR(std::move(moved));
     if (!cursor.valid()) return {};
+    if (budget != nullptr && rows++ >= budget->rows && cursor.hash() != last_hash) {
+      budget->next_hash = cursor.hash();
+      return {};
+    }
+    last_hash = cursor.hash();
     Saw(cursor.writer_offset());
-    if (cursor.tombstone()) continue;
+    if (cursor.tombstone()) {
+      if (++deleted == kManyDeletedRows) state_.met_many_deleted = true;
+      continue;
+    }
     ASSIGN_OR_RETURN(const std::string_view bytes, cursor.Value());
     std::string_view row_suffix = cursor.key();
     if (hashed) {

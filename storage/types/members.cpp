@@ -131,21 +131,25 @@ Result<uint64_t> MemberReader::Scan(uint64_t cursor, uint64_t count, const Membe
     RETURN_IF_ERROR(Visit(visit));
     return uint64_t{0};
   }
+  constexpr uint64_t kDeletedMax = 4000;  // among masses of deleted members a page may come out short, or empty
+  Transaction::RowBudget budget{std::min(count, ~uint64_t{0} - kDeletedMax) + kDeletedMax};
   uint64_t looked_at = 0;
   uint64_t last_hash = 0;
   uint64_t next = 0;
-  RETURN_IF_ERROR(transaction_->VisitRows(header_.id, CollectionKind::kMember, HashPrefix(cursor), /*reverse=*/false,
-                                          [&](std::string_view suffix, std::string_view value) {
-                                            const uint64_t hash = LoadBig<uint64_t>(suffix.data());
-                                            if (looked_at >= count && hash != last_hash) {
-                                              next = hash;
-                                              return false;
-                                            }
-                                            ++looked_at;
-                                            last_hash = hash;
-                                            return visit(suffix.substr(kHashBytes), value);
-                                          }));
-  return next;
+  RETURN_IF_ERROR(transaction_->VisitRows(
+      header_.id, CollectionKind::kMember, HashPrefix(cursor), /*reverse=*/false,
+      [&](std::string_view suffix, std::string_view value) {
+        const uint64_t hash = LoadBig<uint64_t>(suffix.data());
+        if (looked_at >= count && hash != last_hash) {
+          next = hash;
+          return false;
+        }
+        ++looked_at;
+        last_hash = hash;
+        return visit(suffix.substr(kHashBytes), value);
+      },
+      &budget));
+  return next != 0 ? next : budget.next_hash;
 }
 
 // Members with begin <= hash < end (0: no end).
@@ -181,7 +185,8 @@ Result<MemberReader::Member> MemberReader::Pick() const {
   constexpr int kTries = 1'000'000;
   Random& random = transaction_->random();
   Member member;
-  if (count() <= kSmall) {
+  // What became small by losing many may lie among masses of deleted rows: known windows tell where it is.
+  if (count() <= kSmall && !transaction_->pick_windows().FindsFew(header_.id, count())) {
     const uint64_t place = random.Below(count());
     ASSIGN_OR_RETURN(const uint64_t size, TakeFromRange(0, 0, place, /*count_all=*/false, member));
     if (place < size) return member;
@@ -210,7 +215,12 @@ Result<MemberReader::Member> MemberReader::Pick() const {
 
 Result<std::vector<MemberReader::Member>> MemberReader::PickDistinct(uint64_t wanted) const {
   std::vector<Member> picked;
-  if (wanted >= count() || wanted * 4 > count() || count() <= 128) {
+  if (wanted == 1 && count() > 0) {
+    ASSIGN_OR_RETURN(picked.emplace_back(), Pick());
+    return picked;
+  }
+  const bool small = count() <= 128 && !transaction_->pick_windows().FindsFew(header_.id, count());
+  if (wanted >= count() || wanted * 4 > count() || small) {
     RETURN_IF_ERROR(CollectRange(0, 0, picked));
     if (wanted >= picked.size()) return picked;
     // The first places of a shuffle.

@@ -261,6 +261,42 @@ TEST_F(Hashes, ScanSeesEveryFieldThatIsThereAllTheTime) {
   for (int i = 0; i < kFields; ++i) ASSERT_EQ(seen.count("f" + std::to_string(i)), 1u) << i;
 }
 
+// A page looks at some thousand deleted rows at most, and may then come out empty; all is seen in the end.
+TEST_F(Hashes, ScanIsBoundedAmongDeletedFields) {
+  constexpr int kFields = 30000;
+  constexpr int kLeft = 600;
+  std::vector<std::string> words = {"HSET", "h"};
+  std::vector<std::string> gone = {"HDEL", "h"};
+  for (int i = 0; i < kFields; ++i) {
+    words.push_back("f" + std::to_string(i));
+    words.push_back("v");
+    if (i >= kLeft) gone.push_back("f" + std::to_string(i));
+  }
+  Run(words);
+  store_.Checkpoint();
+  Run(gone);
+  std::set<std::string> seen;
+  uint64_t cursor = 0;
+  int pages = 0;
+  do {
+    Transaction& transaction = store_.store().Begin(TransactionMode::kLive, 0, kNow);
+    auto hash = hashes::Open(transaction, "h");
+    ASSERT_TRUE(hash.ok());
+    auto next = (*hash)->Scan(cursor, 1000, [&](std::string_view field, std::string_view) {
+      seen.emplace(field);
+      return true;
+    });
+    transaction.Commit();
+    ASSERT_TRUE(next.ok());
+    ASSERT_TRUE(*next == 0 || *next > cursor);
+    cursor = *next;
+    ++pages;
+  } while (cursor != 0);
+  EXPECT_GE(pages, kFields / 5000);
+  EXPECT_EQ(seen.size(), size_t{kLeft});
+  EXPECT_TRUE(store_.store().FreezeWanted());  // a checkpoint would help
+}
+
 TEST_F(Hashes, RandomFieldsComeWithTheirValues) {
   for (int i = 0; i < 200; ++i) Run({"HSET", "h", "f" + std::to_string(i), std::to_string(i)});
   store_.Checkpoint();

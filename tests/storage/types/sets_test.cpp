@@ -291,5 +291,24 @@ TEST_F(Sets, EveryMemberHasTheSameChance) {
   }
 }
 
+// The last members of what was large are found among thousands of deleted rows without walking over these.
+TEST_F(Sets, TakingAllByChanceDoesNotWalkOverWhatWasTaken) {
+  constexpr int kMembers = 9000;
+  std::vector<std::string> words = {"SADD", "s"};
+  for (int i = 0; i < kMembers; ++i) words.push_back("m" + std::to_string(i));
+  Run(words);
+  store_.Checkpoint();
+  std::set<std::string> taken;
+  for (int i = 0; i < kMembers; ++i) {
+    Transaction& transaction = store_.store().Begin(TransactionMode::kLive, 0, kNow);
+    const auto popped = sets::Pop(transaction, "s", 1);
+    transaction.Commit();
+    ASSERT_TRUE(popped.ok()) << popped.error().message;
+    ASSERT_TRUE(taken.insert(popped->at(0)).second);
+  }
+  EXPECT_EQ(Run({"EXISTS", "s"}), ":0");
+  EXPECT_FALSE(store_.store().FreezeWanted());
+}
+
 }  // namespace
 }  // namespace holdfast
