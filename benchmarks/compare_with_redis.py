@@ -39,7 +39,7 @@ TESTS = {
     "sadd": (["-t", "sadd"], 1, True),
     "hset": (["-t", "hset"], 1, True),
     "zadd": (["-t", "zadd"], 1, True),
-    "xadd": (["XADD", "stream:__rand_int__", "*", "field", "x" * 100], 1, True),
+    "xadd": (["XADD", "mystream", "*", "field", "x" * 100], 1, True),
     "spop": (["-t", "spop"], 1, True),
     "srandmember": (["SRANDMEMBER", "myset"], 1, False),
     "hget": (["HGET", "myhash", "element:__rand_int__"], 1, False),
@@ -59,6 +59,8 @@ COLLECTIONS = {"hget": "myhash", "hset": "myhash", "sadd": "myset", "spop": "mys
                "zadd": "myzset", "zscore": "myzset", "zrank": "myzset", "zrange": "myzset", "zrange_deep": "myzset",
                "zcount": "myzset", "zpopmin": "myzset"}
 POPS = ("spop", "rpop", "zpopmin")
+GROUPS = {"collections": list(COLLECTIONS),
+          "types": ["lpush", "rpop", "sadd", "spop", "hset", "hget", "zadd", "zrange", "zrange_deep", "zrank", "xadd"]}
 REQUESTS = {1: 200_000, 16: 1_000_000, 64: 1_500_000}
 
 # (test, fsync, pipeline) -> smallest wanted throughput ratio. docs/performance.md explains them.
@@ -77,7 +79,8 @@ def parse_arguments():
     parser.add_argument("--server", default=SERVER, help="holdfast-server (%(default)s, or $HOLDFAST_SERVER)")
     parser.add_argument("--peer", default=REDIS_SERVER, help="what it is compared with (%(default)s)")
     parser.add_argument("--test", default="set,get,incr,mset",
-                        help=f"of {','.join(TESTS)}; 'collections': those on collections (%(default)s)")
+                        help=f"of {','.join(TESTS)}; 'types': some of each type; 'collections': all on collections "
+                             "(%(default)s)")
     parser.add_argument("--pipeline", default="1,16,64", help="commands sent at once (%(default)s)")
     parser.add_argument("--fsync", default="always,everysec,no", help="appendfsync of both (%(default)s)")
     parser.add_argument("--clients", type=int, default=50)
@@ -90,7 +93,7 @@ def parse_arguments():
                         help="directive for the server only, e.g. 'row-cache-size 0'")
     parser.add_argument("--json", metavar="FILE", help="also write everything measured")
     options = parser.parse_args()
-    options.test = list(COLLECTIONS) if options.test == "collections" else options.test.split(",")
+    options.test = GROUPS.get(options.test) or options.test.split(",")
     options.pipeline = [int(p) for p in options.pipeline.split(",")]
     options.fsync = options.fsync.split(",")
     for test in options.test:
