@@ -24,6 +24,17 @@ constexpr uint64_t kTableCost = 256;                 // an empty table and its p
 // The most rows a table of this capacity may hold: 11/16, where runs of displaced rows are still short.
 size_t RowsMax(size_t capacity) { return capacity / 16 * 11 + capacity % 16 / 2; }
 
+void Fetch(const Row* row) {
+  const char* at = reinterpret_cast<const char*>(row);
+  for (size_t line = 0; line < kPrefetchedBytes; line += kCacheLine) __builtin_prefetch(at + line, 1);
+}
+
+// Walks over a table in order meet rows at places without order: those of the next slots are fetched meanwhile.
+void FetchAhead(const RowTable& table, size_t position) {
+  constexpr size_t kAhead = 16;
+  if (position + kAhead < table.slot_count()) Fetch(table.slot(position + kAhead).row);
+}
+
 template <typename T>
 T* Allocated(T* pointer) {
   CHECK_MSG(pointer != nullptr, "out of memory");
@@ -63,8 +74,7 @@ bool RowTable::PrefetchRow(uint64_t hash) const {
     const Slot& slot = slots_[i];
     if (slot.row == nullptr || slot.hash > hash) return false;
     if (slot.hash != hash) continue;
-    const char* row = reinterpret_cast<const char*>(slot.row);
-    for (size_t line = 0; line < kPrefetchedBytes; line += kCacheLine) __builtin_prefetch(row + line, 1);
+    Fetch(slot.row);
     return true;
   }
   return false;
@@ -321,6 +331,7 @@ Result<void> Memtable::VisitKeys(const Visitor& visit) const {
     const RowTable& table = *key_tables_.at(keyspace);
     for (size_t i = 0; i < table.slot_count(); ++i) {
       const RowTable::Slot& slot = table.slot(i);
+      FetchAhead(table, i);
       if (slot.row == nullptr) continue;
       RowKey row_key;
       row_key.AppendByte(static_cast<uint8_t>(RowClass::kKey));
@@ -337,6 +348,7 @@ Result<void> Memtable::VisitMembers(CollectionId collection, const Visitor& visi
   const RowTable& table = *member_tables_.at(collection);
   for (size_t i = 0; i < table.slot_count(); ++i) {
     const RowTable::Slot& slot = table.slot(i);
+    FetchAhead(table, i);
     if (slot.row == nullptr) continue;
     RowKey row_key;
     row_key.AppendByte(static_cast<uint8_t>(RowClass::kCollection));
@@ -378,6 +390,17 @@ Result<void> Memtable::VisitCollections(OrderedRows::Iterator& ordered, const Vi
     RETURN_IF_ERROR(VisitMembers(collection, visit));
   }
   return visit_below(std::string_view(&end_of_class, 1));
+}
+
+Memtable::Counts Memtable::CountRows() const {
+  Counts counts;
+  for (const auto& [id, table] : key_tables_) counts.keys += table->size();
+  for (const auto& [id, table] : member_tables_) counts.collections += table->size();
+  for (const Row* row : ordered_) {
+    const bool expiry = row->key()[0] == static_cast<char>(RowClass::kExpiry);
+    ++(expiry ? counts.expiries : counts.collections);
+  }
+  return counts;
 }
 
 Result<void> Memtable::VisitInOrder(const Visitor& visit) const {

@@ -140,6 +140,12 @@ class Memtable {
   using Visitor = std::function<Result<void>(std::string_view row_key, const Row& row)>;
   Result<void> VisitInOrder(const Visitor& visit) const;
 
+  // Rows of each class, counted without looking at hashed ones; those of dead collections are among them.
+  struct Counts {
+    uint64_t keys = 0, collections = 0, expiries = 0;
+  };
+  [[nodiscard]] Counts CountRows() const;
+
   [[nodiscard]] uint64_t bytes() const { return bytes_; }
   [[nodiscard]] uint64_t rows() const { return rows_; }
   [[nodiscard]] bool empty() const { return rows_ == 0 && dead_collections_.empty() && dead_keyspaces_.empty(); }

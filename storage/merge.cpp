@@ -82,11 +82,12 @@ Result<void> Merger::MergeRows(const Memtable& rows, const StoreMeta& meta) {
   RETURN_IF_ERROR(writer_->Put(LmdbTable::kMeta, kMergingRow, number));
 
   // m rows spread over L leaves touch at most min(m, L) of them.
+  const Memtable::Counts by_class = rows.CountRows();
   uint64_t counts[kLmdbTables] = {};
-  RETURN_IF_ERROR(rows.VisitInOrder([&](std::string_view row_key, const Row&) -> Result<void> {
-    ++counts[static_cast<size_t>(TableOf(row_key))];
-    return {};
-  }));
+  counts[static_cast<size_t>(LmdbTable::kKeys)] = by_class.keys;
+  counts[static_cast<size_t>(LmdbTable::kRows)] = by_class.collections;
+  counts[static_cast<size_t>(LmdbTable::kExpiry)] = by_class.expiries;
+  counts[static_cast<size_t>(LmdbTable::kDead)] = rows.dead_collections().size() + rows.dead_keyspaces().size();
   rows_done_ = 0;
   rows_total_ = 0;
   for (size_t i = 0; i < kLmdbTables; ++i) {

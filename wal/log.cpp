@@ -104,7 +104,7 @@ uint64_t LogImplementation::AppendUnit(std::string_view stream_bytes, int db_aft
   head_.end.offset += stream_bytes.size();
   head_.end.time_ms = frame.time_ms;
   head_.end.selected_db = db_after;
-  appended_bytes_.fetch_add(stream_bytes.size(), std::memory_order_relaxed);
+  CountAppended(stream_bytes.size());
   marked_ = false;
   return head_.end.offset;
 }
@@ -157,7 +157,7 @@ Result<void> LogImplementation::AppendFrame(const HistoryFrame& peer_frame) {
     unit_was_sealed_ = false;
   }
   pending_.AddDigested(frame, head_.end.digest);
-  appended_bytes_.fetch_add(head_.end.offset - before.offset, std::memory_order_relaxed);
+  CountAppended(head_.end.offset - before.offset);
   marked_ = false;
   return {};
 }

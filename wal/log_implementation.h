@@ -58,6 +58,10 @@ class LogImplementation : public Log {
 
  private:
   [[nodiscard]] HistoryFrame NextFrame(FrameKind kind, int64_t now_ms) const;
+  // Written by the executor alone: no locked instruction needed.
+  void CountAppended(uint64_t bytes) {
+    appended_bytes_.store(appended_bytes_.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+  }
   void AppendParts(HistoryFrame frame, std::string_view bytes);
   std::vector<RingEntry> RingEntries();
 
