@@ -41,11 +41,13 @@ std::string_view FirstWord(std::string_view line) { return line.substr(0, line.f
 
 void Server::Prefetch(const Client& client, CommandBatch& batch) {
   prefetch_keys_.clear();
+  bool to_write = false;
   for (size_t i = 0; i < batch.size(); ++i) {
     const std::span<const std::string_view> args = batch.args(i);
     const CommandSpec* spec = commands_.Find(args[0]);
     batch.SetSpec(i, spec);
     if (spec == nullptr || spec->keys.first <= 0) continue;
+    to_write |= (spec->flags & kWrite) != 0;
     const auto count = static_cast<int>(args.size());
     const int last = spec->keys.last < 0 ? count + spec->keys.last : std::min(spec->keys.last, count - 1);
     for (int key = spec->keys.first; key <= last && prefetch_keys_.size() < kPrefetchedKeysMax;
@@ -53,7 +55,7 @@ void Server::Prefetch(const Client& client, CommandBatch& batch) {
       prefetch_keys_.push_back(args[static_cast<size_t>(key)]);
     }
   }
-  if (!prefetch_keys_.empty()) store().Prefetch(client.db, prefetch_keys_);
+  if (!prefetch_keys_.empty()) store().Prefetch(client.db, prefetch_keys_, to_write);
 }
 
 void Server::Execute(Client& client, std::span<const std::string_view> args, const CommandSpec* spec) {

@@ -32,7 +32,9 @@ void Fetch(const Row* row) {
 // Walks over a table in order meet rows at places without order: those of the next slots are fetched meanwhile.
 void FetchAhead(const RowTable& table, size_t position) {
   constexpr size_t kAhead = 16;
-  if (position + kAhead < table.slot_count()) Fetch(table.slot(position + kAhead).row);
+  if (position + kAhead >= table.slot_count()) return;
+  const Row* row = table.slot(position + kAhead).row;
+  if (row != nullptr) Fetch(row);
 }
 
 template <typename T>

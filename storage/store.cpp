@@ -247,7 +247,7 @@ Transaction& Store::Begin(TransactionMode mode, int db, int64_t now_ms) {
   return *state_->transaction;
 }
 
-void Store::Prefetch(int db, std::span<const std::string_view> keys) {
+void Store::Prefetch(int db, std::span<const std::string_view> keys, bool to_write) {
   constexpr size_t kTogether = 64;
   StoreState& state = *state_;
   const StoreState::Database& database = state.databases[static_cast<size_t>(db)];
@@ -262,6 +262,7 @@ void Store::Prefetch(int db, std::span<const std::string_view> keys) {
   }
   // By now the first slots are there: they say where the rows are.
   for (size_t i = 0; i < keys.size(); ++i) {
+    if (to_write) state.plain_keys.Prefetch(hashes[i]);
     if (database.active != nullptr && database.active->PrefetchRow(hashes[i])) continue;
     if (database.below != nullptr && database.below->PrefetchRow(hashes[i])) continue;
     state.cache.PrefetchEntry(space, hashes[i]);
@@ -385,7 +386,7 @@ StoreStats Store::Stats() const {
     stats.checkpoint_running = true;
     stats.checkpoint_progress = state.job->progress();
   }
-  stats.cache_bytes = state.cache.bytes();
+  stats.cache_bytes = state.cache.bytes() + state.plain_keys.bytes();
   stats.cache_rows = state.cache.rows();
   stats.merged_bytes = state.merged == nullptr ? 0 : state.merged->bytes();
   stats.index_bytes = state.rank_trees.bytes() + state.pick_windows.bytes();

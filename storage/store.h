@@ -78,7 +78,7 @@ class Store {
   Transaction& Begin(TransactionMode mode, int db, int64_t now_ms);
   // Has the rows of these keys, as far as they are in memory, fetched into the processor's cache: all together, where
   // looking at one key after the other would wait for each. A hint; nothing changes.
-  void Prefetch(int db, std::span<const std::string_view> keys);
+  void Prefetch(int db, std::span<const std::string_view> keys, bool to_write);
   // Apply mode: the stream offset at which the unit being applied starts and ends. Call before Begin(kApply).
   void SetApplyUnit(uint64_t start_offset, uint64_t end_offset);
 

@@ -9,12 +9,14 @@
 #include <unordered_map>
 #include <vector>
 
+#include "storage/base/clock.h"
 #include "storage/checkpoint_job.h"
 #include "storage/effects/effect_sink.h"
 #include "storage/key_prefetch.h"
 #include "storage/lmdb_env.h"
 #include "storage/memtable.h"
 #include "storage/pick_windows.h"
+#include "storage/plain_keys.h"
 #include "storage/rank_trees.h"
 #include "storage/row_cache.h"
 #include "storage/store_meta.h"
@@ -57,6 +59,9 @@ class MemtableCheckpoint : public CheckpointJob {
 // Spaces of the row cache: keyspaces have the highest bit, the kinds of a collection's rows have not.
 inline uint64_t KeyCacheSpace(KeyspaceId keyspace) { return uint64_t{1} << 63 | keyspace; }
 
+// The table of plain keys takes this part of the row cache's bound, beside it.
+inline constexpr uint64_t kPlainKeysShare = 4;
+
 struct StoreState {
   // One logical database.
   struct Database {
@@ -73,6 +78,7 @@ struct StoreState {
       : options(std::move(store_options)),
         env(std::move(lmdb)),
         cache(options.cache_bytes),
+        plain_keys(options.cache_bytes / kPlainKeysShare, RandomSeed()),
         rank_trees(options.cache_bytes / 2) {}
 
   // Takes over counts and ids.
@@ -96,6 +102,7 @@ struct StoreState {
   std::shared_ptr<LmdbEnv> env;
   std::unique_ptr<LmdbReader> reader;
   RowCache cache;
+  PlainKeys plain_keys;
   PickWindows pick_windows;
   RankTrees rank_trees;
   std::shared_ptr<Memtable> active;

@@ -22,6 +22,9 @@ constexpr std::string_view kExec = "*1\r\n$4\r\nEXEC\r\n";
 constexpr size_t kSpareKeys = 16;
 constexpr size_t kSpareKeyMax = 512;
 
+// Of which replacing needs to know no more than that it is there.
+bool IsPlain(const KeyValue& value) { return value.type == ValueType::kString && !value.chunked && !value.HasExpiry(); }
+
 // A key or suffix as it stands in row keys, folded into `folded` if it is too long.
 std::string_view AsInKeyRow(RowKey& folded, std::string_view key) {
   if (!KeyRowFolds(key)) return key;
@@ -104,7 +107,7 @@ Result<Transaction::Lookup> Transaction::ParseFound(std::string_view key, std::s
   return found;
 }
 
-Result<Transaction::Lookup> Transaction::FindAny(int db, std::string_view key, bool keep_in_cache) {
+Result<Transaction::Lookup> Transaction::FindAny(int db, std::string_view key, Purpose purpose) {
   CHECK(db >= 0);
   CHECK(db < state_.options.databases);
   const StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
@@ -120,6 +123,11 @@ Result<Transaction::Lookup> Transaction::FindAny(int db, std::string_view key, b
     if (slot->row->tombstone) return Lookup{};
     return ParseFound(key, slot->row->value());
   }
+  if (purpose == Purpose::kReplace && state_.plain_keys.Has(database.keyspace, hash, key)) {
+    Lookup plain;
+    plain.value.emplace();
+    return plain;
+  }
   const uint64_t space = KeyCacheSpace(database.keyspace);
   const RowCache::Value cached = state_.cache.Find(space, hash, row_part);
   if (cached.data != nullptr) return ParseFound(key, cached.view());
@@ -132,25 +140,34 @@ Result<Transaction::Lookup> Transaction::FindAny(int db, std::string_view key, b
   ASSIGN_OR_RETURN(const auto stored, state_.reader->Get(LmdbTable::kKeys, row_key));
   if (!stored.has_value()) return Lookup{};
   ASSIGN_OR_RETURN(Lookup found, ParseFound(key, *stored));
-  if (keep_in_cache) state_.cache.Insert(space, hash, row_part, *stored);
+  if (purpose == Purpose::kRead) state_.cache.Insert(space, hash, row_part, *stored);
   return found;
 }
 
 Result<std::optional<KeyValue>> Transaction::Find(int db, std::string_view key) {
-  ASSIGN_OR_RETURN(Lookup found, FindAny(db, key, true));
+  ASSIGN_OR_RETURN(Lookup found, FindAny(db, key, Purpose::kRead));
   if (found.value && !found.expired) return found.value;
   NotifyOn(db, KeyEventClass::kMiss, "keymiss", key);
   return std::optional<KeyValue>{};
 }
 
 Result<std::optional<KeyValue>> Transaction::Peek(int db, std::string_view key) {
-  ASSIGN_OR_RETURN(Lookup found, FindAny(db, key, true));
+  ASSIGN_OR_RETURN(Lookup found, FindAny(db, key, Purpose::kRead));
   if (found.expired) return std::optional<KeyValue>{};
   return found.value;
 }
 
 Result<std::optional<KeyValue>> Transaction::FindForWrite(int db, std::string_view key) {
-  ASSIGN_OR_RETURN(Lookup found, FindAny(db, key, false));
+  ASSIGN_OR_RETURN(Lookup found, FindAny(db, key, Purpose::kWrite));
+  return ForWrite(db, key, std::move(found));
+}
+
+Result<std::optional<KeyValue>> Transaction::FindForReplace(int db, std::string_view key) {
+  ASSIGN_OR_RETURN(Lookup found, FindAny(db, key, Purpose::kReplace));
+  return ForWrite(db, key, std::move(found));
+}
+
+Result<std::optional<KeyValue>> Transaction::ForWrite(int db, std::string_view key, Lookup found) {
   if (!found.expired) return found.value;
   RETURN_IF_ERROR(CheckRoom(2 * key.size(), 4));  // DEL, and the key again in the command's own effect
   Erase(db, key, *found.value);
@@ -210,6 +227,11 @@ void Transaction::Put(int db, std::string_view key, const KeyValue& value, const
   char* to = state_.active->Put(state_.ActiveKeys(database), hash, row_part, KeyValueSize(key, value), writer);
   WriteKeyValue(to, key, value);
   state_.cache.Erase(KeyCacheSpace(database.keyspace), hash, row_part);
+  if (IsPlain(value)) {
+    state_.plain_keys.Set(database.keyspace, hash, key);
+  } else {
+    state_.plain_keys.Forget(database.keyspace, hash, key);
+  }
   Touch(db, key);
   if (!old.has_value()) NotifyOn(db, KeyEventClass::kNew, "new", key);
 }
@@ -229,6 +251,7 @@ void Transaction::Erase(int db, std::string_view key, const KeyValue& old, bool 
   const std::string_view row_part = AsInKeyRow(folded, key);
   state_.active->Erase(state_.ActiveKeys(database), hash, row_part, writer);
   state_.cache.Erase(KeyCacheSpace(database.keyspace), hash, row_part);
+  state_.plain_keys.Forget(database.keyspace, hash, key);
   Touch(db, key);
 }
 

@@ -66,6 +66,9 @@ class Transaction {
   // The same for an operation that is going to write: an expired key is deleted first, with its DEL effect.
   Result<std::optional<KeyValue>> FindForWrite(int db, std::string_view key);
   Result<std::optional<KeyValue>> FindForWrite(std::string_view key) { return FindForWrite(db_, key); }
+  // The same for an operation that replaces the value whatever it is: of a plain string (inline, without expiry) the
+  // body may be empty instead of the bytes, for which LMDB would have to be asked.
+  Result<std::optional<KeyValue>> FindForReplace(int db, std::string_view key);
   // Writes the key row, keeps counts and expiry index. `old` is what the last Find* of this key returned: the old
   // value's rows (chunks, collection) are put on the dead list unless the new body names the same collection id.
   // `value.body` and `key` must not point into rows of this store that this call may overwrite (own your bytes).
@@ -174,7 +177,10 @@ class Transaction {
     std::optional<KeyValue> value;
     bool expired = false;
   };
-  Result<Lookup> FindAny(int db, std::string_view key, bool keep_in_cache);
+  // What for: decides what a row from LMDB leaves behind, and how much of it must be known.
+  enum class Purpose { kRead, kWrite, kReplace };
+  Result<Lookup> FindAny(int db, std::string_view key, Purpose purpose);
+  Result<std::optional<KeyValue>> ForWrite(int db, std::string_view key, Lookup found);
   Result<Lookup> ParseFound(std::string_view key, std::string_view bytes) const;
   void Saw(uint64_t offset) {
     if (offset > seen_offset_) seen_offset_ = offset;

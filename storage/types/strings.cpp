@@ -37,7 +37,7 @@ Result<void> WritePairs(Transaction& transaction, std::span<const std::string_vi
   effect.push_back("MSET");
   Result<void> outcome;
   for (size_t i = 0; i + 1 < pairs.size(); i += 2) {
-    auto found = transaction.FindForWrite(pairs[i]);
+    auto found = transaction.FindForReplace(transaction.db(), pairs[i]);
     if (!found.ok()) {
       outcome = std::move(found).error();
       break;
@@ -79,7 +79,8 @@ Result<SetOutcome> Set(Transaction& transaction, std::string_view key, std::stri
                        const SetOptions& options) {
   SetOutcome outcome;
   RETURN_IF_ERROR(CheckStringLength(transaction, value.size(), 0));
-  ASSIGN_OR_RETURN(auto found, transaction.FindForWrite(key));
+  ASSIGN_OR_RETURN(auto found,
+                   options.get ? transaction.FindForWrite(key) : transaction.FindForReplace(transaction.db(), key));
   if (options.get) {
     ASSIGN_OR_RETURN(outcome.previous, WholeOf(transaction, found));
   }

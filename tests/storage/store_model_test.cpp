@@ -91,8 +91,9 @@ class StoreModelTest : public ::testing::TestWithParam<uint64_t> {
   }
 
   void WriteString(Transaction& txn, int db, const std::string& key) {
-    auto old = txn.FindForWrite(db, key);
+    auto old = txn.FindForReplace(db, key);
     ASSERT_TRUE(old.ok()) << old.error().message;
+    ASSERT_EQ(old->has_value(), model_[db].contains(key)) << key.substr(0, 20);
     ModelKey expected;
     expected.value =
         std::string(random_.Below(20) == 0 ? 5000 : random_.Below(40), static_cast<char>('a' + random_.Below(26)));

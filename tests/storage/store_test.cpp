@@ -251,6 +251,36 @@ TEST_F(StoreTest, RowsOfTheLastCheckpointStayInMemoryUntilTheNextFreeze) {
   EXPECT_EQ(Get("kept"), "3");
 }
 
+TEST_F(StoreTest, APlainStringIsReplacedWithoutLookingItUp) {
+  for (int i = 0; i < 100; ++i) Set("plain" + std::to_string(i), "1");
+  for (int i = 0; i < 100; ++i) Set("timed" + std::to_string(i), "1", 5000);
+  Checkpoint();
+  Set("other", "1");
+  Checkpoint();  // now the rows of the first one are in LMDB alone
+  const auto replace = [&](const std::string& key) {
+    Transaction& txn = Live();
+    auto old = txn.FindForReplace(0, key);
+    CHECK(old.ok());
+    CHECK(old->has_value());
+    KeyValue value;
+    value.body = "2";
+    txn.Put(0, key, value, *old);
+    txn.Emit({"SET", key, "2"});
+    txn.Commit();
+  };
+  const uint64_t misses = store_->Stats().cache_misses;
+  for (int i = 0; i < 100; ++i) replace("plain" + std::to_string(i));
+  EXPECT_EQ(store_->Stats().cache_misses, misses);
+  for (int i = 0; i < 100; ++i) replace("timed" + std::to_string(i));
+  EXPECT_GE(store_->Stats().cache_misses, misses + 100);
+  Transaction& txn = Live();
+  EXPECT_EQ(txn.KeyCount(0), 201u);
+  EXPECT_EQ(txn.ExpiryCount(0), 0u);
+  txn.Commit();
+  EXPECT_EQ(Get("plain7"), "2");
+  EXPECT_EQ(Get("timed7", 0, 9000), "2");
+}
+
 TEST_F(StoreTest, MergedRowsFollowTheirDatabase) {
   Set("key", "zero");
   Set("key", "one", kNoExpiry, 1);
@@ -280,14 +310,14 @@ TEST_F(StoreTest, WithoutACacheNoMergedRowsAreKept) {
 
 TEST_F(StoreTest, PrefetchIsAHintForAnyKeysInAnyLayer) {
   const std::vector<std::string_view> keys = {"frozen", "active", "nowhere", ""};
-  store_->Prefetch(0, keys);  // no tables yet
+  store_->Prefetch(0, keys, false);  // no tables yet
   Set("frozen", "1");
   Freeze();
   Set("active", "2");
-  store_->Prefetch(0, keys);
-  store_->Prefetch(3, keys);
+  store_->Prefetch(0, keys, false);
+  store_->Prefetch(3, keys, true);
   Merge();
-  store_->Prefetch(0, std::vector<std::string_view>(1000, "frozen"));
+  store_->Prefetch(0, std::vector<std::string_view>(1000, "frozen"), true);
   EXPECT_EQ(Get("frozen"), "1");
   EXPECT_EQ(Get("active"), "2");
   EXPECT_EQ(Get("nowhere"), std::nullopt);
