@@ -94,6 +94,7 @@ class Directory : public DataDirectory {
   Result<void> ResolveCurrent();
   Result<void> MakeGeneration(const std::string& path);
   Result<std::vector<std::string>> Generations();
+  Result<void> RemoveUnfinished();
 
   FileSystem& fs_;
   const std::string path_;
@@ -198,10 +199,21 @@ Result<void> Directory::ResolveCurrent() {
   return RemoveOldGenerations();
 }
 
+// What a power cut or a kill leaves of a switch, a full sync and a rewind under way. Nothing goes on from them.
+Result<void> Directory::RemoveUnfinished() {
+  for (const std::string& path : {JoinPath(path_, "CURRENT.tmp"), JoinPath(path_, "full-sync.tmp"),
+                                  JoinPath(path_, "diverged/tail.tmp"), JoinPath(generation_path_, "rewind.tmp")}) {
+    ASSIGN_OR_RETURN(const bool exists, fs_.Exists(path));
+    if (exists) RETURN_IF_ERROR(fs_.Remove(path));
+  }
+  return {};
+}
+
 Result<void> Directory::Start() {
   RETURN_IF_ERROR(TakeLock());
   RETURN_IF_ERROR(ReadIdentity());
-  return ResolveCurrent();
+  RETURN_IF_ERROR(ResolveCurrent());
+  return RemoveUnfinished();
 }
 
 Result<std::string> Directory::NewGeneration() {

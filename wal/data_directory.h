@@ -22,9 +22,9 @@ struct NodeIdentity {
 
 class DataDirectory {
  public:
-  // Locks the directory (creating it), reads or makes the identity, resolves CURRENT, deletes generations not named.
-  // kBusy if another process has it; kCorruption if CURRENT is damaged, names what is not there, or is missing although
-  // a generation was committed here once. `random` must outlive the object.
+  // Locks the directory (creating it), reads or makes the identity, resolves CURRENT, deletes generations not named
+  // and what a crash left unfinished. kBusy if another process has it; kCorruption if CURRENT is damaged, names what is
+  // not there, or is missing although a generation was committed here once. `random` must outlive the object.
   static Result<std::unique_ptr<DataDirectory>> Open(FileSystem& fs, std::string path, Random& random);
   virtual ~DataDirectory() = default;
 

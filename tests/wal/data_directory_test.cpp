@@ -32,6 +32,28 @@ TEST(DataDirectoryTest, FirstStartIsFreshUntilCommitted) {
   }
 }
 
+TEST(DataDirectoryTest, WhatACrashLeftUnfinishedIsRemoved) {
+  TempDirectory temp;
+  SeededRandom random(1);
+  ASSERT_TRUE(DataDirectory::Open(PosixFileSystem(), temp.path(), random).ok());
+  std::filesystem::create_directory(temp.File("diverged"));
+  const char* unfinished[] = {"CURRENT.tmp", "full-sync.tmp", "diverged/tail.tmp", "gen-1/rewind.tmp"};
+  for (const char* name : unfinished) {
+    ASSERT_TRUE(PosixFileSystem().Open(temp.File(name), {.mode = OpenMode::kCreate}).ok()) << name;
+  }
+  ASSERT_TRUE(PosixFileSystem().Open(temp.File("mine.tmp"), {.mode = OpenMode::kCreate}).ok());
+  auto directory = DataDirectory::Open(PosixFileSystem(), temp.path(), random);
+  ASSERT_TRUE(directory.ok());
+  ASSERT_TRUE((*directory)->Commit((*directory)->generation_path()).ok());
+  directory->reset();
+  for (const char* name : unfinished) {
+    ASSERT_TRUE(PosixFileSystem().Open(temp.File(name), {.mode = OpenMode::kCreateOrReplace}).ok()) << name;
+  }
+  ASSERT_TRUE(DataDirectory::Open(PosixFileSystem(), temp.path(), random).ok());
+  for (const char* name : unfinished) EXPECT_FALSE(std::filesystem::exists(temp.File(name))) << name;
+  EXPECT_TRUE(std::filesystem::exists(temp.File("mine.tmp")));
+}
+
 TEST(DataDirectoryTest, SecondOpenerIsRefused) {
   TempDirectory temp;
   SeededRandom random(1);
