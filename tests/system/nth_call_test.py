@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+"""A share of tests/faults/nth_call.py: file calls of a real server that fail, or at which it is killed. The commit's hash
+says which share, so that all cases have their turn."""
+
+import os
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "benchmarks"))
+from measuring import sanitized  # noqa: E402  (path above)
+from holdfast_testing import SERVER  # noqa: E402
+
+
+def main():
+    commit = subprocess.run(["git", "-C", HERE, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout
+    seed = os.environ.get("HOLDFAST_SEED") or commit.strip() or "0"
+    share = 150 if sanitized(SERVER) else 40
+    print(f"seed {seed} (replay with HOLDFAST_SEED={seed})", flush=True)
+    return subprocess.run([os.path.join(HERE, "..", "faults", "nth_call.py"), "--share", str(share), "--seed", seed],
+                          check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
