@@ -106,6 +106,7 @@ SignalThread::SignalThread() {
   const sigset_t set = HandledSignals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is an error of the write, as a full disk is
 }
 
 void SignalThread::Start(std::function<void(int)> on_signal) {
