@@ -56,6 +56,7 @@ struct Allowed {
   };
   std::map<std::string, Range> histories;
   Range config;
+  bool has_config = false;
 
   void Mark(std::string_view line) {
     std::istringstream words{std::string(line)};
@@ -64,6 +65,7 @@ struct Allowed {
     words >> what;
     if (what == "config-sent" || what == "config-acked") {
       words >> number;
+      has_config = true;
       (what == "config-sent" ? config.sent : config.acked) = number;
       return;
     }
@@ -171,7 +173,7 @@ std::string Checker::WhyNotAllowed(const std::string& digest) const {
 }
 
 Result<void> Checker::CheckConfig(const std::string& directory) const {
-  if (expected_.configs.empty()) return {};
+  if (!allowed_.has_config) return {};
   const auto content = ReadFile(PosixFileSystem(), JoinPath(directory, "holdfast.conf"), 1 << 20);
   if (!content.ok()) return Violation("the configuration file is gone: " + content.error().message);
   std::string hex;
@@ -202,9 +204,9 @@ Result<void> Checker::CheckTwice(const std::string& path, const Recovered& first
   if (second->offset != first.offset) return Violation("a second recovery finds another end of the log");
   for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
     const std::string name = entry.path().filename();
-    // A spare segment is in use.
-    const bool spare = entry.path().parent_path().filename() == "wal";
-    if (name.ends_with(".tmp") && !spare) return Violation("left behind: " + entry.path().string());
+    // A spare segment is in use; a configuration file's successor lies wherever people keep that file.
+    const bool kept = entry.path().parent_path().filename() == "wal" || name == "holdfast.conf.tmp";
+    if (name.ends_with(".tmp") && !kept) return Violation("left behind: " + entry.path().string());
   }
   return {};
 }

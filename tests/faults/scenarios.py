@@ -258,6 +258,7 @@ def config_rewrite(workspace, seed):
     server = one.server
     history = one.begin(History("m", seed))
     server.config = server.put("holdfast.conf", b"# made by hand\nmaxclients 1000\n")
+    server.mark("config-sent", 0)
 
     def version():
         with open(server.config, "rb") as file:
