@@ -79,6 +79,8 @@ Error LmdbEnv::MakeError(int code, std::string_view what) const {
       return Error{ErrorCode::kNoSpace, text + fmt::format(" (the map's {} bytes are used up)", map_bytes())};
     case MDB_READERS_FULL:
       return Error{ErrorCode::kLimit, text};
+    case MDB_PANIC:  // a meta page could not be written: nothing can be, until the environment is opened again
+      return Error{ErrorCode::kReadOnly, text};
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:

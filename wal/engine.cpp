@@ -1,6 +1,7 @@
 #include "wal/engine.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -20,6 +21,7 @@ struct Engine::BackgroundThreads {
 
 namespace {
 
+constexpr int kExitStoreFailed = 3;  // docs/operations.md
 constexpr int64_t kCheckpointRetryMs = 1000;
 constexpr int64_t kFilesJobPeriodMs = 200;
 constexpr int64_t kSparePeriodMs = 10;  // a spare that is used up is replaced sooner
@@ -270,11 +272,24 @@ void Engine::StartCheckpoint() {
   });
 }
 
+// LMDB takes no more writes in this process: trying again would go on until the write buffer is full, and then refuse
+// writes for ever. Its file holds a whole older state, the log all that came after, so a new process has everything.
+[[noreturn]] static void StoreFailed(const Error& error) {
+  diag::Warning(
+      "FATAL: the store could not be written: {}. Nothing acknowledged is lost: it is in the log. The server stops. "
+      "Check "
+      "the disk (dmesg), then start the server again.",
+      error.message);
+  diag::Flush();
+  ::_exit(kExitStoreFailed);
+}
+
 void Engine::CheckpointFinished(Result<void> result) {
   checkpoint_started_ = false;
   if (result.ok()) result = store_->FinishCheckpoint();
   if (!result.ok()) {
     if (result.error().code == ErrorCode::kAborted) return;
+    if (result.error().code == ErrorCode::kReadOnly) StoreFailed(result.error());
     if (!checkpoint_failure_.has_value() || checkpoint_failure_->message != result.error().message) {
       diag::Warning("Checkpoint failed, nothing is lost and it will be tried again: {}", result.error().message);
     }
