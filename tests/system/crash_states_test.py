@@ -42,6 +42,23 @@ def check_states(recording, expected, states, seed, workers, scratch):
     return sum(int(output.splitlines()[-1].split()[0]) for output in outputs)
 
 
+# Syncs without which a scenario must lose something, or the test is blind.
+OMISSIONS = {"appending": ("log", "directory"), "checkpoint": ("lmdb", "run"), "full_sync": ("CURRENT",)}
+
+
+def check_omissions(recording, expected, seed, scratch):
+    """A server that left out one kind of sync would be found out."""
+    for omission in OMISSIONS.get(recording.name, ()):
+        done = subprocess.run([CRASH_STATES, recording.path, expected, "--scratch", f"{scratch}/planted", "--states",
+                               "4000", "--seed", str(seed), "--without", omission], capture_output=True, text=True,
+                              check=False)
+        check(done.returncode == 1 and "VIOLATION" in done.stdout,
+              f"{recording.name} without syncs of {omission}: not found ({done.returncode}): {done.stdout[-500:]}")
+        found = done.stdout[done.stdout.index("VIOLATION"):].splitlines()[0]
+        print(f"planted: {recording.name} without syncs of {omission} is found: {found.partition(': ')[2][:100]}")
+    return len(OMISSIONS.get(recording.name, ()))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--states", type=int, default=300 if sanitized(SERVER) else 8000)
@@ -51,7 +68,7 @@ def main():
     seed = seed_from_environment()
     wanted = [one for one in ALL if not options.scenarios or one.__name__ in options.scenarios]
     check(wanted and os.path.exists(SHIM) and os.path.exists(CRASH_STATES), f"no scenario, {SHIM} or {CRASH_STATES}")
-    total = 0
+    total = planted = 0
     with Workspace() as workspace:
         redis = reference(workspace.path)
         scratch = memory_directory(workspace)
@@ -67,6 +84,8 @@ def main():
                     states = check_states(recording, expected, options.states // len(wanted) // len(recordings), seed,
                                           options.workers, scratch)
                     total += states
+                    if not sanitized(SERVER):
+                        planted += check_omissions(recording, expected, seed, scratch)
                     print(f"{recording.name}: recorded in {recorded:.1f} s, {states} states in "
                           f"{time.monotonic() - began:.1f} s", flush=True)
             failed = False
@@ -74,7 +93,7 @@ def main():
             redis.stop()
             if not (failed and os.environ.get("HOLDFAST_KEEP")):
                 subprocess.run(["rm", "-rf", scratch], check=True)
-    print(f"{total} states after power cuts, 0 violations")
+    print(f"{total} states after power cuts, 0 violations; {planted} planted omissions found")
 
 
 if __name__ == "__main__":
