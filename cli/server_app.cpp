@@ -172,18 +172,24 @@ Result<net::Config> LoadConfig(const std::vector<std::string>& arguments) {
   return config;
 }
 
+// As many clients as there are descriptors for, beside what the disk and replication need: clients that took them all
+// would keep the log from its next segment, which ends the server.
+void FitClients(net::Settings& settings) {
+  const auto wanted = static_cast<uint64_t>(settings.maxclients) + kReservedFiles;
+  const uint64_t allowed = RaiseFileLimit(wanted);
+  if (allowed >= wanted) return;
+  const uint64_t clients = allowed > kReservedFiles ? allowed - kReservedFiles : 1;
+  diag::Warning("Only {} open files are allowed: maxclients is lowered from {} to {} (ulimit -n)", allowed,
+                settings.maxclients, clients);
+  settings.maxclients = static_cast<decltype(settings.maxclients)>(clients);
+}
+
 void Greet(const net::Config& config) {
   const net::Settings& settings = config.settings();
   diag::Notice("Holdfast {} starts, pid {}, port {}, data in {}", HOLDFAST_VERSION, getpid(), settings.port,
                settings.dir);
   if (config.file_path().empty()) diag::Notice("No configuration file given: defaults and the command line apply");
   for (const std::string& warning : config.warnings()) diag::Warning("{}", warning);
-  const auto wanted = static_cast<uint64_t>(settings.maxclients) + kReservedFiles;
-  const uint64_t allowed = RaiseFileLimit(wanted);
-  if (allowed < wanted) {
-    diag::Warning("Only {} open files are allowed: fewer than maxclients {} can connect (ulimit -n)", allowed,
-                  settings.maxclients);
-  }
 }
 
 void HandleSignal(int signal, net::AsioExecutor& executor, net::Server& server) {
@@ -313,6 +319,7 @@ int RunServer(const std::vector<std::string>& given_arguments) {
   }
   SignalThread signals;
   Greet(*config);
+  FitClients(config->mutable_settings());
   FitMemory(config->mutable_settings());
   const int exit_code = Serve(*config, *import_path, signals, daemon);
   daemon.Report(exit_code);  // does nothing if the server has been ready

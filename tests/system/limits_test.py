@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Limits on clients: many idle ones, pipelines of any depth in bounded memory, output limits, slow writers, maxclients,
-idle timeout, limits before authentication, Unix socket, protected mode.
+idle timeout, few descriptors, huge arguments, limits before authentication, Unix socket, protected mode.
 
-  limits_test.py --idle 10000 --deep 1000000     the sizes promised
+  limits_test.py --idle 10000 --deep 1000000 --huge 512     the sizes promised
 """
 
 import argparse
@@ -16,7 +16,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "benchmarks"))
 from measuring import PeakMemory, cpu_us, memory_bytes, sanitized  # noqa: E402  (path above)
-from holdfast_testing import SERVER, Client, Disconnected, ReplyError, Workspace, check, wait_for  # noqa: E402
+from holdfast_testing import (SERVER, Client, Disconnected, ReplyError, Server, Workspace, check,  # noqa: E402
+                              wait_for)
 
 MIB = 1 << 20
 
@@ -209,6 +210,81 @@ def max_clients(workspace, _):
     server.stop()
 
 
+class FewFiles(Server):
+    """A server that may open 260 files."""
+
+    def command(self):
+        return ["prlimit", "--nofile=260:260", *super().command()]
+
+
+def few_descriptors(workspace, _):
+    """More connections than the process may have descriptors: those that are served go on, the others are turned away,
+    and when some leave, others come in. The disk's work has its descriptors: else clients could stop the log."""
+    server = FewFiles(os.path.join(workspace.path, "few"), "--maxclients", "10000", "--enable-debug-command", "yes",
+                      "--log-segment-size", "1mb")
+    workspace.servers.append(server)
+    server.start()
+    with server.client() as first:
+        check(int(first.call("CONFIG", "GET", "maxclients")[1]) < 260, "maxclients is lowered to what is possible")
+        others = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(400)]
+        try:
+            for number in range(60):
+                check(first.call("SET", "k", b"%d:" % number + b"v" * 60_000) == "OK", "a client that is served goes on")
+            check(first.call("DEBUG", "CHECKPOINT") == "OK" and first.call("SAVE") == "OK", "files can be opened")
+        finally:
+            for connection in others:
+                connection.close()
+        wait_for(lambda: connected_clients(first) == 1, timeout=60, what="all others gone")
+        with server.client() as late:
+            check(late.call("GET", "k").startswith(b"59:"), "a place freed is a place given")
+    check(server.terminate() == 0, "a clean stop")
+
+
+def slow_senders(workspace, _):
+    """Clients that send one byte at a time and never finish cost nothing and hold nobody up."""
+    server = workspace.server("senders").start()
+    command = Client.encode("SET", "slow", b"x" * 50)
+    senders = [server.client() for _ in range(100)]
+    with server.client() as other:
+        cpu = cpu_us(server.process.pid)
+        for position in range(len(command) - 1):
+            for sender in senders:
+                sender.send_raw(command[position:position + 1])
+            check(other.call("PING") == "PONG", "others are served")
+        check_cost(cpu_us(server.process.pid) - cpu < 10_000_000, "a byte costs little")
+        check(other.call("EXISTS", "slow") == 0, "nothing ran before its end")
+        for sender in senders[::2]:
+            sender.send_raw(command[-1:])
+            check(sender.read() == "OK", "the end came")
+        for sender in senders:
+            sender.close()
+        wait_for(lambda: connected_clients(other) == 1, what="all senders gone")
+    server.stop()
+
+
+def huge_argument(workspace, options):
+    """One argument of the largest size, whole or given up in the middle; others are served meanwhile."""
+    server = workspace.server("huge", "--proto-max-bulk-len", "512mb").start()
+    size = options.huge << 20
+    piece = b"h" * MIB
+    with server.client(timeout=240) as client, server.client() as other:
+        given_up = server.client()
+        given_up.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\ng\r\n$%d\r\n" % size + piece * 4)
+        given_up.close()
+        client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nh\r\n$%d\r\n" % size)
+        for _ in range(options.huge):
+            client.send_raw(piece)
+            check(other.call("PING") == "PONG", "others are served")
+        client.send_raw(b"\r\n")
+        check(client.read() == "OK", "the largest argument")
+        check(other.call("STRLEN", "h") == size and other.call("EXISTS", "g") == 0, "it is there as a whole")
+        check(other.call("GETRANGE", "h", size - 3, -1) == b"hhh", "to its end")
+    server.restart()
+    with server.client() as client:
+        check(client.call("STRLEN", "h") == size, "after a kill as well")
+    server.stop()
+
+
 def idle_timeout(workspace, _):
     server = workspace.server("timeout", "--timeout", "1").start()
     with server.client() as idle, server.client() as subscriber, server.client() as busy:
@@ -351,11 +427,13 @@ def protected_mode(workspace, _):
 
 
 def main():
-    tests = [idle_connections, deep_pipeline, never_reads, byte_by_byte, max_clients, idle_timeout,
-             before_authentication, protocol_limits, memory_budget, unix_socket, protected_mode]
+    tests = [idle_connections, deep_pipeline, never_reads, byte_by_byte, max_clients, few_descriptors,
+             slow_senders, huge_argument, idle_timeout, before_authentication, protocol_limits, memory_budget, unix_socket,
+             protected_mode]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--idle", type=int, default=2000)
     parser.add_argument("--deep", type=int, default=300_000)
+    parser.add_argument("--huge", type=int, default=48, help="megabytes of the largest argument, 512 at most")
     parser.add_argument("--only", default=None, help="one of " + ", ".join(test.__name__ for test in tests))
     options = parser.parse_args()
     for test in tests:
