@@ -189,7 +189,7 @@ void LogImplementation::StartLineage(std::string id, int64_t now_ms) {
   next.Push(std::move(id), head_.end.offset, std::max(now_ms, head_.end.time_ms));
   std::string table;
   next.AppendTo(table);
-  AppendControl(FrameKind::kLineage, table, now_ms);
+  AppendControl(FrameKind::kLineage, table, head_.end.time_ms);
 }
 
 StreamPosition LogImplementation::EndPosition() {

@@ -60,6 +60,12 @@ struct SharedFrame {
   std::string bytes;
 };
 
+// Where the log begins: the oldest stream offset still in segments, and the history digest there.
+struct LogStart {
+  uint64_t offset = 0;
+  uint64_t digest = 0;
+};
+
 struct LogStats {
   uint64_t segments = 0;
   uint64_t file_bytes = 0;     // of all segments, the spare included
@@ -93,7 +99,9 @@ class Log : public EffectSink {
   // A control frame at the current end, between units. kLineage takes a serialized Lineage, which becomes lineage();
   // kRole and kMembership at most kStickyPayloadMax bytes, kept beyond the segment's life.
   virtual void AppendControl(FrameKind kind, std::string_view payload, int64_t now_ms) = 0;
-  // New id from the current end on (promotion): pushes to lineage() and appends the lineage frame.
+  // New id from the current end on (promotion): pushes to lineage() and appends the lineage frame. The frame has the
+  // time of the stream's end, not `now_ms`: if this node goes back to an older master of which it lacks nothing, that
+  // one's next frame may be older than the promotion, and must not seem to go back in time.
   virtual void StartLineage(std::string id, int64_t now_ms) = 0;
   [[nodiscard]] virtual const Lineage& lineage() const = 0;
   // Payloads of the newest role and membership frames, "" if there was none.
@@ -118,6 +126,7 @@ class Log : public EffectSink {
   // ---- reading ----
   // Oldest stream offset still in segments.
   [[nodiscard]] virtual uint64_t FirstOffset() const = 0;
+  [[nodiscard]] virtual LogStart Beginning() const = 0;
 
   // ---- retention ----
   // A pin keeps everything from an offset on until it is destroyed. Any thread.

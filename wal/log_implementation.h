@@ -45,6 +45,7 @@ class LogImplementation : public Log {
   bool AppendDurableMark() override;
 
   [[nodiscard]] uint64_t FirstOffset() const override { return segments_.FirstOffset(); }
+  [[nodiscard]] LogStart Beginning() const override { return segments_.Beginning(); }
   std::unique_ptr<Pin> PinFrom(uint64_t offset) override;
   Result<void> Trim(uint64_t checkpoint_offset, uint64_t backlog_bytes) override {
     return segments_.Trim(checkpoint_offset, backlog_bytes);

@@ -50,6 +50,7 @@ Result<void> SegmentSet::LoadExisting(uint64_t next, uint64_t last_end) {
     auto segment = std::make_shared<Segment>();
     segment->sequence = numbers->sequence;
     segment->first_offset = numbers->first_offset;
+    segment->first_digest = reader->header().state.end.digest.Value();
     segment->path = PathOf(name);
     segment->file_size = reader->file_size();
     segment->end = last_end;
@@ -164,9 +165,10 @@ SegmentSet::Look SegmentSet::LookAt(LogPlace place) const {
     return look;
   }
   auto at = static_cast<size_t>(place.sequence - segments_.front()->sequence);
-  if (at < segments_.size() && segments_[at]->end && place.position >= *segments_[at]->end) {
+  // A segment that only held parts of an abandoned unit is empty, and so may be several in a row.
+  while (at < segments_.size() && segments_[at]->end && look.place.position >= *segments_[at]->end) {
     at++;
-    look.place = {place.sequence + 1, kSegmentHeaderSize};
+    look.place = {look.place.sequence + 1, kSegmentHeaderSize};
     if (look.place < readable_end_ && LookInRing(look)) return look;
   }
   if (at >= segments_.size() || look.place >= readable_end_) return look;
@@ -211,6 +213,12 @@ uint64_t SegmentSet::FirstOffsetLocked() const {
 uint64_t SegmentSet::FirstOffset() const {
   std::lock_guard lock(mutex_);
   return FirstOffsetLocked();
+}
+
+LogStart SegmentSet::Beginning() const {
+  std::lock_guard lock(mutex_);
+  CHECK(!segments_.empty());
+  return {segments_.front()->first_offset, segments_.front()->first_digest};
 }
 
 void SegmentSet::FillStats(LogStats& stats) const {

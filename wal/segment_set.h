@@ -26,6 +26,7 @@ struct LogPlace {
 struct Segment {
   uint64_t sequence = 0;
   uint64_t first_offset = 0;
+  uint64_t first_digest = 0;  // of the history up to there
   std::string path;
   uint64_t file_size = 0;
   std::optional<uint64_t> end;  // where the frames end; nullopt: the segment is being appended to
@@ -82,6 +83,7 @@ class SegmentSet {
   [[nodiscard]] Start FindOffset(uint64_t offset) const;
 
   [[nodiscard]] uint64_t FirstOffset() const;
+  [[nodiscard]] LogStart Beginning() const;
   [[nodiscard]] uint64_t segment_bytes() const { return segment_bytes_; }
   [[nodiscard]] FileSystem& file_system() const { return *options_.fs; }
   void FillStats(LogStats& stats) const;

@@ -63,6 +63,7 @@ Result<void> SegmentWriter::StartSegment(uint64_t sequence, uint64_t previous_en
   Segment segment;
   segment.sequence = sequence;
   segment.first_offset = state_.end.offset;
+  segment.first_digest = state_.end.digest.Value();
   segment.path = JoinPath(options_.directory, SegmentName(sequence, state_.end.offset));
   segment.file_size = source.size;
   RETURN_IF_ERROR(options_.fs->Rename(source.path, segment.path));

@@ -407,6 +407,55 @@ TEST(LogTest, AbandonedUnitLeavesNoTrace) {
   }
 }
 
+// Each abandoned unit that began a segment leaves it empty; readers pass over any number of them.
+TEST(LogTest, ACursorPassesEmptySegments) {
+  FaultFileSystem fs;
+  LogDriver replica(fs);
+  ASSERT_OK(replica.Create());
+  HistoryFrame part;
+  part.part = UnitPart::kFirst;
+  part.time_ms = 1;
+  part.payload = "the first part";
+  HistoryDigest digest;
+  digest.Update(part.payload);
+  part.digest = digest.Value();
+  for (int i = 0; i < 4; i++) {
+    ASSERT_OK(replica.log->AppendFrame(part));
+    ASSERT_OK(replica.Commit());
+    replica.log->AbandonUnit();
+    ASSERT_OK(replica.Commit());
+  }
+  replica.Append(300);
+  ASSERT_OK(replica.Commit());
+  const std::unique_ptr<LogCursor> cursor = OpenCursor(*replica.log);
+  ASSERT_OK(cursor->Seek(0));
+  const auto frames = ReadAll(*cursor);
+  ASSERT_OK(frames);
+  ASSERT_EQ(frames->size(), 1u);
+  EXPECT_EQ(frames->front()->bytes, replica.stream);
+}
+
+// Promoted, then told to follow its old master, of which it lacks nothing: that one's next frame is older.
+TEST(LogTest, ANewNameDoesNotMoveTheTimeOfTheStream) {
+  FaultFileSystem fs;
+  LogDriver driver(fs);
+  ASSERT_OK(driver.Create());
+  driver.Append(100);
+  ASSERT_OK(driver.Commit());
+  HistoryFrame next;
+  next.offset = driver.log->AppendedOffset();
+  next.selected_db = next.selected_db_after = 0;
+  next.time_ms = driver.clock.WallMs() + 10;
+  next.payload = "written by the old master meanwhile";
+  HistoryDigest digest = driver.log->EndPosition().digest;
+  digest.Update(next.payload);
+  next.digest = digest.Value();
+  driver.clock.AdvanceMs(1000);
+  driver.log->StartLineage(std::string(40, 'b'), driver.clock.WallMs());
+  EXPECT_EQ(driver.log->lineage().entries().back().time_ms, driver.clock.WallMs());
+  ASSERT_OK(driver.log->AppendFrame(next));
+}
+
 TEST(LogTest, FailedBatchIsFinal) {
   FaultFileSystem fs;
   LogDriver driver(fs);
