@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "replication/past.h"
 #include "storage/base/diag.h"
 #include "storage/base/progress_line.h"
 #include "wal/new_generation.h"
@@ -54,20 +55,12 @@ void FullSyncLoader::Cancel() {
 }
 
 Result<std::optional<wal::SavedTail>> FullSyncLoader::SaveLost(const LoadRequest& request) {
-  const auto common =
-      replication::FindCommon(request.own_lineage, request.own_end, request.master.lineage, request.master.end_offset);
-  // Without shared history all of it goes: a person consented to that, or none of it was written here.
-  if (!common || common->fork >= request.own_end) return std::optional<wal::SavedTail>();
   wal::TailRequest tail;
   tail.log_directory = JoinPath(request.own_generation, "wal");
   tail.data_directory = request.directory->path();
-  tail.from = common->fork;
-  tail.to = request.own_end;
   tail.fs = request.options.fs;
   tail.random = request.options.random;
-  auto saved = wal::SaveTail(tail);
-  if (!saved.ok()) return saved.error().WithContext("keeping the end of our history, which the master does not have");
-  return std::optional<wal::SavedTail>(std::move(*saved));
+  return replication::KeepWhatMasterLacks({request.own_lineage, request.own_end}, request.master, tail);
 }
 
 Result<LoadedGeneration> FullSyncLoader::Load(const LoadRequest& request) {

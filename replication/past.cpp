@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "storage/base/hash.h"
 
@@ -29,6 +30,7 @@ DigestEvidence GatherEvidence(wal::Log& log, const OwnPast& past, const HistoryC
   DigestEvidence evidence;
   evidence.digest_base = past.history.digest_base;
   if (claim.end_offset == past.digest_offset) evidence.digest = past.digest;
+  if (claim.end_offset == past.history.first_offset) evidence.digest = past.first_digest;
   auto cursor = wal::OpenCursor(log);
   if (!evidence.digest && claim.digest_base == evidence.digest_base && claim.end_offset > past.history.first_offset &&
       cursor->Seek(claim.end_offset - 1).ok()) {
@@ -105,11 +107,27 @@ Result<bool> IsNews(const wal::Log& log, const wal::SharedFrame& frame) {
   return !log.lineage().ValidUntil(table->current_id());
 }
 
+Result<std::optional<wal::SavedTail>> KeepWhatMasterLacks(const FullSyncOffer& own, const FullSyncOffer& master,
+                                                          wal::TailRequest request) {
+  const auto common = FindCommon(own.lineage, own.end_offset, master.lineage, master.end_offset);
+  // Without shared history all of it goes: a person consented to that, or none of it was written here.
+  if (!common || common->fork >= own.end_offset) return std::optional<wal::SavedTail>();
+  request.from = common->fork;
+  request.to = own.end_offset;
+  auto saved = wal::SaveTail(request);
+  // A copy that nothing was logged after has no bytes to keep.
+  if (!saved.ok() && saved.error().code == ErrorCode::kNotFound) return std::optional<wal::SavedTail>();
+  if (!saved.ok()) return saved.error().WithContext("keeping the end of our history, which the master does not have");
+  return std::optional<wal::SavedTail>(std::move(*saved));
+}
+
 OwnPast PastOf(wal::Log& log) {
   const StreamPosition end = log.EndPosition();
   OwnPast past;
   past.history.lineage = log.lineage();
-  past.history.first_offset = log.FirstOffset();
+  const wal::LogStart start = log.Beginning();
+  past.history.first_offset = start.offset;
+  past.first_digest = start.digest;
   past.history.end_offset = log.DurableOffset();
   past.history.digest_base = end.offset - end.digest.total_length();
   past.digest = end.digest.Value();

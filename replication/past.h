@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "replication/history.h"
 #include "storage/base/result.h"
+#include "wal/diverged_tail.h"
 #include "wal/log.h"
 
 namespace holdfast::replication {
@@ -26,10 +28,16 @@ bool AdoptLineage(wal::Log& log, const wal::Lineage& lineage);
 // Executor.
 Result<bool> IsNews(const wal::Log& log, const wal::SharedFrame& frame);
 
+// Before a full sync replaces our log: what it holds behind the fork with the master goes to a file. nullopt: nothing
+// to keep. `own` is what our log has, `request` says where it is and where the file goes. Any thread.
+Result<std::optional<wal::SavedTail>> KeepWhatMasterLacks(const FullSyncOffer& own, const FullSyncOffer& master,
+                                                          wal::TailRequest request);
+
 // ---- master ----
 struct OwnPast {
   OwnHistory history;
-  uint64_t digest = 0;  // at digest_offset, which may lie behind the durable end
+  uint64_t first_digest = 0;  // at history.first_offset
+  uint64_t digest = 0;        // at digest_offset, which may lie behind the durable end
   uint64_t digest_offset = 0;
 };
 // Executor. What a replica needs must be pinned before.

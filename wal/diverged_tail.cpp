@@ -108,6 +108,10 @@ Result<SavedTail> TailRun::Run() {
   ASSIGN_OR_RETURN(const std::vector<LogFile> files, ListLogFiles(fs, request_.log_directory));
   if (files.empty()) return Error{ErrorCode::kNotFound, request_.log_directory + " holds no log"};
   saved_.from = std::max(request_.from, files.front().numbers.first_offset);
+  if (saved_.from >= request_.to) {
+    return Error{ErrorCode::kNotFound, fmt::format("the log begins at offset {} and holds nothing of [{}, {})",
+                                                   saved_.from, request_.from, request_.to)};
+  }
   size_t first = 0;
   while (first + 1 < files.size() && files[first + 1].numbers.first_offset < saved_.from) ++first;
   RETURN_IF_ERROR(fs.CreateDirectory(directory_));

@@ -30,7 +30,7 @@ struct SavedTail {
   uint64_t units = 0;
 };
 
-// Durable when it returns. kCorruption: the log is damaged there.
+// Durable when it returns. kCorruption: the log is damaged there. kNotFound: the log begins only at `to`.
 Result<SavedTail> SaveTail(const TailRequest& request);
 
 // <id of the history, 40 hex digits>-<from, 20 digits>-<to, 20 digits>.log

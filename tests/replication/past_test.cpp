@@ -1,0 +1,78 @@
+// What logs say about the past where there is least of it: a log that begins exactly where the question is.
+#include "replication/past.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/fault_file_system.h"
+#include "tests/wal/log_driver.h"
+
+namespace holdfast::replication {
+namespace {
+
+using holdfast::testing::FaultFileSystem;
+using wal::testing::LogDriver;
+
+constexpr uint64_t kFork = 300;
+
+struct Histories : ::testing::Test {
+  // A master that wrote on behind the fork, and a node that has a copy up to the fork, no log before it, and a name of
+  // its own from there on.
+  void SetUp() override {
+    ASSERT_TRUE(old_master.Create().ok());
+    old_master.Append(kFork);
+    ASSERT_TRUE(old_master.Commit().ok());
+    wal::LogState copy;
+    copy.end = old_master.log->EndPosition();
+    copy.lineage = old_master.log->lineage();
+    ASSERT_TRUE(new_master.OpenAt(std::move(copy)).ok());
+    new_master.stream = old_master.stream;
+    new_master.log->StartLineage(std::string(40, 'b'), new_master.clock.WallMs());
+    old_master.Append(500);
+    ASSERT_TRUE(old_master.Commit().ok());
+    ASSERT_TRUE(new_master.Commit().ok());
+  }
+  HistoryClaim AtFork() {
+    auto claim = ClaimAtFork(*old_master.log, 0, ClaimAtEnd(*old_master.log), kFork);
+    EXPECT_TRUE(claim.ok()) << claim.error().message;
+    return *claim;
+  }
+
+  FaultFileSystem old_fs, new_fs;
+  LogDriver old_master{old_fs, 1}, new_master{new_fs, 2};
+};
+
+TEST_F(Histories, AForkAtTheBeginningOfTheMastersLogIsProved) {
+  const HistoryClaim claim = AtFork();
+  const OwnPast past = PastOf(*new_master.log);
+  EXPECT_EQ(past.history.first_offset, kFork);
+  const Decision decision = DecideByPast(*new_master.log, past, &claim, true, true);
+  EXPECT_EQ(decision.verdict, Verdict::kContinue) << decision.reason;
+}
+
+TEST_F(Histories, AnotherPastBeforeTheBeginningIsSeen) {
+  HistoryClaim claim = AtFork();
+  claim.digest ^= 1;
+  new_master.Append(50);  // so that the log's end is not what is compared
+  const Decision decision = DecideByPast(*new_master.log, PastOf(*new_master.log), &claim, true, true);
+  EXPECT_EQ(decision.verdict, Verdict::kFullSync);
+  EXPECT_NE(decision.reason.find("digest"), std::string::npos) << decision.reason;
+}
+
+// A deposed node of which only the copy is left has no bytes to keep, and must not be kept from taking another copy.
+TEST_F(Histories, ACopyWithoutALogLeavesNoTail) {
+  wal::TailRequest request;
+  request.log_directory = new_master.options.directory;
+  request.data_directory = "data";
+  request.fs = &new_fs;
+  request.random = &new_master.random;
+  FullSyncOffer ours{old_master.log->lineage(), kFork};
+  FullSyncOffer master = ours;
+  master.lineage.Push(std::string(40, 'c'), 100, 1);
+  master.end_offset = 1000;
+  const auto kept = KeepWhatMasterLacks(ours, master, request);
+  ASSERT_TRUE(kept.ok()) << kept.error().message;
+  EXPECT_FALSE(kept->has_value());
+}
+
+}  // namespace
+}  // namespace holdfast::replication
