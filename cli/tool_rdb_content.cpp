@@ -4,10 +4,11 @@
 #include <array>
 
 #include "cli/tool_content.h"
-#include "cli/tool_sorter.h"
+#include "cli/tool_temporary.h"
 #include "storage/base/coding.h"
 #include "storage/rdb/byte_stream.h"
 #include "storage/rdb/rdb_reader.h"
+#include "storage/record_sorter.h"
 
 namespace holdfast::cli {
 
@@ -73,13 +74,13 @@ SnapshotRow ReadRow(std::string_view bytes) {
 // Gives each key with its header first: rows wait in memory, of very large values in a file.
 class InFileOrder : public rdb::RdbVisitor {
  public:
-  InFileOrder(FileSystem& fs, SnapshotVisitor& to) : fs_(fs), to_(to) {}
+  InFileOrder(FileSystem& fs, const std::string& directory, SnapshotVisitor& to)
+      : to_(to), rows_(fs, JoinPath(directory, "rows"), kValueMemory) {}
 
   Result<void> Key(const rdb::RdbKey& key) override {
     db_ = key.db;
     key_ = key.key;
-    rows_ = std::make_unique<ExternalSorter>(fs_, kValueMemory);
-    number_.clear();
+    rows_.Clear();
     next_ = 0;
     return {};
   }
@@ -88,27 +89,19 @@ class InFileOrder : public rdb::RdbVisitor {
     AppendBig<uint64_t>(number_, next_++);
     bytes_.clear();
     AppendRow(bytes_, row);
-    return rows_->Add(number_, bytes_);
+    return rows_.Add(number_, bytes_);
   }
   Result<void> KeyEnd(const KeyValue& value) override {
     RETURN_IF_ERROR(to_.Key({db_, key_, value}));
-    RETURN_IF_ERROR(rows_->Rewind());
-    std::string_view number;
-    std::string_view bytes;
-    while (true) {
-      ASSIGN_OR_RETURN(const bool more, rows_->Next(number, bytes));
-      if (!more) break;
-      RETURN_IF_ERROR(to_.Row(ReadRow(bytes)));
-    }
+    RETURN_IF_ERROR(rows_.Drain([&](std::string_view, std::string_view bytes) { return to_.Row(ReadRow(bytes)); }));
     return to_.KeyEnd();
   }
 
  private:
-  FileSystem& fs_;
   SnapshotVisitor& to_;
   int db_ = 0;
   std::string key_;
-  std::unique_ptr<ExternalSorter> rows_;
+  RecordSorter rows_;
   std::string number_;
   uint64_t next_ = 0;
   std::string bytes_;
@@ -117,7 +110,7 @@ class InFileOrder : public rdb::RdbVisitor {
 // Puts everything into a sorter.
 class IntoSorter : public rdb::RdbVisitor {
  public:
-  explicit IntoSorter(ExternalSorter& to) : to_(to) {}
+  explicit IntoSorter(RecordSorter& to) : to_(to) {}
 
   Result<void> Key(const rdb::RdbKey& key) override {
     db_ = key.db;
@@ -140,7 +133,7 @@ class IntoSorter : public rdb::RdbVisitor {
   }
 
  private:
-  ExternalSorter& to_;
+  RecordSorter& to_;
   int db_ = 0;
   std::string key_, prefix_, sort_key_, bytes_;
 };
@@ -180,13 +173,15 @@ class RdbContent : public ContentSource {
   [[nodiscard]] const ContentInfo& info() const override { return info_; }
 
   Result<void> VisitAll(SnapshotVisitor& visitor) override {
-    InFileOrder order(fs_, visitor);
+    ASSIGN_OR_RETURN(const auto directory, TemporaryDirectory::Make(fs_));
+    InFileOrder order(fs_, directory->path(), visitor);
     return Read(order);
   }
 
   Result<bool> VisitKey(int db, std::string_view key, SnapshotVisitor& visitor) override {
     OneKey one(db, key, visitor);
-    InFileOrder order(fs_, one);
+    ASSIGN_OR_RETURN(const auto directory, TemporaryDirectory::Make(fs_));
+    InFileOrder order(fs_, directory->path(), one);
     const auto read = Read(order);
     if (!read.ok() && !one.found) return read.error();
     return one.found;
@@ -210,12 +205,15 @@ class RdbContent : public ContentSource {
 
 class SortedContent : public ContentSource {
  public:
-  SortedContent(FileSystem& fs, ContentInfo info) : sorter_(fs, kSortMemory), info_(std::move(info)) {
+  SortedContent(FileSystem& fs, std::unique_ptr<TemporaryDirectory> directory, ContentInfo info)
+      : directory_(std::move(directory)),
+        sorter_(fs, JoinPath(directory_->path(), "sort"), kSortMemory),
+        info_(std::move(info)) {
     info_.ordered = true;
   }
 
   [[nodiscard]] const ContentInfo& info() const override { return info_; }
-  ExternalSorter& sorter() { return sorter_; }
+  RecordSorter& sorter() { return sorter_; }
 
   // Checks that no key or member came twice, and counts. Called once, before anything is read.
   Result<void> Count() {
@@ -275,7 +273,8 @@ class SortedContent : public ContentSource {
     int highest_db = 0;
   };
 
-  ExternalSorter sorter_;
+  const std::unique_ptr<TemporaryDirectory> directory_;
+  RecordSorter sorter_;
   ContentInfo info_;
 };
 
@@ -287,7 +286,8 @@ Result<std::unique_ptr<ContentSource>> OpenRdbContent(FileSystem& fs, const std:
 
 Result<std::unique_ptr<ContentSource>> MakeOrdered(FileSystem& fs, std::unique_ptr<ContentSource> content) {
   if (content->info().ordered) return content;
-  auto sorted = std::make_unique<SortedContent>(fs, content->info());
+  ASSIGN_OR_RETURN(auto directory, TemporaryDirectory::Make(fs));
+  auto sorted = std::make_unique<SortedContent>(fs, std::move(directory), content->info());
   IntoSorter into(sorted->sorter());
   RETURN_IF_ERROR(static_cast<RdbContent&>(*content).Read(into));
   RETURN_IF_ERROR(sorted->Count());

@@ -1,5 +1,5 @@
-// Sorts more records than memory should hold: what does not fit is written to a file in sorted runs, which are merged
-// when everything has come. For building a store in append mode from records in any order. One thread.
+// Sorts more records than memory should hold: what does not fit is spilled to files in sorted runs, which are merged,
+// over several levels if there are many. One thread.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ namespace holdfast {
 
 class RecordSorter {
  public:
-  // `path`: of a file that is made when it is needed, and removed at the end. Memory: `memory_bytes` and the longest
-  // record while adding; about as much while merging.
+  // `path`: what the names of files begin with; they are made when they are needed, and removed at the end. Memory:
+  // `memory_bytes` and the longest record while adding; about as much while merging.
   RecordSorter(FileSystem& fs, std::string path, uint64_t memory_bytes);
   ~RecordSorter();
   RecordSorter(const RecordSorter&) = delete;
@@ -25,8 +25,16 @@ class RecordSorter {
 
   // Both shorter than 4 GiB.
   Result<void> Add(std::string_view order, std::string_view record);
-  // All records by the bytes of `order`; equal ones come one after the other. Afterwards the sorter is empty and can be
-  // used again. Views live until `take` returns; its error ends the walk, and the sorter is of no more use.
+  // Next() then gives all records by the bytes of `order`, equal ones one after the other; may be called again to begin
+  // anew. No Add between the two.
+  Result<void> Rewind();
+  // False at the end. Views live until the next call.
+  Result<bool> Next(std::string_view& order, std::string_view& record);
+  // The sorter is empty and can be used again.
+  void Clear();
+
+  // All records in order; afterwards the sorter is empty. Views live until `take` returns; its error ends the walk, and
+  // the sorter is of no more use.
   using Take = std::function<Result<void>(std::string_view order, std::string_view record)>;
   Result<void> Drain(const Take& take);
 
@@ -36,25 +44,33 @@ class RecordSorter {
     uint32_t order_size;
     uint32_t record_size;
   };
-  struct Run {
-    uint64_t begin = 0, end = 0;  // in the file
+  class Spill;
+  // The smallest of several spills, again and again.
+  struct Merge {
+    Result<void> Start(const std::vector<Spill*>& spills, size_t window);
+    // Null at the end.
+    Result<Spill*> Next();
+    std::vector<Spill*> heap;
+    Spill* given = nullptr;
   };
-  class RunReader;
 
   [[nodiscard]] std::string_view OrderOf(const Entry& entry) const;
+  [[nodiscard]] std::string_view RecordOf(const Entry& entry) const;
+  [[nodiscard]] size_t Window(size_t spills) const;
   void SortEntries();
-  Result<void> Spill();
-  Result<void> Merge(const Take& take);
-  void Clear();
+  Result<std::unique_ptr<Spill>> NewSpill(int level);
+  Result<void> SpillEntries();
+  Result<void> MergeNewest();
 
   FileSystem& fs_;
   const std::string path_;
   const uint64_t memory_bytes_;
   std::string bytes_;  // order and record of each entry
   std::vector<Entry> entries_;
-  std::unique_ptr<File> file_;
-  uint64_t file_end_ = 0;
-  std::vector<Run> runs_;
+  size_t next_entry_ = 0;
+  std::vector<std::unique_ptr<Spill>> spills_;  // levels descend
+  uint64_t spill_number_ = 0;
+  Merge merge_;
 };
 
 }  // namespace holdfast

@@ -46,7 +46,38 @@ TEST(RecordSorterTest, GivesEverythingInOrder) {
       EXPECT_TRUE(Sorted(sorter).empty());
     }
   }
-  EXPECT_FALSE(*PosixFileSystem().Exists(path)) << "the file stays";
+  EXPECT_TRUE(PosixFileSystem().List(directory.path())->empty()) << "files stay";
+}
+
+TEST(RecordSorterTest, CanBeReadAgainAndHasManyLevels) {
+  constexpr uint64_t kSeed = 9;
+  SCOPED_TRACE(::testing::Message() << "seed " << kSeed);
+  SeededRandom random(kSeed);
+  testing::TempDirectory directory;
+  RecordSorter sorter(PosixFileSystem(), directory.File("sort"), 300);
+  Records expected;
+  for (int i = 0; i < 12'000; ++i) {  // a few in each spill: three levels
+    std::string order = random.Hex(1 + random.Below(12)) + "." + std::to_string(i);
+    std::string record = random.Hex(random.Below(40));
+    if (i == 77) record.assign(3'000'000, 'x');  // longer than any window
+    ASSERT_TRUE(sorter.Add(order, record).ok());
+    expected.emplace_back(std::move(order), std::move(record));
+  }
+  EXPECT_LT(PosixFileSystem().List(directory.path())->size(), 100u);
+  std::sort(expected.begin(), expected.end());
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_TRUE(sorter.Rewind().ok());
+    Records records;
+    std::string_view order;
+    std::string_view record;
+    while (true) {
+      const auto more = sorter.Next(order, record);
+      ASSERT_TRUE(more.ok());
+      if (!*more) break;
+      records.emplace_back(order, record);
+    }
+    EXPECT_TRUE(records == expected) << "round " << round;
+  }
 }
 
 TEST(RecordSorterTest, EqualOrdersComeTogether) {
