@@ -39,6 +39,17 @@ struct EntryHead {
   int64_t value = 0;  // of a number without payload
 };
 
+// Both kinds begin with their size in bytes and end with a mark.
+Result<void> CheckFrame(std::string_view name, size_t header, std::string_view bytes) {
+  if (bytes.size() < header + 1) return Corrupt(name, 0, "only " + std::to_string(bytes.size()) + " bytes");
+  const auto size = LoadLittle<uint32_t>(bytes.data());
+  if (size != bytes.size()) {
+    return Corrupt(name, 0, "says it has " + std::to_string(size) + " bytes, not " + std::to_string(bytes.size()));
+  }
+  if (ByteAt(bytes, bytes.size() - 1) != kEnd) return Corrupt(name, bytes.size() - 1, "no end mark");
+  return {};
+}
+
 // ---- ziplist --------------------------------------------------------------------------------------------------------
 
 class ZiplistCursor : public PackedCursor {
@@ -48,15 +59,7 @@ class ZiplistCursor : public PackedCursor {
 
   explicit ZiplistCursor(std::string_view bytes) : bytes_(bytes) {}
 
-  Result<void> Open() {
-    if (bytes_.size() < kHeader + 1) return Corrupt(kName, 0, "only " + std::to_string(bytes_.size()) + " bytes");
-    const auto size = LoadLittle<uint32_t>(bytes_.data());
-    if (size != bytes_.size()) {
-      return Corrupt(kName, 0, "says it has " + std::to_string(size) + " bytes, not " + std::to_string(bytes_.size()));
-    }
-    if (ByteAt(bytes_, bytes_.size() - 1) != kEnd) return Corrupt(kName, bytes_.size() - 1, "no end mark");
-    return {};
-  }
+  Result<void> Open() { return CheckFrame(kName, kHeader, bytes_); }
 
   Result<bool> Next(std::string_view& element) override {
     const size_t end = bytes_.size() - 1;
@@ -177,15 +180,7 @@ class ListpackCursor : public PackedCursor {
 
   explicit ListpackCursor(std::string_view bytes) : bytes_(bytes) {}
 
-  Result<void> Open() {
-    if (bytes_.size() < kHeader + 1) return Corrupt(kName, 0, "only " + std::to_string(bytes_.size()) + " bytes");
-    const auto size = LoadLittle<uint32_t>(bytes_.data());
-    if (size != bytes_.size()) {
-      return Corrupt(kName, 0, "says it has " + std::to_string(size) + " bytes, not " + std::to_string(bytes_.size()));
-    }
-    if (ByteAt(bytes_, bytes_.size() - 1) != kEnd) return Corrupt(kName, bytes_.size() - 1, "no end mark");
-    return {};
-  }
+  Result<void> Open() { return CheckFrame(kName, kHeader, bytes_); }
 
   Result<bool> Next(std::string_view& element) override {
     const size_t end = bytes_.size() - 1;

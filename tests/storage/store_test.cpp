@@ -11,134 +11,26 @@
 #include "storage/base/coding.h"
 #include "storage/base/hash.h"
 #include "storage/lmdb_env.h"
-#include "tests/support/temp_directory.h"
+#include "tests/storage/store_fixture.h"
 
 namespace holdfast {
 namespace {
 
-class RecordingSink : public EffectSink {
- public:
-  uint64_t AppendedOffset() const override { return offset; }
-  int SelectedDb() const override { return selected; }
-  uint64_t AppendUnit(std::string_view bytes, int db_after, int64_t now_ms) override {
-    selected = db_after;
-    last = bytes;
-    last_time_ms = now_ms;
-    return offset += bytes.size();
-  }
-  uint64_t offset = 0;
-  int selected = -1;
-  int64_t last_time_ms = 0;
-  std::string last;
-};
-
-class StoreTest : public ::testing::Test {
- protected:
-  StoreTest() {
-    options_.directory = directory_.File("gen-1");
-    options_.map_bytes = 4ull << 30;
-    options_.fs = &PosixFileSystem();
-    options_.random = &random_;
-    Open();
-  }
-
-  void Open() {
-    store_.reset();
-    auto opened = Store::Open(options_);
-    ASSERT_TRUE(opened.ok()) << opened.error().message;
-    store_ = std::move(*opened);
-    store_->AttachSink(&sink_);
-  }
-
-  Transaction& Live(int64_t now_ms = 1000) { return store_->Begin(TransactionMode::kLive, 0, now_ms); }
-
-  UnitResult Set(const std::string& key, const std::string& body, int64_t expire_at_ms = kNoExpiry, int db = 0) {
-    Transaction& txn = Live();
-    auto old = txn.FindForWrite(db, key);
-    CHECK(old.ok());
-    KeyValue value;
-    value.body = body;
-    value.expire_at_ms = expire_at_ms;
-    txn.Put(db, key, value, *old);
-    txn.EmitOn(db, {"SET", key, body});
-    return txn.Commit();
-  }
-
-  UnitResult Delete(const std::string& key) {
-    Transaction& txn = Live();
-    auto old = txn.FindForWrite(key);
-    CHECK(old.ok());
-    CHECK(old->has_value());
-    txn.Erase(0, key, **old);
-    txn.Emit({"DEL", key});
-    return txn.Commit();
-  }
-
-  std::optional<std::string> Get(const std::string& key, int db = 0, int64_t now_ms = 1000) {
-    Transaction& txn = Live(now_ms);
-    auto found = txn.Find(db, key);
-    EXPECT_TRUE(found.ok()) << found.error().message;
-    std::optional<std::string> body;
-    if (found.ok() && found->has_value()) body = std::string((*found)->body);
-    seen_ = txn.Commit().seen_offset;
-    return body;
-  }
-
-  StreamPosition Position() {
-    StreamPosition position;
-    position.offset = sink_.offset;
-    position.selected_db = sink_.selected;
-    position.time_ms = sink_.last_time_ms;
-    position.lineage_id = std::string(40, 'b');
-    return position;
-  }
-
-  void Freeze() { job_ = store_->FreezeActive(Position()); }
-
-  void Merge() {
-    std::atomic<bool> cancelled = false;
-    auto run = std::exchange(job_, nullptr)->Run({}, cancelled);
-    ASSERT_TRUE(run.ok()) << run.error().message;
-    ASSERT_TRUE(store_->FinishCheckpoint().ok());
-  }
-
-  void Checkpoint() {
-    Freeze();
-    Merge();
-  }
-
-  std::string DataFile() { return options_.directory + "/lmdb/data.mdb"; }
-
-  std::string ReadData() { return *ReadFile(PosixFileSystem(), DataFile(), 1ull << 30); }
-
-  void WriteData(std::string_view bytes) {
-    auto file = PosixFileSystem().Open(DataFile(), {OpenMode::kCreateOrReplace, false});
-    ASSERT_TRUE(file.ok());
-    ASSERT_TRUE((*file)->WriteAt(0, bytes).ok());
-  }
-
-  testing::TempDirectory directory_;
-  SeededRandom random_{7};
-  StoreOptions options_;
-  RecordingSink sink_;
-  std::unique_ptr<Store> store_;
-  std::shared_ptr<CheckpointJob> job_;
-  uint64_t seen_ = 0;
-};
+using StoreTest = testing::StoreFixture;
 
 TEST_F(StoreTest, UnitOfOneEffectIsNotWrappedAndSeveralAre) {
   Set("a", "1");
-  EXPECT_EQ(sink_.last, "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n");
+  EXPECT_EQ(sink_.units.back().bytes, "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n");
   Set("a", "2");
-  EXPECT_EQ(sink_.last, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n2\r\n");
+  EXPECT_EQ(sink_.units.back().bytes, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n2\r\n");
   Transaction& txn = Live();
   txn.Emit({"PING"});
   txn.EmitOn(11, {"PING"});
   const UnitResult result = txn.Commit();
   EXPECT_EQ(result.effects, 2u);
-  EXPECT_EQ(result.end_offset, sink_.offset);
-  EXPECT_EQ(sink_.selected, 11);
-  EXPECT_EQ(sink_.last,
+  EXPECT_EQ(result.end_offset, sink_.AppendedOffset());
+  EXPECT_EQ(sink_.SelectedDb(), 11);
+  EXPECT_EQ(sink_.units.back().bytes,
             "*1\r\n$5\r\nMULTI\r\n*1\r\n$4\r\nPING\r\n*2\r\n$6\r\nSELECT\r\n$2\r\n11\r\n*1\r\n$4\r\nPING\r\n"
             "*1\r\n$4\r\nEXEC\r\n");
 }
@@ -183,8 +75,8 @@ TEST_F(StoreTest, ExpiredKeyIsHiddenFromReadsAndDeletedByWrites) {
   EXPECT_EQ(txn.KeyCount(0), 0u);
   EXPECT_EQ(txn.ExpiryCount(0), 0u);
   txn.Commit();
-  EXPECT_EQ(sink_.last, "*2\r\n$3\r\nDEL\r\n$1\r\na\r\n");
-  EXPECT_EQ(sink_.last_time_ms, 5000);
+  EXPECT_EQ(sink_.units.back().bytes, "*2\r\n$3\r\nDEL\r\n$1\r\na\r\n");
+  EXPECT_EQ(sink_.units.back().time_ms, 5000);
   // Time never goes back below a unit's.
   Transaction& later = Live(10);
   EXPECT_EQ(later.now_ms(), 5000);
@@ -193,7 +85,7 @@ TEST_F(StoreTest, ExpiredKeyIsHiddenFromReadsAndDeletedByWrites) {
 
 TEST_F(StoreTest, ApplyModeSeesExpiredKeysAndEmitsNothing) {
   Set("a", "1", 5000);
-  const uint64_t before = sink_.offset;
+  const uint64_t before = sink_.AppendedOffset();
   store_->SetApplyUnit(before, before + 10);
   Transaction& txn = store_->Begin(TransactionMode::kApply, 0, 9000);
   auto found = txn.FindForWrite("a");
@@ -201,7 +93,7 @@ TEST_F(StoreTest, ApplyModeSeesExpiredKeysAndEmitsNothing) {
   EXPECT_TRUE(found->has_value());
   txn.Emit({"PING"});
   EXPECT_EQ(txn.Commit().end_offset, before + 10);
-  EXPECT_EQ(sink_.offset, before);
+  EXPECT_EQ(sink_.AppendedOffset(), before);
 }
 
 TEST_F(StoreTest, ViewsOfSeveralReadsLiveThroughTheUnitWhileTheCacheEvicts) {
@@ -387,98 +279,6 @@ TEST_F(StoreTest, RandomKeyOfOnlyExpiredKeysIsNone) {
   ASSERT_TRUE(key.ok());
   EXPECT_FALSE(key->has_value());
   txn.Commit();
-}
-
-TEST_F(StoreTest, EachFlippedBitOfAValueIsDetected) {
-  options_.cache_bytes = 0;
-  const std::string body = "a value that stands in data.mdb";
-  Set("key", body);
-  Checkpoint();
-  store_.reset();
-  const std::string whole = ReadData();
-  const size_t at = whole.rfind(body);
-  ASSERT_NE(at, std::string::npos);
-  ASSERT_EQ(whole.find(body), at);
-  for (size_t bit = 0; bit < (body.size() + 4) * 8; bit += 7) {  // with the checksum behind it
-    std::string damaged = whole;
-    damaged[at + bit / 8] = static_cast<char>(damaged[at + bit / 8] ^ (1 << (bit % 8)));
-    WriteData(damaged);
-    Open();
-    Transaction& txn = Live();
-    auto found = txn.Find("key");
-    ASSERT_FALSE(found.ok()) << "bit " << bit;
-    EXPECT_EQ(found.error().code, ErrorCode::kCorruption);
-    EXPECT_NE(found.error().message.find("database 'keys'"), std::string::npos) << found.error().message;
-    txn.Commit();
-  }
-}
-
-TEST_F(StoreTest, TruncatedDataFileIsRefusedWithAClearMessage) {
-  for (int i = 0; i < 2000; ++i) Set("k" + std::to_string(i), std::string(100, 'x'));
-  Checkpoint();
-  store_.reset();
-  const std::string whole = ReadData();
-  for (const size_t size : {size_t{0}, size_t{100}, size_t{4096}, size_t{8192}, whole.size() / 2}) {
-    WriteData(std::string_view(whole).substr(0, size));
-    auto opened = Store::Open(options_);
-    ASSERT_FALSE(opened.ok()) << size;
-    EXPECT_EQ(opened.error().code, ErrorCode::kCorruption) << opened.error().message;
-    EXPECT_NE(opened.error().message.find("data.mdb"), std::string::npos) << opened.error().message;
-    EXPECT_NE(opened.error().message.find("truncated"), std::string::npos) << opened.error().message;
-  }
-  WriteData(whole);
-  Open();
-  EXPECT_EQ(Get("k7"), std::string(100, 'x'));
-}
-
-TEST_F(StoreTest, DamagedRunIsRefusedAndAnIncompleteOneIsDeleted) {
-  Set("a", "1");
-  auto job = store_->FreezeActive(Position());
-  std::atomic<bool> cancelled = true;  // after the run is written
-  ASSERT_EQ(job->Run({}, cancelled).error().code, ErrorCode::kAborted);
-  job.reset();
-  store_.reset();
-  FileSystem& fs = PosixFileSystem();
-  const std::string run_directory = options_.directory + "/run";
-  const std::vector<std::string> names = *fs.List(run_directory);
-  ASSERT_EQ(names.size(), 1u);
-  const std::string path = run_directory + "/" + names[0];
-  const std::string whole = *ReadFile(fs, path, 1 << 20);
-  for (size_t at = 0; at < whole.size(); at += 5) {
-    std::string damaged = whole;
-    damaged[at] = static_cast<char>(damaged[at] ^ 0x10);
-    auto file = fs.Open(path, {OpenMode::kCreateOrReplace, false});
-    ASSERT_TRUE((*file)->WriteAt(0, damaged).ok());
-    auto opened = Store::Open(options_);
-    ASSERT_FALSE(opened.ok()) << "byte " << at;
-    EXPECT_NE(opened.error().message.find(names[0]), std::string::npos) << opened.error().message;
-  }
-  auto file = fs.Open(path, {OpenMode::kCreateOrReplace, false});
-  ASSERT_TRUE((*file)->WriteAt(0, whole).ok());
-  auto leftover = fs.Open(run_directory + "/00000000000000000099.tmp", {OpenMode::kCreate, false});
-  ASSERT_TRUE((*leftover)->WriteAt(0, "half").ok());
-  Open();
-  EXPECT_EQ(fs.List(run_directory)->size(), 1u);
-  EXPECT_EQ(Get("a"), "1");
-  EXPECT_EQ(store_->CheckpointPosition(), Position());
-}
-
-TEST_F(StoreTest, HalfMergedLmdbWithoutItsRunIsRefused) {
-  options_.merge_dirty_pages = 1;
-  Open();
-  for (int i = 0; i < 500; ++i) Set("k" + std::to_string(i), std::string(200, 'x'));
-  auto job = store_->FreezeActive(Position());
-  std::atomic<bool> cancelled = false;
-  ASSERT_FALSE(job->Run([&](double) { cancelled = true; }, cancelled).ok());
-  auto view = store_->OpenView();
-  ASSERT_FALSE(view.ok());
-  EXPECT_EQ(view.error().code, ErrorCode::kBusy);
-  job.reset();
-  store_.reset();
-  ASSERT_TRUE(PosixFileSystem().RemoveTree(options_.directory + "/run").ok());
-  auto opened = Store::Open(options_);
-  ASSERT_FALSE(opened.ok());
-  EXPECT_EQ(opened.error().code, ErrorCode::kCorruption);
 }
 
 // Nearly all keys were deleted since the last checkpoint: each is a row in LMDB and one in the memtable that hides it.
