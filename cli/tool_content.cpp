@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "storage/base/coding.h"
+#include "storage/snapshot_ahead.h"
 #include "storage/types/scores.h"
 #include "storage/types/stream_id.h"
 
@@ -28,6 +29,7 @@ class SnapshotContent : public ContentSource {
 
   [[nodiscard]] const ContentInfo& info() const override { return info_; }
   Result<void> VisitAll(SnapshotVisitor& visitor) override { return reader_->VisitAll(visitor); }
+  Result<void> VisitAllOnTwoThreads(SnapshotVisitor& visitor) override { return VisitSnapshotAhead(*reader_, visitor); }
   Result<void> VisitUndamaged(SnapshotVisitor& visitor,
                               const std::function<void(const SnapshotFinding&)>& damage) override {
     return reader_->VisitUndamaged(visitor, damage);
@@ -238,8 +240,8 @@ SnapshotRow RecordStream::row() const {
   return {record_.kind, bytes.substr(0, record_.first_size), bytes.substr(record_.first_size, record_.second_size)};
 }
 
-Result<void> VisitOnTwoThreads(ContentSource& source, SnapshotVisitor& visitor) {
-  RecordStream stream(source);
+Result<void> ContentSource::VisitAllOnTwoThreads(SnapshotVisitor& visitor) {
+  RecordStream stream(*this);
   while (true) {
     ASSIGN_OR_RETURN(const bool more, stream.Next());
     if (!more) return {};

@@ -40,6 +40,8 @@ class ContentSource {
   [[nodiscard]] virtual const ContentInfo& info() const = 0;
   // Everything, verified as it goes; stops at the first damage. Keys that are expired are content, too.
   virtual Result<void> VisitAll(SnapshotVisitor& visitor) = 0;
+  // The same, with the reading, or a part of it, on another thread.
+  virtual Result<void> VisitAllOnTwoThreads(SnapshotVisitor& visitor);
   // What damage left; keys that lost a part get no KeyEnd. kUnsupported where that is not possible.
   virtual Result<void> VisitUndamaged(SnapshotVisitor& visitor,
                                       const std::function<void(const SnapshotFinding&)>& damage);
@@ -109,8 +111,5 @@ class RecordStream {
   ContentRecord record_;
   std::unique_ptr<Shared> shared_;
 };
-
-// Everything of `source`, read on another thread, given to `visitor` on this one.
-Result<void> VisitOnTwoThreads(ContentSource& source, SnapshotVisitor& visitor);
 
 }  // namespace holdfast::cli

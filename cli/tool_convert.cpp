@@ -244,7 +244,7 @@ class Converter {
     Filtered filtered(writer, options_.filter, bar, content_->info().keys);
     // Databases must ascend: RDB files themselves do, so do all others.
     Result<void> written = writer.Begin(origin);
-    if (written.ok()) written = VisitOnTwoThreads(*content_, filtered);
+    if (written.ok()) written = content_->VisitAllOnTwoThreads(filtered);
     if (written.ok()) written = writer.Finish();
     if (written.ok()) written = file->Sync();
     if (written.ok()) written = tool_.fs.Rename(temporary, options_.to);
@@ -272,7 +272,7 @@ class Converter {
     ValuePrinter printer(out, options_.filter, print);
     Filtered filtered(format == "resp" ? static_cast<SnapshotVisitor&>(resp) : printer, options_.filter, bar,
                       content_->info().keys);
-    Result<void> written = VisitOnTwoThreads(*content_, filtered);
+    Result<void> written = content_->VisitAllOnTwoThreads(filtered);
     if (written.ok() && format == "resp") written = resp.Finish();
     out.flush();
     if (written.ok() && !out) written = Error{ErrorCode::kIo, options_.to + ": writing failed"};

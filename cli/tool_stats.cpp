@@ -13,7 +13,7 @@ namespace holdfast::cli {
 namespace {
 
 constexpr size_t kPrefixesMax = 100'000;
-constexpr size_t kPrefixBytesMax = 256;
+constexpr size_t kNameShown = 256;
 constexpr size_t kShownPrefixes = 40;  // of one level
 constexpr int64_t kMinute = 60'000, kHour = 60 * kMinute, kDay = 24 * kHour;
 // Upper bounds of what is left of a key's life.
@@ -34,20 +34,11 @@ Json BucketsJson(const std::array<uint64_t, kCount>& buckets) {
 
 }  // namespace
 
-struct StatsCollector::Prefix {
-  uint64_t keys = 0;
-  uint64_t bytes = 0;
-  bool pruned = false;  // smaller ones below it are not told apart
-  std::map<std::string, std::unique_ptr<Prefix>, std::less<>> below;
-};
-
 StatsCollector::StatsCollector(const StatsOptions& options, int64_t now_ms)
-    : options_(options), now_ms_(now_ms), root_(std::make_unique<Prefix>()) {}
-
-StatsCollector::~StatsCollector() = default;
+    : options_(options), now_ms_(now_ms), prefixes_(options.delimiters, options.depth, kPrefixesMax) {}
 
 Result<void> StatsCollector::Key(const SnapshotKey& key) {
-  inside_ = true;
+  if (key.db != db_) database_ = &databases_[key.db];
   db_ = key.db;
   key_ = key.key;
   value_ = key.value;
@@ -68,17 +59,16 @@ Result<void> StatsCollector::Row(const SnapshotRow& row) {
   value_bytes_ += size;
   if (size > element_max_) {
     element_max_ = size;
-    element_max_name_ = element->field.substr(0, kPrefixBytesMax);
+    element_max_name_ = element->field.substr(0, kNameShown);
   }
   return {};
 }
 
 Result<void> StatsCollector::KeyEnd() {
-  inside_ = false;
   const uint64_t size = key_.size() + value_bytes_;
   ++keys_;
   bytes_ += size;
-  auto& database = databases_[db_];
+  DatabaseFigures& database = *database_;
   ++database[0];
   database[2] += size;
   TypeFigures& type = types_[static_cast<size_t>(value_.type)];
@@ -104,7 +94,7 @@ Result<void> StatsCollector::KeyEnd() {
     Keep(longest_keys_, key_elements_, size, {});
     Keep(largest_elements_, element_max_, key_elements_, element_max_name_);
   }
-  AddPrefix();
+  prefixes_.Add(key_, size);
   return {};
 }
 
@@ -116,65 +106,27 @@ void StatsCollector::Keep(std::vector<Large>& heap, uint64_t size, uint64_t elem
     std::pop_heap(heap.begin(), heap.end(), greater);
     heap.pop_back();
   }
-  heap.push_back({size, db_, value_.type, elements, key_.substr(0, 4 * kPrefixBytesMax), std::string(element)});
+  heap.push_back({size, db_, value_.type, elements, key_.substr(0, 4 * kNameShown), std::string(element)});
   std::push_heap(heap.begin(), heap.end(), greater);
 }
 
-void StatsCollector::AddPrefix() {
-  const uint64_t size = key_.size() + value_bytes_;
-  Prefix* prefix = root_.get();
-  ++prefix->keys;
-  prefix->bytes += size;
-  size_t begin = 0;
-  for (size_t level = 0; level < options_.depth; ++level) {
-    const size_t end = key_.find_first_of(options_.delimiters, begin);
-    if (end == std::string::npos || end - begin > kPrefixBytesMax) break;
-    const std::string_view part = std::string_view(key_).substr(begin, end + 1 - begin);
-    auto found = prefix->below.find(part);
-    if (found == prefix->below.end()) {
-      if (prefixes_ >= kPrefixesMax) Prune();
-      found = prefix->below.emplace(part, std::make_unique<Prefix>()).first;
-      ++prefixes_;
-    }
-    prefix = found->second.get();
-    ++prefix->keys;
-    prefix->bytes += size;
-    begin = end + 1;
-  }
-}
-
-// Keys come in the order of hashes: what is small until now is small as a whole.
-void StatsCollector::Prune() {
-  uint64_t bound = 1;
-  while (prefixes_ > kPrefixesMax / 2) {
-    const auto prune = [&](const auto& self, Prefix& prefix) -> void {
-      for (auto each = prefix.below.begin(); each != prefix.below.end();) {
-        self(self, *each->second);
-        if (each->second->below.empty() && each->second->keys <= bound) {
-          each = prefix.below.erase(each);
-          prefix.pruned = true;
-          --prefixes_;
-        } else {
-          ++each;
-        }
-      }
-    };
-    prune(prune, *root_);
-    bound *= 2;
-  }
-}
-
-Json StatsCollector::PrefixJson(const Prefix& prefix, const std::string& name) const {
-  Json json = {{"prefix", JsonBytes(name)}, {"keys", prefix.keys}, {"bytes", prefix.bytes}};
-  std::vector<std::pair<const std::string*, const Prefix*>> below;
-  for (const auto& [part, each] : prefix.below) below.emplace_back(&part, each.get());
-  std::sort(below.begin(), below.end(), [](const auto& a, const auto& b) { return a.second->bytes > b.second->bytes; });
+Json StatsCollector::PrefixJson(const Children& children, uint32_t id, const std::string& name) const {
+  const PrefixTree::Node& node = prefixes_.node(id);
+  Json json = {{"prefix", JsonBytes(name)}, {"keys", node.keys}, {"bytes", node.bytes}};
+  std::vector<uint32_t> below = children[id];
   // A branch with one key is a key.
-  std::erase_if(below, [](const auto& each) { return each.second->keys < 2; });
+  std::erase_if(below, [&](uint32_t each) { return prefixes_.node(each).keys < 2; });
+  std::sort(below.begin(), below.end(), [&](uint32_t a, uint32_t b) {
+    const uint64_t bytes_a = prefixes_.node(a).bytes;
+    const uint64_t bytes_b = prefixes_.node(b).bytes;
+    return bytes_a != bytes_b ? bytes_a > bytes_b : prefixes_.Part(a) < prefixes_.Part(b);
+  });
   if (below.size() > kShownPrefixes) below.resize(kShownPrefixes);
   if (below.empty()) return json;
   json["below"] = Json::array();
-  for (const auto& [part, each] : below) json["below"].push_back(PrefixJson(*each, name + *part));
+  for (const uint32_t each : below) {
+    json["below"].push_back(PrefixJson(children, each, name + std::string(prefixes_.Part(each))));
+  }
   return json;
 }
 
@@ -220,14 +172,14 @@ Json StatsCollector::ToJson() const {
   json["largest_keys"] = LargeJson(largest_keys_, "bytes");
   json["longest_keys"] = LargeJson(longest_keys_, "elements");
   json["largest_elements"] = LargeJson(largest_elements_, "element");
-  json["prefixes"] = PrefixJson(*root_, "");
+  json["prefixes"] = PrefixJson(prefixes_.Children(), PrefixTree::kRoot, "");
   return json;
 }
 
 namespace {
 
 // Collects, and shows how far it came.
-class WatchedCollector : public SnapshotVisitor {
+class WatchedCollector final : public SnapshotVisitor {
  public:
   WatchedCollector(StatsCollector& to, ProgressBar& bar, uint64_t total) : to_(to), bar_(bar), total_(total) {}
   Result<void> Key(const SnapshotKey& key) override { return to_.Key(key); }
@@ -320,7 +272,7 @@ Result<Json> CollectStats(const ToolContext& tool, const StatsOptions& options) 
   StatsCollector collector(options, SystemClock().WallMs());
   ProgressBar bar(tool, "reading");
   WatchedCollector watched(collector, bar, content->info().keys);
-  RETURN_IF_ERROR(VisitOnTwoThreads(*content, watched));
+  RETURN_IF_ERROR(content->VisitAllOnTwoThreads(watched));
   Json json = {{"name", options.path}, {"kind", InputKindName(content->info().kind)}};
   if (content->info().position) json["offset"] = content->info().position->offset;
   if (content->info().created_ms != 0) json["created"] = TimeText(content->info().created_ms);

@@ -11,6 +11,7 @@
 
 #include "cli/tool_content.h"
 #include "cli/tool_context.h"
+#include "cli/tool_prefix_tree.h"
 
 namespace holdfast::cli {
 
@@ -23,10 +24,9 @@ struct StatsOptions {
 
 // Collects figures of keys as they come. Memory is bounded, whatever the number of keys: the tree of prefixes keeps its
 // largest branches, the rest is added to "others".
-class StatsCollector : public SnapshotVisitor {
+class StatsCollector final : public SnapshotVisitor {
  public:
   StatsCollector(const StatsOptions& options, int64_t now_ms);
-  ~StatsCollector() override;
 
   Result<void> Key(const SnapshotKey& key) override;
   Result<void> Row(const SnapshotRow& row) override;
@@ -44,7 +44,6 @@ class StatsCollector : public SnapshotVisitor {
   struct TypeFigures {
     uint64_t keys = 0, elements = 0, key_bytes = 0, value_bytes = 0, elements_max = 0, bytes_max = 0, expiring = 0;
   };
-  struct Prefix;
   struct Large {
     uint64_t size;
     int db;
@@ -54,28 +53,27 @@ class StatsCollector : public SnapshotVisitor {
     std::string element;
   };
 
-  void AddPrefix();
-  void Prune();
+  using Children = std::vector<std::vector<uint32_t>>;
   void Keep(std::vector<Large>& heap, uint64_t size, uint64_t elements, std::string_view element);
-  [[nodiscard]] Json PrefixJson(const Prefix& prefix, const std::string& name) const;
+  [[nodiscard]] Json PrefixJson(const Children& children, uint32_t id, const std::string& name) const;
   [[nodiscard]] static Json LargeJson(std::vector<Large> heap, const char* what);
 
   const StatsOptions options_;
   const int64_t now_ms_;
   uint64_t keys_ = 0;
   uint64_t bytes_ = 0;
-  std::map<int, std::array<uint64_t, 3>> databases_;  // keys, expiring, bytes
+  using DatabaseFigures = std::array<uint64_t, 3>;  // keys, expiring, bytes
+  std::map<int, DatabaseFigures> databases_;
+  DatabaseFigures* database_ = nullptr;  // of the key under way
   std::array<TypeFigures, kTypes> types_;
   std::array<uint64_t, kBuckets> sizes_{};     // keys by power of two of their bytes
   std::array<uint64_t, kBuckets> elements_{};  // of keys that have elements
   std::array<std::array<uint64_t, 2>, 10> ttls_{};
   std::vector<Large> largest_keys_, longest_keys_, largest_elements_;
-  std::unique_ptr<Prefix> root_;
-  size_t prefixes_ = 0;
+  PrefixTree prefixes_;
 
   // The key under way.
-  bool inside_ = false;
-  int db_ = 0;
+  int db_ = -1;
   std::string key_;
   KeyValue value_;
   uint64_t key_elements_ = 0;

@@ -1,7 +1,14 @@
 #include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
 
 #include "storage/base/hash.h"
 #include "storage/snapshot.h"
+#include "storage/snapshot_ahead.h"
 #include "storage/snapshot_format.h"
 #include "storage/snapshot_parser.h"
 #include "storage/snapshot_parts.h"
@@ -39,6 +46,78 @@ class OneKeyVisitor : public SnapshotVisitor {
   bool done_ = false;
 };
 
+// A block whose checksums are right.
+struct OwnedBlock {
+  BlockHeader header;
+  std::string raw;
+};
+
+// Reads one block after the other on a thread of its own, a few ahead. Buffers go round.
+class BlockReadAhead {
+ public:
+  using Read = std::function<Result<void>(size_t i, OwnedBlock& to)>;
+
+  BlockReadAhead(size_t count, Read read) : count_(count), read_(std::move(read)), thread_([this] { Run(); }) {}
+  ~BlockReadAhead() {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  BlockReadAhead(const BlockReadAhead&) = delete;
+  BlockReadAhead& operator=(const BlockReadAhead&) = delete;
+
+  // The next block; it lives until the next call.
+  Result<const OwnedBlock*> Next() {
+    std::unique_lock lock(mutex_);
+    spare_.push_back(std::move(current_));
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return !ready_.empty() || failure_; });
+    if (ready_.empty()) return *failure_;
+    current_ = std::move(ready_.front());
+    ready_.pop_front();
+    return &current_;
+  }
+
+ private:
+  static constexpr size_t kAhead = 6;
+
+  void Run() {
+    for (size_t i = 0; i < count_; ++i) {
+      OwnedBlock block;
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return ready_.size() < kAhead || stopping_; });
+        if (stopping_) return;
+        if (!spare_.empty()) {
+          block = std::move(spare_.back());
+          spare_.pop_back();
+        }
+      }
+      Result<void> got = read_(i, block);
+      std::lock_guard lock(mutex_);
+      changed_.notify_all();
+      if (!got.ok()) {
+        failure_ = std::move(got).error();
+        return;
+      }
+      ready_.push_back(std::move(block));
+    }
+  }
+
+  const size_t count_;
+  const Read read_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<OwnedBlock> ready_, spare_;  // guarded by mutex_
+  std::optional<Error> failure_;          // guarded by mutex_
+  bool stopping_ = false;                 // guarded by mutex_
+  OwnedBlock current_;                    // the consumer's
+  std::thread thread_;                    // last: starts when all the rest exists
+};
+
 class Reader : public SnapshotReader {
  public:
   Reader(std::string path, std::unique_ptr<SnapshotParts> parts, ParsedHeader header, Footer footer,
@@ -56,6 +135,27 @@ class Reader : public SnapshotReader {
     RecordParser parser(header().databases);
     uint64_t digest = header_.checksum;
     for (size_t i = 0; i < index_.size(); ++i) RETURN_IF_ERROR(VisitBlock(i, parser, visitor, &digest));
+    return FinishAll(parser, digest, visitor);
+  }
+
+  Result<void> VisitAllAhead(SnapshotVisitor& visitor) {
+    BlockReadAhead ahead(index_.size(), [this](size_t i, OwnedBlock& to) -> Result<void> {
+      ASSIGN_OR_RETURN(const SnapshotParts::RawBlock block, ReadBlock(i));
+      to.header = block.header;
+      to.raw = block.raw;
+      return {};
+    });
+    RecordParser parser(header().databases);
+    uint64_t digest = header_.checksum;
+    for (size_t i = 0; i < index_.size(); ++i) {
+      ASSIGN_OR_RETURN(const OwnedBlock* block, ahead.Next());
+      RETURN_IF_ERROR(ConsumeBlock(i, {block->header, block->raw}, parser, visitor, &digest));
+    }
+    return FinishAll(parser, digest, visitor);
+  }
+
+ private:
+  Result<void> FinishAll(RecordParser& parser, uint64_t digest, SnapshotVisitor& visitor) const {
     Result<void> finished = parser.Finish(visitor);
     if (!finished.ok()) {
       return parser.visitor_failed() ? finished : Result<void>(BlameAt(footer_.index_position, finished.error()));
@@ -70,6 +170,7 @@ class Reader : public SnapshotReader {
     return {};
   }
 
+ public:
   Result<void> VisitUndamaged(SnapshotVisitor& visitor,
                               const std::function<void(const SnapshotFinding&)>& damage) override {
     RecordParser parser(header().databases);
@@ -116,14 +217,24 @@ class Reader : public SnapshotReader {
 
  private:
   Result<void> VisitBlock(size_t i, RecordParser& parser, SnapshotVisitor& visitor, uint64_t* digest) {
+    ASSIGN_OR_RETURN(const SnapshotParts::RawBlock block, ReadBlock(i));
+    return ConsumeBlock(i, block, parser, visitor, digest);
+  }
+
+  Result<SnapshotParts::RawBlock> ReadBlock(size_t i) {
     const IndexEntry& entry = index_[i];
     auto block = parts_->ReadBlock(entry.position, entry.end(), header_.checksum, entry.stored_length);
     if (!block.ok()) return Blame(i, block.error());
     if (block->header.number != i || !Agree(block->header, entry)) {
       return Blame(i, {ErrorCode::kCorruption, "the block is not the one the index describes"});
     }
-    if (digest != nullptr) *digest = NextBlocksDigest(*digest, block->header.header_checksum);
-    Result<void> consumed = parser.Consume(block->header, block->raw, visitor);
+    return block;
+  }
+
+  Result<void> ConsumeBlock(size_t i, const SnapshotParts::RawBlock& block, RecordParser& parser,
+                            SnapshotVisitor& visitor, uint64_t* digest) const {
+    if (digest != nullptr) *digest = NextBlocksDigest(*digest, block.header.header_checksum);
+    Result<void> consumed = parser.Consume(block.header, block.raw, visitor);
     if (consumed.ok() || parser.visitor_failed()) return consumed;
     return Blame(i, consumed.error());
   }
@@ -144,6 +255,11 @@ class Reader : public SnapshotReader {
 };
 
 }  // namespace
+
+Result<void> VisitSnapshotAhead(SnapshotReader& reader, SnapshotVisitor& visitor) {
+  // SnapshotReader::Open makes nothing else.
+  return static_cast<Reader&>(reader).VisitAllAhead(visitor);
+}
 
 Result<std::unique_ptr<SnapshotReader>> SnapshotReader::Open(FileSystem& fs, const std::string& path) {
   ASSIGN_OR_RETURN(std::unique_ptr<SnapshotParts> parts, SnapshotParts::Open(fs, path));
