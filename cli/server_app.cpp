@@ -120,6 +120,8 @@ wal::EngineOptions EngineOptionsOf(const net::Settings& settings, Random& random
   options.snapshot_growth_bytes = settings.snapshot_growth_max;
   options.space_reserve_bytes = settings.space_reserve;
   options.tail_rewrite = settings.log_tail_rewrite;
+  const std::string& archive = settings.log_archive_dir;
+  if (!archive.empty()) options.archive_directory = archive[0] == '/' ? archive : JoinPath(settings.dir, archive);
   options.fs = &PosixFileSystem();
   options.clock = &SystemClock();
   options.random = &random;

@@ -86,6 +86,7 @@ struct Settings {
   uint64_t frame_ring_size = 16ull << 20;
   uint64_t space_reserve = 1ull << 30;
   bool log_tail_rewrite = true;
+  std::string log_archive_dir;
   int snapshot_keep = 2;
   int snapshot_zstd_level = 1;
   int snapshot_threads = 1;

@@ -302,6 +302,7 @@ void AddDurability(std::vector<Directive>& rows) {
   rows.push_back(Bytes("frame-ring-size", kImmutable, &Settings::frame_ring_size, 1ull << 20, kTebi));
   rows.push_back(Bytes("space-reserve", kImmutable, &Settings::space_reserve, 0, kTebi));
   rows.push_back(Flag("log-tail-rewrite", "", kImmutable, &Settings::log_tail_rewrite));
+  rows.push_back(Text("log-archive-dir", "", kImmutable, &Settings::log_archive_dir));
   rows.push_back(Number("rdb-version", "", 0, &Settings::rdb_version, 9, 10));
   rows.push_back(Flag("rdb-skip-unsupported", "", 0, &Settings::rdb_skip_unsupported));
   rows.push_back(Flag("rdbcompression", "", 0, &Settings::rdb_compression));

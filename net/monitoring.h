@@ -25,6 +25,8 @@ struct Stats {
   std::map<std::string, uint64_t> errors_by_code;  // "ERR", "WRONGTYPE", ...; bounded
   int64_t changes_since_save = 0;
   int64_t last_save_s = 0;
+  std::string last_save_path;  // of the newest snapshot saved by this process
+  uint64_t last_save_offset = 0;
   bool last_save_ok = true;
   int64_t last_save_duration_s = -1;
   uint64_t saves = 0;

@@ -23,6 +23,8 @@ void Finish(Server& server, int64_t changes_at_start, const Result<wal::Snapshot
   ++stats.saves;
   stats.changes_since_save -= changes_at_start;
   stats.last_save_s = server.clock().WallMs() / 1000;
+  stats.last_save_path = result->path;
+  stats.last_save_offset = result->position.offset;
   diag::Notice("Snapshot {} saved: {} keys, {} bytes", result->path, result->footer.keys, result->footer.stored_bytes);
   const auto kept = KeepNewestSnapshots(server.fs(), server.directory().path(),
                                         static_cast<size_t>(server.config().settings().snapshot_keep));

@@ -94,6 +94,13 @@ Result<void> Engine::Recover(const EngineProgress& progress) {
   log_options.random = options_.random;
   ASSIGN_OR_RETURN(log_, Log::Open(std::move(log_options), std::move(outcome.state)));
   store_->AttachSink(log_.get());
+  if (!options_.archive_directory.empty()) {
+    constexpr size_t kIdDigits = 16;
+    archive_ = std::make_unique<LogArchive>(*options_.fs, *options_.clock,
+                                            LogArchive::Options{options_.archive_directory, options_.generation_path,
+                                                                options_.random->Hex(kIdDigits), rewind.has_value()});
+    LogArchive::Hold(*log_);
+  }
   checkpoint_begun_ = checkpoint_job_ != nullptr;
   if (!rewind) return {};
   recovery_.cut_bytes = recovery_.dropped_unit_bytes = 0;  // not torn: it is in the tail's file
@@ -469,6 +476,7 @@ void Engine::CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes) {
     space_is_tight_ = space->free_bytes < mark + mark / 2;
     KeepBallast(space->free_bytes, mark);
   }
+  if (archive_ != nullptr) ArchiveLog();
   if (Result<void> trimmed = log_->Trim(checkpoint_offset, backlog_bytes); !trimmed.ok()) {
     diag::Warning("Old log segments could not be removed: {}", trimmed.error().message);
   }
@@ -491,6 +499,21 @@ void Engine::CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes) {
     // Rows of deleted collections and databases go with checkpoints, also when nobody writes.
     collect_dead_rows_ = store_->Stats().dead_collections > 0;
   });
+}
+
+// On the files thread. What cannot be archived is kept in the log, but not at the price of refusing writes.
+void Engine::ArchiveLog() {
+  const Result<void> archived = archive_->Run(*log_);
+  const std::string failure = archived.ok() ? "" : archived.error().message;
+  if (!archived.ok() && space_is_tight_) LogArchive::LetGo(*log_);
+  if (failure == archive_failure_) return;
+  archive_failure_ = failure;
+  if (archived.ok()) {
+    diag::Notice("Archiving the log works again");
+  } else {
+    diag::Warning("{}. The log keeps what is not archived as long as there is space, and it will be tried again",
+                  failure);
+  }
 }
 
 // The ballast is space that a checkpoint may have when the disk is full: it frees more than it takes in the end.

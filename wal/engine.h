@@ -26,6 +26,7 @@
 #include "storage/snapshot.h"
 #include "storage/store.h"
 #include "wal/log.h"
+#include "wal/log_archive.h"
 #include "wal/recovery.h"
 #include "wal/replay_pipeline.h"
 
@@ -47,6 +48,7 @@ struct EngineOptions {
   // A snapshot keeps LMDB from using pages again and the log from being trimmed: it is ended when both have grown by
   // more than this while it is written.
   uint64_t snapshot_growth_bytes = 16ull << 30;
+  std::string archive_directory;  // absolute; finished segments of the log go there (wal/log_archive.h); "": nowhere
   uint64_t space_reserve_bytes = 1ull << 30;  // writes are refused below min(this, 5% of the disk)
   bool tail_rewrite = true;
   FileSystem* fs = nullptr;
@@ -123,6 +125,8 @@ class Engine {
   [[nodiscard]] bool LacksSpace() const { return space_refusal_.has_value() || CheckpointsStuck(); }
   // Little is left until then: who keeps log for somebody else should let it go.
   [[nodiscard]] bool SpaceIsTight() const { return space_is_tight_; }
+  // Null without an archive.
+  [[nodiscard]] const LogArchive* archive() const { return archive_.get(); }
   // Of the disk with the data, as of the last look; 0: none yet.
   [[nodiscard]] uint64_t DiskBytes() const { return disk_bytes_; }
 
@@ -186,6 +190,7 @@ class Engine {
   void RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::Pin> pin);
   void TickFiles();
   void CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes);
+  void ArchiveLog();
   void KeepBallast(uint64_t free_bytes, uint64_t mark_bytes);
   // What was written since the freeze, as a multiple of what may be while its checkpoint is made.
   [[nodiscard]] double FilledSinceFreeze() const;
@@ -223,6 +228,8 @@ class Engine {
   std::atomic<bool> snapshot_cancelled_{false};
   std::atomic<uint64_t> snapshot_keys_done_{0}, snapshot_keys_total_{0}, snapshot_raw_{0}, snapshot_stored_{0};
 
+  std::unique_ptr<LogArchive> archive_;
+  std::string archive_failure_;  // as it was told; files thread
   std::atomic<bool> space_is_tight_{false};
   std::atomic<uint64_t> disk_bytes_{0};
   // Reasons to refuse writes, as they are told; the strongest first.

@@ -246,6 +246,23 @@ void SegmentSet::MovePin(uint64_t* pin, uint64_t offset) {
   *pin = offset;
 }
 
+void SegmentSet::KeepFrom(uint64_t sequence) {
+  std::lock_guard lock(mutex_);
+  keep_from_ = sequence;
+}
+
+std::vector<SegmentSet::Finished> SegmentSet::FinishedAfter(uint64_t sequence) const {
+  std::lock_guard lock(mutex_);
+  std::vector<Finished> finished;
+  for (size_t i = 0; i + 1 < segments_.size(); i++) {
+    const auto& segment = segments_[i];
+    // Above the readable end parts of a unit may be taken back.
+    if (segment->sequence <= sequence || segment->sequence >= readable_end_.sequence || !segment->end) continue;
+    finished.push_back({segment, segments_[i + 1]->first_offset});
+  }
+  return finished;
+}
+
 std::shared_ptr<const Segment> SegmentSet::TakeTrimmable(uint64_t checkpoint_offset, uint64_t backlog_bytes,
                                                          bool* recycle) {
   std::lock_guard lock(mutex_);
@@ -254,7 +271,7 @@ std::shared_ptr<const Segment> SegmentSet::TakeTrimmable(uint64_t checkpoint_off
   uint64_t keep_from = std::min(checkpoint_offset, durable_offset_ - std::min(durable_offset_, backlog_bytes));
   for (const uint64_t* pin : pins_) keep_from = std::min(keep_from, *pin);
   if (segments_[1]->first_offset > keep_from) return nullptr;
-  if (segments_.front()->sequence >= readable_end_.sequence) return nullptr;
+  if (segments_.front()->sequence >= std::min(readable_end_.sequence, keep_from_)) return nullptr;
   std::shared_ptr<Segment> segment = std::move(segments_.front());
   segments_.pop_front();
   // A cursor that reads the file holds the segment too; off the list, nobody new can get it.

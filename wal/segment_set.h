@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -93,6 +94,14 @@ class SegmentSet {
   void RemovePin(const uint64_t* pin);
   void MovePin(uint64_t* pin, uint64_t offset);
   Result<void> Trim(uint64_t checkpoint_offset, uint64_t backlog_bytes);
+  // Segments from this number on stay; UINT64_MAX: no limit. For the archive.
+  void KeepFrom(uint64_t sequence);
+  struct Finished {
+    std::shared_ptr<const Segment> file;  // has an end
+    uint64_t end_offset = 0;              // stream offset at which the next segment begins
+  };
+  // Segments above `sequence` that hold nothing but whole, durable units, oldest first: they never change any more.
+  [[nodiscard]] std::vector<Finished> FinishedAfter(uint64_t sequence) const;
 
   // ---- the spare ----
   Result<void> AdoptSpare();  // at start: one left by the last process
@@ -132,6 +141,7 @@ class SegmentSet {
   uint64_t ring_bytes_ = 0;
   size_t cursors_ = 0;
   std::set<const uint64_t*> pins_;
+  uint64_t keep_from_ = std::numeric_limits<uint64_t>::max();
   SpareState spare_state_ = SpareState::kNone;
   uint64_t spare_size_ = 0;
   bool spare_recycled_ = false;

@@ -161,6 +161,26 @@ void AppendMemory(CommandContext& context, std::string& to) {
       .Zero({"active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"});
 }
 
+// What Redis has no names for: snapshots by their own names, and the log's archive.
+void AppendOwnPersistence(Server& server, std::string& to) {
+  const Settings& settings = server.config().settings();
+  const Stats& stats = server.monitoring().stats;
+  Lines lines(to);
+  lines.Add("holdfast_snapshot_last_path", stats.last_save_path)
+      .Add("holdfast_snapshot_last_offset", stats.last_save_offset)
+      .Add("holdfast_snapshot_keep", settings.snapshot_keep)
+      .Add("holdfast_snapshot_zstd_level", settings.snapshot_zstd_level)
+      .Add("holdfast_snapshot_threads", settings.snapshot_threads)
+      .Flag("holdfast_log_archive_enabled", server.engine().archive() != nullptr);
+  if (server.engine().archive() == nullptr) return;
+  const wal::LogArchive::State archive = server.engine().archive()->CurrentState();
+  lines.Add("holdfast_log_archive_directory", archive.directory)
+      .Add("holdfast_log_archive_status", archive.failure.empty() ? "ok" : "err")
+      .Add("holdfast_log_archive_failure", archive.failure)
+      .Add("holdfast_log_archive_segments", archive.segments)
+      .Add("holdfast_log_archive_end_offset", archive.end_offset);
+}
+
 void AppendPersistence(CommandContext& context, std::string& to) {
   Server& server = context.server;
   const Stats& stats = server.monitoring().stats;
@@ -199,6 +219,7 @@ void AppendPersistence(CommandContext& context, std::string& to) {
       .Add("aof_pending_rewrite", 0)
       .Add("aof_buffer_length", server.log().PendingBytes())
       .Zero({"aof_pending_bio_fsync", "aof_delayed_fsync"});
+  AppendOwnPersistence(server, to);
 }
 
 void AppendStats(CommandContext& context, std::string& to) {

@@ -1,0 +1,184 @@
+#include "wal/log_archive.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <map>
+
+#include "tests/support/fault_file_system.h"
+#include "tests/support/log_checker.h"
+#include "tests/wal/log_driver.h"
+
+namespace holdfast::wal {
+namespace {
+
+using holdfast::testing::CheckedLog;
+using holdfast::testing::CheckLog;
+using holdfast::testing::FaultFileSystem;
+using holdfast::testing::Problems;
+using testing::LogDriver;
+
+constexpr const char* kGeneration = "gen";
+
+class LogArchiveTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(fs_.CreateDirectory(kGeneration).ok());
+    ASSERT_TRUE(driver_.Create().ok());
+    LogArchive::Hold(*driver_.log);
+  }
+  void Fill(int units) {
+    for (int i = 0; i < units; i++) {
+      driver_.Append(1000);
+      ASSERT_TRUE(driver_.Commit().ok());
+    }
+    driver_.Checkpoint();
+  }
+  void Trim() { ASSERT_TRUE(driver_.log->Trim(driver_.checkpoint.offset, 0).ok()); }
+  std::string Directory() {
+    const auto list = ReadArchiveList(fs_, kGeneration);
+    EXPECT_TRUE(list.ok() && !list->empty());
+    return list.ok() && !list->empty() ? list->front() : "";
+  }
+  std::map<std::string, std::string> Archived() {
+    std::map<std::string, std::string> files;
+    const std::string directory = Directory();
+    const auto names = fs_.List(directory);
+    EXPECT_TRUE(names.ok());
+    for (const std::string& name : *names) files[name] = fs_.Content(JoinPath(directory, name));
+    return files;
+  }
+  LogArchive Open(bool begin_anew = false) {
+    return LogArchive(fs_, driver_.clock, {"archive", kGeneration, driver_.random.Hex(16), begin_anew});
+  }
+
+  FaultFileSystem fs_;
+  LogDriver driver_{fs_};
+};
+
+TEST_F(LogArchiveTest, FinishedSegmentsGoThereBeforeTheyAreTrimmed) {
+  LogArchive archive = Open();
+  Fill(60);
+  const uint64_t segments = driver_.log->Stats().segments;
+  ASSERT_GT(segments, 3u);
+  Trim();  // nothing is archived yet
+  EXPECT_EQ(driver_.log->Stats().segments, segments);
+  ASSERT_TRUE(archive.Run(*driver_.log).ok());
+  EXPECT_EQ(Archived().size(), segments - 1);  // all but the one that is written to
+  EXPECT_EQ(archive.CurrentState().segments, segments - 1);
+  Trim();
+  EXPECT_EQ(driver_.log->Stats().segments, 1u);
+  EXPECT_EQ(driver_.log->FirstOffset(), archive.CurrentState().end_offset);
+  const CheckedLog checked = CheckLog(fs_, Directory(), true);
+  EXPECT_EQ(Problems(checked), "");
+  EXPECT_EQ(checked.first_offset, 0u);
+  EXPECT_TRUE(checked.stream == driver_.stream.substr(0, checked.stream.size()));
+  EXPECT_EQ(checked.stream.size(), archive.CurrentState().end_offset);
+}
+
+TEST_F(LogArchiveTest, WhatIsThereNeverChanges) {
+  LogArchive archive = Open();
+  Fill(60);
+  ASSERT_TRUE(archive.Run(*driver_.log).ok());
+  const auto before = Archived();
+  Trim();
+  ASSERT_TRUE(driver_.log->PrepareSpare().ok());
+  for (int i = 0; i < 4; i++) {
+    Fill(60);
+    ASSERT_TRUE(archive.Run(*driver_.log).ok());
+    Trim();
+  }
+  ASSERT_TRUE(driver_.Reopen().ok());
+  Fill(5);
+  const auto after = Archived();
+  for (const auto& [name, bytes] : before) EXPECT_TRUE(after.at(name) == bytes) << name;
+  EXPECT_GT(after.size(), before.size());
+}
+
+TEST_F(LogArchiveTest, APartOfAUnitThatMayBeTakenBackStaysOut) {
+  LogArchive archive = Open();
+  Fill(5);
+  ASSERT_TRUE(archive.Run(*driver_.log).ok());
+  const size_t before = Archived().size();
+  // A replica receives the first parts of a long unit, over several segments.
+  HistoryFrame frame;
+  frame.kind = FrameKind::kData;
+  frame.part = UnitPart::kFirst;
+  frame.selected_db = frame.selected_db_after = 0;
+  HistoryDigest digest = driver_.log->EndPosition().digest;
+  for (int i = 0; i < 8; i++) {
+    const std::string bytes(8000, 'x');
+    digest.Update(bytes);
+    frame.offset = driver_.log->AppendedOffset();
+    frame.payload = bytes;
+    frame.digest = digest.Value();
+    frame.time_ms = driver_.clock.WallMs();
+    const auto appended = driver_.log->AppendFrame(frame);
+    ASSERT_TRUE(appended.ok()) << appended.error().message;
+    ASSERT_TRUE(driver_.Commit().ok());
+    frame.part = UnitPart::kMiddle;
+  }
+  ASSERT_TRUE(archive.Run(*driver_.log).ok());
+  EXPECT_EQ(Archived().size(), before);
+  driver_.log->AbandonUnit();
+  Fill(60);
+  ASSERT_TRUE(archive.Run(*driver_.log).ok());
+  const CheckedLog checked = CheckLog(fs_, Directory(), true);
+  EXPECT_EQ(Problems(checked), "");
+  EXPECT_TRUE(checked.stream == driver_.stream.substr(0, checked.stream.size()));
+}
+
+TEST_F(LogArchiveTest, ARestartGoesOnInTheSameDirectory) {
+  Fill(60);
+  {
+    LogArchive archive = Open();
+    ASSERT_TRUE(archive.Run(*driver_.log).ok());
+  }
+  const auto before = Archived();
+  const std::string directory = Directory();
+  ASSERT_TRUE(driver_.Reopen().ok());
+  LogArchive::Hold(*driver_.log);
+  LogArchive archive = Open();
+  ASSERT_TRUE(archive.Run(*driver_.log).ok());
+  EXPECT_EQ(Directory(), directory);
+  EXPECT_EQ(Archived().size(), before.size() + 1);  // the one that was written to is finished now
+  // A log that was cut begins another directory.
+  LogArchive other = Open(true);
+  ASSERT_TRUE(other.Run(*driver_.log).ok());
+  EXPECT_NE(Directory(), directory);
+  EXPECT_EQ(ReadArchiveList(fs_, kGeneration)->size(), 2u);
+}
+
+TEST_F(LogArchiveTest, AFailureIsTriedAgainAndLosesNothing) {
+  LogArchive archive = Open();
+  Fill(60);
+  const uint64_t segments = driver_.log->Stats().segments;
+  ASSERT_TRUE(WriteFileAtomically(fs_, "archive", "a file is in the way").ok());
+  EXPECT_FALSE(archive.Run(*driver_.log).ok());
+  EXPECT_NE(archive.CurrentState().failure, "");
+  Trim();
+  EXPECT_EQ(driver_.log->Stats().segments, segments);
+  ASSERT_TRUE(fs_.Remove("archive").ok());
+  ASSERT_TRUE(archive.Run(*driver_.log).ok());
+  EXPECT_EQ(archive.CurrentState().failure, "");
+  EXPECT_EQ(Archived().size(), segments - 1);
+  // Another file of that name is not touched.
+  Fill(60);
+  const std::string last = JoinPath(Directory(), std::prev(Archived().end())->first);
+  driver_.log.reset();
+  fs_.SetContent(last, std::string(5000, 'y'));
+  ASSERT_TRUE(driver_.Reopen().ok());
+  LogArchive again = Open();
+  EXPECT_FALSE(again.Run(*driver_.log).ok());
+  EXPECT_EQ(fs_.Content(last), std::string(5000, 'y'));
+}
+
+TEST_F(LogArchiveTest, LettingGoFreesTheLog) {
+  Fill(60);
+  LogArchive::LetGo(*driver_.log);
+  Trim();
+  EXPECT_EQ(driver_.log->Stats().segments, 1u);
+}
+
+}  // namespace
+}  // namespace holdfast::wal
