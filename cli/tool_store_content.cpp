@@ -1,11 +1,16 @@
 // Content of a data directory or generation: store, run, and the log's tail replayed in memory, through the server's
 // own store and applier, in apply mode.
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <optional>
 #include <thread>
 
 #include "cli/tool_content.h"
 #include "cli/tool_log_reader.h"
 #include "storage/effects/applier.h"
+#include "storage/lmdb_check.h"
+#include "storage/lmdb_env.h"
 #include "storage/snapshot_format.h"
 #include "storage/store.h"
 #include "wal/lineage.h"
@@ -186,8 +191,39 @@ class StoreContent : public ContentSource {
   ContentInfo info_;
 };
 
+// LMDB believes its pages: one that is damaged would end the process, or hide rows without a word. So each is looked at
+// before. Values have checksums, which every read verifies: a damaged one is told when it is met.
+Result<void> CheckPages(const ToolContext& tool, const std::string& generation, bool live) {
+  const std::string directory = JoinPath(generation, "lmdb");
+  std::unique_ptr<LmdbEnv> env;
+  std::unique_ptr<LmdbReader> reader;  // keeps the pages of the state that is walked
+  if (live) {
+    LmdbOptions options;
+    options.directory = directory;
+    options.read_only = true;
+    options.fs = &tool.fs;
+    ASSIGN_OR_RETURN(env, LmdbEnv::Open(options));
+    ASSIGN_OR_RETURN(reader, env->BeginRead());
+  }
+  const std::string file = JoinPath(directory, "data.mdb");
+  std::optional<LmdbFinding> first;
+  LmdbWalkVisitor visitor;
+  visitor.damage = [&](const LmdbFinding& finding) {
+    if (!finding.value_alone && !first) first = finding;
+  };
+  ASSIGN_OR_RETURN(const bool exists, tool.fs.Exists(file));
+  if (!exists) return {};  // Store::Open says what is missing
+  ASSIGN_OR_RETURN(const LmdbWalkReport report, WalkLmdbFile(tool.fs, file, visitor));
+  if (!first) return {};
+  return Error{ErrorCode::kCorruption,
+               fmt::format("{} at byte {}: {} (of {} pages). Nothing of this store can be trusted to be all there is; "
+                           "see holdfast check",
+                           file, first->position, first->message, report.pages)};
+}
+
 Result<std::unique_ptr<ContentSource>> OpenOnce(const ToolContext& tool, const ToolInput& input,
                                                 std::optional<int> server_pid) {
+  RETURN_IF_ERROR(CheckPages(tool, input.generation, server_pid.has_value()));
   StoreOptions options;
   options.directory = input.generation;
   options.databases = kDatabasesMax;

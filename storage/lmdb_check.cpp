@@ -114,10 +114,10 @@ class Walker {
                                                      page * page_size_, what, size_)};
   }
   // Ends a check that stops at the first damage; else tells, and the caller goes on elsewhere.
-  Result<void> Report(uint64_t page, std::string_view what) {
+  Result<void> Report(uint64_t page, std::string_view what, bool value_alone = false) {
     if (!full()) return Damaged(page, what);
-    counted_.damaged = true;
-    visitor_->damage({page * page_size_, fmt::format("page {}: {}", page, what)});
+    counted_.damaged = counted_.damaged || !value_alone;
+    visitor_->damage({page * page_size_, fmt::format("page {}: {}", page, what), value_alone});
     return {};
   }
 
@@ -382,8 +382,10 @@ class Walker {
         return visitor_->row ? visitor_->row(table_, key, value, position) : Result<void>();
       }
     }
-    return Report(number, fmt::format("database '{}', row '{}': the value ({} bytes) does not match its checksum",
-                                      LmdbTableName(table_), PrintableKey(key), stored.size()));
+    return Report(number,
+                  fmt::format("database '{}', row '{}': the value ({} bytes) does not match its checksum",
+                              LmdbTableName(table_), PrintableKey(key), stored.size()),
+                  true);
   }
 
   // key: transaction u64; value: count u64, pages.

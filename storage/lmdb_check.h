@@ -25,6 +25,7 @@ Result<void> CheckLmdbFile(FileSystem& fs, const std::string& path, LmdbCheckDep
 struct LmdbFinding {
   uint64_t position;  // byte in the file
   std::string message;
+  bool value_alone = false;  // a value does not match its checksum; the page is in order
 };
 
 struct LmdbWalkVisitor {
