@@ -6,11 +6,14 @@
 #include <functional>
 
 #include "cli/tool_backup.h"
+#include "cli/tool_check.h"
+#include "cli/tool_compact.h"
 #include "cli/tool_convert.h"
 #include "cli/tool_diff.h"
 #include "cli/tool_inspect.h"
 #include "cli/tool_keys.h"
 #include "cli/tool_log.h"
+#include "cli/tool_repair.h"
 #include "cli/tool_report.h"
 #include "cli/tool_restore.h"
 #include "cli/tool_stats.h"
@@ -39,6 +42,8 @@ struct Parsed {
   ConvertOptions convert;
   BackupOptions backup;
   RestoreOptions restore;
+  CheckOptions check;
+  RepairOptions repair;
 };
 
 CLI::App* Command(CLI::App& app, Parsed& parsed, const std::string& name, const std::string& help,
@@ -207,6 +212,31 @@ void AddCopyCommands(CLI::App& app, Parsed& parsed) {
   back->add_option("--databases", restore.databases, "Number of databases (as the snapshot has, at least 16)");
 }
 
+void AddRepairCommands(CLI::App& app, Parsed& parsed) {
+  constexpr const char* kStoppedHelp = "Data directory of a stopped server";
+  CheckOptions& check = parsed.check;
+  CLI::App* command = Command(app, parsed, "check", "Store, log and snapshots of a stopped server against each other",
+                              [&check](const ToolContext& tool) { return RunCheck(tool, check); });
+  command->add_option("DIR", check.path, kStoppedHelp)->required();
+  command->add_flag("--quick", check.quick, "Each by itself; without building the store anew to compare it");
+  command->add_option("--log", check.logs, "Further log directories: archives, of a server");
+
+  RepairOptions& repair = parsed.repair;
+  command = Command(app, parsed, "repair", "Build a new generation from what is good; the old one is kept",
+                    [&repair](const ToolContext& tool) { return RunRepair(tool, repair); });
+  command->add_option("DIR", repair.path, kStoppedHelp)->required();
+  command->add_flag("--rebuild", repair.rebuild, "The store anew from a snapshot and the log");
+  command->add_option("--cut-log", repair.cut_log, "End the log at this stream offset, where a unit ends");
+  command->add_flag("--drop-damaged", repair.drop_damaged,
+                    "Keep what is left of the store, without keys that lost a part");
+  command->add_option("--log", repair.logs, "Further log directories: archives, of a server");
+  command->add_flag("--yes,-y", repair.yes, "Do not ask before it is put in force");
+
+  command = Command(app, parsed, "compact", "Rewrite the store's LMDB file without free pages",
+                    [&parsed](const ToolContext& tool) { return RunCompact(tool, parsed.paths.front()); });
+  command->add_option("DIR", parsed.paths, kStoppedHelp)->required()->expected(1);
+}
+
 void AddFileCommands(CLI::App& app, Parsed& parsed) {
   CLI::App* inspect = Command(app, parsed, "inspect", "What a file is: format, offset, times, counts, sizes",
                               [&parsed](const ToolContext& tool) { return RunInspect(tool, parsed.paths); });
@@ -240,6 +270,7 @@ void AddFileCommands(CLI::App& app, Parsed& parsed) {
 int RunTool(int argc, const char* const* argv, FileSystem& fs, const ToolStreams& streams) {
   CLI::App app(
       "Looks at the files of a Holdfast server without changing them, beside a running server, too.\n"
+      "Only repair and compact change a directory, that of a stopped server.\n"
       "Exit status: 0 clean, 1 damage or a difference found, 2 wrong usage or not readable.",
       "holdfast");
   app.set_version_flag("--version", std::string("holdfast ") + HOLDFAST_VERSION);
@@ -248,6 +279,7 @@ int RunTool(int argc, const char* const* argv, FileSystem& fs, const ToolStreams
   AddContentCommands(app, parsed);
   AddFileCommands(app, parsed);
   AddCopyCommands(app, parsed);
+  AddRepairCommands(app, parsed);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

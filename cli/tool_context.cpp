@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "net/quoted_words.h"
 #include "storage/types/numbers.h"
 
 namespace holdfast::cli {
@@ -115,34 +116,7 @@ Json JsonBytes(std::string_view bytes) {
   return Json{{"base64", Base64(bytes)}};
 }
 
-std::string Quoted(std::string_view bytes) {
-  std::string text = "\"";
-  for (const char c : bytes) {
-    switch (c) {
-      case '"':
-      case '\\':
-        text += '\\';
-        text += c;
-        break;
-      case '\n':
-        text += "\\n";
-        break;
-      case '\r':
-        text += "\\r";
-        break;
-      case '\t':
-        text += "\\t";
-        break;
-      default:
-        if (c >= ' ' && c < 0x7f) {
-          text += c;
-        } else {
-          text += fmt::format("\\x{:02x}", static_cast<uint8_t>(c));
-        }
-    }
-  }
-  return text + "\"";
-}
+std::string Quoted(std::string_view bytes) { return net::QuotedRepresentation(bytes); }
 
 int Fail(const ToolContext& tool, const Error& error) {
   const bool damage = error.code == ErrorCode::kCorruption;
@@ -151,6 +125,16 @@ int Fail(const ToolContext& tool, const Error& error) {
   }
   tool.streams.err << "holdfast: " << error.message << "\n";
   return damage ? kToolDamage : kToolTrouble;
+}
+
+bool Confirm(const ToolContext& tool, std::string_view question) {
+  tool.streams.err << question << " [y/N] " << std::flush;
+  std::string answer;
+  if (tool.streams.in == nullptr || !std::getline(*tool.streams.in, answer)) {
+    tool.streams.err << "\nholdfast: nobody answered, which means no (--yes answers beforehand)\n";
+    return false;
+  }
+  return EqualsIgnoreCase(answer, "y") || EqualsIgnoreCase(answer, "yes");
 }
 
 std::string TimeText(int64_t ms) {

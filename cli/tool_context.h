@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <istream>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
@@ -20,8 +21,9 @@ enum ToolExit : int {
 };
 
 struct ToolStreams {
-  std::ostream& out;  // findings and results
-  std::ostream& err;  // why nothing could be done; progress
+  std::ostream& out;           // findings and results
+  std::ostream& err;           // why nothing could be done; progress
+  std::istream* in = nullptr;  // answers to questions; null: nobody answers
 };
 
 // Fields in the order in which they are added.
@@ -44,6 +46,9 @@ struct ToolContext {
 // Says on streams.err (and as JSON) why a command could not do its work. kCorruption is kToolDamage, all else
 // kToolTrouble.
 int Fail(const ToolContext& tool, const Error& error);
+
+// Asks on streams.err and reads a line of streams.in. Whatever is not "y" or "yes" is no.
+[[nodiscard]] bool Confirm(const ToolContext& tool, std::string_view question);
 
 // "2026-11-22T14:32:05.250Z"
 [[nodiscard]] std::string TimeText(int64_t ms);

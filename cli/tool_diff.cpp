@@ -86,9 +86,9 @@ class Differ {
       if ((++seen & 255) == 0) bar.Update(seen, std::max<uint64_t>(total_ / 2, 1), seen * 64);
       const int order = Compare();
       if (order < 0) {
-        RETURN_IF_ERROR(Lone(a_, '-', removed));
+        RETURN_IF_ERROR(Lone(a_, '-', counts_.removed));
       } else if (order > 0) {
-        RETURN_IF_ERROR(Lone(b_, '+', added));
+        RETURN_IF_ERROR(Lone(b_, '+', counts_.added));
       } else {
         RETURN_IF_ERROR(Both());
       }
@@ -96,7 +96,7 @@ class Differ {
     return {};
   }
 
-  uint64_t added = 0, removed = 0, changed = 0, same = 0;
+  [[nodiscard]] const DiffCounts& counts() const { return counts_; }
 
  private:
   [[nodiscard]] int Compare() const {
@@ -230,7 +230,7 @@ class Differ {
         ASSIGN_OR_RETURN(in_b, b_.NextRow());
       }
     }
-    if (wanted) ++(told ? changed : same);
+    if (wanted) ++(told ? counts_.changed : counts_.same);
     RETURN_IF_ERROR(a_.NextKey());
     return b_.NextKey();
   }
@@ -239,6 +239,7 @@ class Differ {
   const DiffOptions& options_;
   Side a_, b_;
   const uint64_t total_;
+  DiffCounts counts_;
   std::string scratch_;
 };
 
@@ -252,6 +253,13 @@ Result<std::unique_ptr<ContentSource>> OpenOrdered(const ToolContext& tool, cons
   return MakeOrdered(tool.fs, std::move(content));
 }
 
+Result<DiffCounts> CompareContents(const ToolContext& tool, const DiffOptions& options, ContentSource& a,
+                                   ContentSource& b) {
+  Differ differ(tool, options, a, b);
+  RETURN_IF_ERROR(differ.Run());
+  return differ.counts();
+}
+
 int RunDiff(const ToolContext& tool, const DiffOptions& given) {
   DiffOptions options = given;
   options.filter.now_ms = SystemClock().WallMs();
@@ -260,24 +268,22 @@ int RunDiff(const ToolContext& tool, const DiffOptions& given) {
   if (!a.ok()) return Fail(tool, a.error());
   const auto b = OpenOrdered(tool, options.b);
   if (!b.ok()) return Fail(tool, b.error());
-  Differ differ(tool, options, **a, **b);
-  const auto compared = differ.Run();
+  const auto compared = CompareContents(tool, options, **a, **b);
   if (!compared.ok()) {
     (void)Fail(tool, compared.error());
     return kToolTrouble;  // 1 would say that they were compared
   }
-  const bool differ_at_all = differ.added + differ.removed + differ.changed != 0;
   if (tool.json) {
-    tool.streams.out << JsonLine({{"result", differ_at_all ? "different" : "equal"},
-                                  {"added", differ.added},
-                                  {"removed", differ.removed},
-                                  {"changed", differ.changed},
-                                  {"same", differ.same}});
+    tool.streams.out << JsonLine({{"result", compared->Differ() ? "different" : "equal"},
+                                  {"added", compared->added},
+                                  {"removed", compared->removed},
+                                  {"changed", compared->changed},
+                                  {"same", compared->same}});
   } else {
-    tool.streams.out << fmt::format("{} added, {} removed, {} changed, {} the same\n", differ.added, differ.removed,
-                                    differ.changed, differ.same);
+    tool.streams.out << fmt::format("{} added, {} removed, {} changed, {} the same\n", compared->added,
+                                    compared->removed, compared->changed, compared->same);
   }
-  return differ_at_all ? kToolDamage : kToolClean;
+  return compared->Differ() ? kToolDamage : kToolClean;
 }
 
 }  // namespace holdfast::cli

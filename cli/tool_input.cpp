@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -11,6 +12,7 @@
 
 #include "storage/snapshot_format.h"
 #include "wal/data_directory.h"
+#include "wal/log_archive.h"
 #include "wal/segment_format.h"
 
 namespace holdfast::cli {
@@ -56,6 +58,20 @@ Result<ToolInput> RecogniseDirectory(FileSystem& fs, const std::string& path, co
       std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.ends_with(".manifest"); });
   if (manifest) {
     input.kind = InputKind::kAof;
+    return input;
+  }
+  // What log-archive-dir names: a directory for each log.
+  std::string archived;
+  for (const std::string& name : names) {
+    if (!wal::IsArchiveName(name)) continue;
+    if (!archived.empty()) {
+      return Error{ErrorCode::kInvalidArgument,
+                   path + ": holds several logs, name one of them: " + archived + ", " + name + ", ..."};
+    }
+    archived = name;
+  }
+  if (!archived.empty()) {
+    input.log = JoinPath(path, archived);
     return input;
   }
   // A data directory whose CURRENT is missing: the newest generation.
@@ -119,6 +135,23 @@ Result<ToolInput> RecogniseFile(FileSystem& fs, const std::string& path) {
 
 }  // namespace
 
+Result<std::vector<std::string>> ResolveLogs(FileSystem& fs, const std::vector<std::string>& given) {
+  std::vector<std::string> directories;
+  for (const std::string& path : given) {
+    ASSIGN_OR_RETURN(const ToolInput input, RecogniseInput(fs, path));
+    if (input.log.empty()) return Error{ErrorCode::kInvalidArgument, path + ": has no log"};
+    directories.push_back(input.log);
+  }
+  return directories;
+}
+
+std::vector<std::string> ArchivesOf(FileSystem& fs, const std::string& generation) {
+  auto listed = wal::ReadArchiveList(fs, generation);
+  if (!listed.ok()) return {};
+  std::erase_if(*listed, [&](const std::string& path) { return !fs.List(path).ok(); });
+  return std::move(listed).value();
+}
+
 const char* InputKindName(InputKind kind) {
   switch (kind) {
     case InputKind::kSnapshot:
@@ -161,7 +194,9 @@ std::optional<int> RunningServer(const std::string& data_directory) {
     if (!(words >> number >> kind >> advisory >> access >> pid >> place) || kind != "FLOCK") continue;
     // Overlay file systems show another device there: the inode has to do.
     const size_t colon = place.rfind(':');
-    if (colon != std::string::npos && place.substr(colon + 1) == std::to_string(status.st_ino)) return pid;
+    if (colon != std::string::npos && place.substr(colon + 1) == std::to_string(status.st_ino) && pid != ::getpid()) {
+      return pid;
+    }
   }
   return std::nullopt;
 }

@@ -34,9 +34,14 @@ struct ToolInput {
 // kNotFound: nothing there; kInvalidArgument: none of ours; kCorruption: a data directory whose CURRENT is damaged.
 Result<ToolInput> RecogniseInput(FileSystem& fs, const std::string& path);
 
+// Log directories of inputs given beside another one: archives, other servers' directories. kInvalidArgument: no log.
+Result<std::vector<std::string>> ResolveLogs(FileSystem& fs, const std::vector<std::string>& given);
+// The directories that a server archived the log of this generation to, newest first, as far as they are there.
+std::vector<std::string> ArchivesOf(FileSystem& fs, const std::string& generation);
+
 inline constexpr const char* kBackupManifestName = "holdfast-backup.json";
 
-// The process that holds the data directory's lock now, as /proc/locks says; nullopt: none. Touches nothing.
+// The other process that holds the data directory's lock now, as /proc/locks says; nullopt: none. Touches nothing.
 std::optional<int> RunningServer(const std::string& data_directory);
 
 }  // namespace holdfast::cli

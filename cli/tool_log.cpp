@@ -159,10 +159,18 @@ Result<bool> VisitWanted(const ToolContext& tool, UnitReader& units, const Effec
   }
 }
 
-Result<void> SeekTo(LogReader& log, const LogOptions& options, const Bounds& bounds) {
-  if (options.from_offset) return log.SeekOffset(bounds.from);
-  if (!options.since.empty()) return log.SeekTime(bounds.since_ms);
-  return log.SeekOffset(0);
+// The log, standing where the range that was asked for begins.
+struct LogRange {
+  Bounds bounds;
+  std::unique_ptr<LogReader> log;
+};
+Result<LogRange> OpenRange(const ToolContext& tool, const LogOptions& options) {
+  LogRange range;
+  ASSIGN_OR_RETURN(range.bounds, BoundsOf(options));
+  ASSIGN_OR_RETURN(range.log, OpenLog(tool, options.path, options.archives));
+  const bool by_time = !options.from_offset && !options.since.empty();
+  RETURN_IF_ERROR(by_time ? range.log->SeekTime(range.bounds.since_ms) : range.log->SeekOffset(range.bounds.from));
+  return range;
 }
 
 void TellEnd(const ToolContext& tool, const LogReader& log) {
@@ -357,7 +365,7 @@ Result<std::unique_ptr<LogReader>> OpenLog(const ToolContext& tool, const std::s
   if (input.log.empty()) {
     return Error{ErrorCode::kUnsupported, path + ": a " + InputKindName(input.kind) + " has no log"};
   }
-  input.more_logs = archives;
+  ASSIGN_OR_RETURN(input.more_logs, ResolveLogs(tool.fs, archives));
   const bool live = input.kind == InputKind::kDataDirectory && RunningServer(input.path).has_value();
   return LogReader::Open(tool.fs, input, live);
 }
@@ -372,19 +380,18 @@ int RunLogList(const ToolContext& tool, const LogOptions& options) {
 }
 
 int RunLogPrint(const ToolContext& tool, const LogOptions& options) {
-  const auto bounds = BoundsOf(options);
-  if (!bounds.ok()) return Fail(tool, bounds.error());
-  const auto log = OpenLog(tool, options.path, options.archives);
-  if (!log.ok()) return Fail(tool, log.error());
-  if (const auto sought = SeekTo(**log, options, *bounds); !sought.ok()) return Fail(tool, sought.error());
-  UnitReader units(**log);
+  const auto range = OpenRange(tool, options);
+  if (!range.ok()) return Fail(tool, range.error());
+  LogReader& log = *range->log;
+  UnitReader units(log);
   uint64_t printed = 0;
-  const auto visited = VisitWanted(tool, units, EffectFilter(options, *bounds), options, [&](const std::string& line) {
-    tool.streams.out << line;
-    return ++printed != options.limit;
-  });
+  const auto visited =
+      VisitWanted(tool, units, EffectFilter(options, range->bounds), options, [&](const std::string& line) {
+        tool.streams.out << line;
+        return ++printed != options.limit;
+      });
   if (!visited.ok()) return Fail(tool, visited.error());
-  TellEnd(tool, **log);
+  TellEnd(tool, log);
   return kToolClean;
 }
 
@@ -422,13 +429,11 @@ int RunLogTail(const ToolContext& tool, const LogOptions& options) {
 }
 
 int RunLogStats(const ToolContext& tool, const LogOptions& options) {
-  const auto bounds = BoundsOf(options);
-  if (!bounds.ok()) return Fail(tool, bounds.error());
-  const auto log = OpenLog(tool, options.path, options.archives);
-  if (!log.ok()) return Fail(tool, log.error());
-  if (const auto sought = SeekTo(**log, options, *bounds); !sought.ok()) return Fail(tool, sought.error());
-  UnitReader units(**log);
-  const EffectFilter filter(options, *bounds);
+  const auto range = OpenRange(tool, options);
+  if (!range.ok()) return Fail(tool, range.error());
+  LogReader& log = *range->log;
+  UnitReader units(log);
+  const EffectFilter filter(options, range->bounds);
   LogStatistics statistics;
   ProgressBar bar(tool, "reading");
   while (true) {
@@ -436,7 +441,7 @@ int RunLogStats(const ToolContext& tool, const LogOptions& options) {
     if (!next.ok()) return Fail(tool, next.error());
     if (!*next || filter.Behind(**next)) break;
     if ((*next)->kind != wal::FrameKind::kData) continue;
-    bar.Update((*log)->done_bytes(), (*log)->total_bytes(), (*log)->done_bytes());
+    bar.Update(log.done_bytes(), log.total_bytes(), log.done_bytes());
     const auto visited = VisitEffects(**next, [&](const LogEffect& effect) -> Result<bool> {
       if (filter.Accepts(effect)) statistics.Add(effect);
       return true;

@@ -66,14 +66,16 @@ Result<void> LogReader::List() {
     return {};
   }
   ASSIGN_OR_RETURN(files_, wal::ListLogFiles(fs_, input_.log));
-  // Archives add what the log does not hold any more; a segment of both is the same.
+  // Archives add what the log does not hold any more; a segment of both is the same. What they have beyond the log's
+  // end was cut from it.
+  const uint64_t newest = files_.empty() ? UINT64_MAX : files_.back().numbers.sequence;
   for (const std::string& directory : input_.more_logs) {
     ASSIGN_OR_RETURN(const auto archived, wal::ListLogFiles(fs_, directory));
     for (const wal::LogFile& file : archived) {
       const bool here = std::any_of(files_.begin(), files_.end(), [&](const wal::LogFile& each) {
         return each.numbers.sequence == file.numbers.sequence;
       });
-      if (!here) files_.push_back(file);
+      if (!here && file.numbers.sequence <= newest) files_.push_back(file);
     }
   }
   std::sort(files_.begin(), files_.end(),
@@ -100,8 +102,16 @@ Result<void> LogReader::OpenFile(size_t index, bool continues) {
 // How far the frames of the open file may be read.
 Result<void> LogReader::FindLimit() {
   end_reason_.reset();
+  broken_next_.reset();
   if (current_ + 1 < files_.size()) {
     auto next = Header(current_ + 1);
+    if (!next.ok() && next.error().code == ErrorCode::kCorruption && !live_) {
+      // Where the frames end is not known then, but they can be had.
+      broken_next_ = next.error();
+      limit_ = reader_->file_size();
+      limit_is_end_ = false;
+      return {};
+    }
     if (!next.ok()) return std::move(next).error();
     if (next->sequence != reader_->header().sequence + 1) {
       return Error{ErrorCode::kCorruption, files_[current_ + 1].path + ": the segment before it, number " +
@@ -206,6 +216,7 @@ Result<std::optional<LogFrame>> LogReader::Next() {
   while (true) {
     ASSIGN_OR_RETURN(auto frame, NextInFile());
     if (frame) return frame;
+    if (broken_next_) return *broken_next_;
     if (current_ + 1 >= files_.size() || !limit_is_end_) return std::optional<LogFrame>();
     RETURN_IF_ERROR(OpenFile(current_ + 1, true));
   }

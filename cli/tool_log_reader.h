@@ -77,6 +77,7 @@ class LogReader {
   bool limit_is_end_ = false;  // the next segment says so
   wal::WalkState state_;
   std::optional<Error> end_reason_;
+  std::optional<Error> broken_next_;  // why the segment behind the open one cannot be read
   wal::HistoryFrame frame_;
   uint64_t done_bytes_ = 0;
   uint64_t total_bytes_ = 0;

@@ -9,7 +9,7 @@ int main(int argc, char** argv) {
   // Results go to standard output alone.
   holdfast::diag::SetLevel(holdfast::diag::Level::kWarning);
   (void)holdfast::diag::OpenFile("/dev/stderr");
-  const holdfast::cli::ToolStreams streams{std::cout, std::cerr};
+  const holdfast::cli::ToolStreams streams{std::cout, std::cerr, &std::cin};
   const int status = holdfast::cli::RunTool(argc, argv, holdfast::PosixFileSystem(), streams);
   std::cout.flush();
   return std::cout ? status : holdfast::cli::kToolTrouble;

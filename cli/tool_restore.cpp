@@ -42,8 +42,18 @@ Result<std::optional<SnapshotFileName>> ChooseBase(const ToolContext& tool, cons
   return std::optional<SnapshotFileName>();
 }
 
-Result<void> Replay(const ToolContext& tool, LogReader& log, uint64_t offset, StateBuilder& builder, Rebuilt& rebuilt) {
+bool IsEmptyOrMissing(FileSystem& fs, const std::string& path) {
+  const auto names = fs.List(path);
+  if (names.ok()) return names->empty();
+  return names.error().code == ErrorCode::kNotFound;
+}
+
+}  // namespace
+
+Result<uint64_t> ReplayLog(const ToolContext& tool, LogReader& log, uint64_t offset, StateBuilder& builder,
+                           const std::function<Result<void>(const LogUnits&)>& before) {
   UnitReader units(log);
+  uint64_t replayed_bytes = 0;
   ProgressBar bar(tool, "replaying");
   RETURN_IF_ERROR(log.SeekOffset(builder.position().offset));
   bool first = true;
@@ -61,28 +71,27 @@ Result<void> Replay(const ToolContext& tool, LogReader& log, uint64_t offset, St
     const auto skip = static_cast<size_t>(position.offset - next->offset);
     const auto take = static_cast<size_t>(std::min(end, offset) - position.offset);
     const int db = skip != 0 ? position.selected_db : next->selected_db;
+    if (before) {
+      LogUnits part = *next;
+      part.offset += skip;
+      part.selected_db = db;
+      part.bytes = next->bytes.substr(skip, take);
+      RETURN_IF_ERROR(before(part));
+    }
     RETURN_IF_ERROR(builder.Apply(db, next->time_ms, next->bytes.substr(skip, take)));
-    rebuilt.replayed_bytes += take;
+    replayed_bytes += take;
     if (builder.position().offset == end && next->state->end.offset == end &&
         !(next->state->end.digest == builder.position().digest)) {
       return Error{ErrorCode::kCorruption, "the log's history is not the one the snapshot was made from (the digests " +
                                                std::string(first ? "differ)" : "differ later)")};
     }
     first = false;
-    bar.Update(log.done_bytes(), log.total_bytes(), rebuilt.replayed_bytes);
+    bar.Update(log.done_bytes(), log.total_bytes(), replayed_bytes);
   }
-  if (builder.position().offset == offset) return {};
+  if (builder.position().offset == offset) return replayed_bytes;
   return Error{ErrorCode::kCorruption,
                fmt::format("the log ends at offset {}, before {}", builder.position().offset, offset)};
 }
-
-bool IsEmptyOrMissing(FileSystem& fs, const std::string& path) {
-  const auto names = fs.List(path);
-  if (names.ok()) return names->empty();
-  return names.error().code == ErrorCode::kNotFound;
-}
-
-}  // namespace
 
 Result<RestoreSource> FindRestoreSource(const ToolContext& tool, const std::string& path,
                                         const std::vector<std::string>& logs) {
@@ -99,6 +108,7 @@ Result<RestoreSource> FindRestoreSource(const ToolContext& tool, const std::stri
     case InputKind::kBackup: {
       ASSIGN_OR_RETURN(source.snapshots, ListSnapshots(tool.fs, input.path));
       source.log.log = input.log;
+      if (!input.generation.empty()) source.log.more_logs = ArchivesOf(tool.fs, input.generation);
       source.live = input.kind == InputKind::kDataDirectory && RunningServer(input.path).has_value();
       break;
     }
@@ -238,7 +248,7 @@ Result<Rebuilt> Rebuild(const ToolContext& tool, const RestoreSource& source, co
                              begins, offset)};
   }
   if ((*builder)->position().offset == offset) return rebuilt;
-  RETURN_IF_ERROR(Replay(tool, *log, offset, **builder, rebuilt));
+  ASSIGN_OR_RETURN(rebuilt.replayed_bytes, ReplayLog(tool, *log, offset, **builder, {}));
   return rebuilt;
 }
 

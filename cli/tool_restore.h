@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -54,6 +56,11 @@ struct Rebuilt {
 Result<Rebuilt> Rebuild(const ToolContext& tool, const RestoreSource& source, const RestorePoint& point,
                         const std::string& generation, std::optional<int> databases,
                         std::unique_ptr<StateBuilder>* builder);
+
+// Applies the log from the builder's position up to `offset`, where a unit must end; the number of bytes. `before` is
+// called with what is applied next.
+Result<uint64_t> ReplayLog(const ToolContext& tool, LogReader& log, uint64_t offset, StateBuilder& builder,
+                           const std::function<Result<void>(const LogUnits&)>& before);
 
 // Content of "PATH@OFFSET": rebuilt in a temporary directory.
 Result<std::unique_ptr<ContentSource>> OpenContentAt(const ToolContext& tool, const std::string& path, uint64_t offset);

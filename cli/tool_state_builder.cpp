@@ -1,10 +1,14 @@
 #include "cli/tool_state_builder.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 
 #include "cli/tool_progress.h"
 #include "replication/history.h"
+#include "storage/base/file_copy.h"
+#include "storage/effects/effect_codec.h"
+#include "storage/lmdb_copy.h"
 #include "storage/snapshot_format.h"
 #include "wal/log.h"
 
@@ -116,6 +120,21 @@ Result<void> StateBuilder::StartFromSnapshot(const std::string& path) {
   return OpenStore();
 }
 
+Result<void> StateBuilder::StartFromStore(const std::string& generation) {
+  FileSystem& fs = tool_.fs;
+  RETURN_IF_ERROR(CopyLmdbCompacted(fs, JoinPath(generation, "lmdb"), JoinPath(generation_, "lmdb")));
+  const std::string runs = JoinPath(generation, "run");
+  ASSIGN_OR_RETURN(const bool has_runs, fs.Exists(runs));
+  if (has_runs) RETURN_IF_ERROR(LinkOrCopyTree(fs, runs, JoinPath(generation_, "run"), {}));
+  RETURN_IF_ERROR(fs.SyncDirectory(generation_));
+  RETURN_IF_ERROR(OpenStore());
+  position_ = store_->CheckpointPosition();
+  const auto pending = store_->PendingCheckpoint();
+  if (pending == nullptr) return {};
+  RETURN_IF_ERROR(pending->Run({}, Never()));
+  return store_->FinishCheckpoint();
+}
+
 Result<void> StateBuilder::StartFromContent(ContentSource& ordered, const StreamPosition& position) {
   const std::string path = generation_ + ".hfs";
   RETURN_IF_ERROR(WriteContent(tool_, ordered, path, position, ordered.info().lineage_table, {}));
@@ -148,6 +167,16 @@ Result<void> StateBuilder::Apply(int selected_db, int64_t time_ms, std::string_v
   return store_->FreezeWanted() ? Checkpoint() : Result<void>();
 }
 
+Result<void> StateBuilder::Drop(int db, std::string_view key) {
+  const std::string number = std::to_string(db);
+  std::string bytes;
+  AppendEffect(bytes, std::array<std::string_view, 2>{"SELECT", number});
+  AppendEffect(bytes, std::array<std::string_view, 2>{"DEL", key});
+  // Selecting is part of the unit: what the stream has selected stays as it is.
+  Applier applier(*store_);
+  return applier.Apply({position_.offset, position_.selected_db, position_.time_ms, bytes});
+}
+
 Result<void> StateBuilder::Checkpoint() {
   const auto job = store_->FreezeActive(position_);
   RETURN_IF_ERROR(job->Run({}, Never()));
@@ -161,8 +190,10 @@ Result<void> StateBuilder::Finish() {
   return {};
 }
 
-Result<void> StateBuilder::BeginLog(wal::Lineage table, int64_t now_ms) {
+Result<void> StateBuilder::BeginLog(wal::Lineage table, int64_t now_ms, const LogRecords& records) {
   wal::LogState state;
+  state.role = records.role;
+  state.membership = records.membership;
   state.end = position_;
   state.lineage = replication::LineageUpTo(table, position_.offset);
   const std::string id = random_.Hex(wal::kLineageIdSize);

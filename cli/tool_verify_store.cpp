@@ -9,6 +9,7 @@
 #include <set>
 
 #include "cli/tool_progress.h"
+#include "cli/tool_value_tally.h"
 #include "cli/tool_verify.h"
 #include "storage/base/coding.h"
 #include "storage/base/hash.h"
@@ -79,7 +80,7 @@ class StoreVerifier {
   struct Collection {
     CollectionId id = 0;
     uint64_t count = 0;
-    uint64_t head = 0;  // of a list
+    uint64_t more = 0;  // of a list the first position, of a stream its groups
     ValueType type = ValueType::kString;
   };
 
@@ -135,7 +136,12 @@ class StoreVerifier {
     if (parsed->type == ValueType::kList) {
       const auto list = ListBody::Parse(parsed->body);
       if (!list.ok()) return Bad(row_key, list.error().message);
-      collection.head = list->head;
+      collection.more = list->head;
+    }
+    if (parsed->type == ValueType::kStream) {
+      const auto stream = StreamHeader::Parse(parsed->body);
+      if (!stream.ok()) return Bad(row_key, stream.error().message);
+      collection.more = stream->groups;
     }
     collections_.push_back(collection);
     return {};
@@ -184,19 +190,14 @@ class StoreVerifier {
                         std::string_view value) {
     switch (kind) {
       case CollectionKind::kMember:
-        ++members_;
         if (suffix.size() < 8 || LoadBig<uint64_t>(suffix.data()) != RowHash(suffix.substr(8))) {
           return Bad(row_key, "a member under a wrong hash");
         }
         break;
-      case CollectionKind::kScore:
-        ++scores_;
-        break;
       case CollectionKind::kItem:
-        if (owner_ && (suffix.size() != 8 || LoadBig<uint64_t>(suffix.data()) != owner_->head + items_)) {
+        if (owner_ && (suffix.size() != 8 || LoadBig<uint64_t>(suffix.data()) != owner_->more + tally_.items())) {
           return Bad(row_key, "an item of a list at a wrong position");
         }
-        ++items_;
         break;
       case CollectionKind::kChunk:
         if (suffix.size() != 4 || value.size() > kChunkSize ||
@@ -207,6 +208,7 @@ class StoreVerifier {
       default:
         break;
     }
+    tally_.Add(kind, value);
     return {};
   }
 
@@ -224,7 +226,7 @@ class StoreVerifier {
     id_ = id;
     fences_ = {};
     fenced_ = false;
-    members_ = scores_ = items_ = 0;
+    tally_ = {};
     if (!sorted_) {
       sorted_ = true;
       std::sort(collections_.begin(), collections_.end(),
@@ -240,8 +242,9 @@ class StoreVerifier {
 
   // Collections whose rows were never seen.
   void Missing(const Collection& collection) {
-    if (collection.type == ValueType::kString || collection.count == 0) return;  // zeros need no rows
-    if (collection.type == ValueType::kStream || half_merged()) return;
+    if (collection.type == ValueType::kString) return;  // zeros need no rows
+    if (collection.count == 0 && (collection.type != ValueType::kStream || collection.more == 0)) return;
+    if (half_merged()) return;
     Damage(0, fmt::format("collection {}, a {}, has no rows", collection.id, ValueTypeName(collection.type)),
            fmt::format("its {} elements", collection.count));
   }
@@ -255,34 +258,23 @@ class StoreVerifier {
         Damage(position_, fmt::format("rows of collection {} belong to no key", id_));
       return;
     }
-    bool fits = true;
-    switch (owner_->type) {
-      case ValueType::kList:
-        fits = items_ == owner_->count;
-        break;
-      case ValueType::kSet:
-      case ValueType::kHash:
-        fits = members_ == owner_->count;
-        break;
-      case ValueType::kSortedSet:
-        fits = members_ == owner_->count && scores_ == owner_->count;
-        if (fits && fenced_ &&
-            std::any_of(fences_.begin(), fences_.end(), [&](uint64_t sum) { return sum != members_; })) {
-          Damage(position_,
-                 fmt::format("the fences of collection {} count {}, {} and {} members, it has {}", id_, fences_[0],
-                             fences_[1], fences_[2], members_),
-                 "ranks in it; the members are whole");
-        }
-        break;
-      default:
-        break;
+    const bool scored = owner_->type == ValueType::kSortedSet && fenced_;
+    if (!tally_.Fits(owner_->type, owner_->count, owner_->more)) {
+      const bool elements = tally_.Elements(owner_->type) != owner_->count;
+      Damage(position_,
+             fmt::format("collection {}, a {} of {} elements, has rows for {}{}", id_, ValueTypeName(owner_->type),
+                         owner_->count, tally_.Elements(owner_->type),
+                         elements ? "" : ", and what belongs to them is incomplete"),
+             elements                             ? "elements of it"
+             : owner_->type == ValueType::kStream ? "groups of it, or what they wait for"
+                                                  : "the order of its elements");
+    } else if (scored &&
+               std::any_of(fences_.begin(), fences_.end(), [&](uint64_t sum) { return sum != tally_.members(); })) {
+      Damage(position_,
+             fmt::format("the fences of collection {} count {}, {} and {} members, it has {}", id_, fences_[0],
+                         fences_[1], fences_[2], tally_.members()),
+             "ranks in it; the members are whole");
     }
-    if (fits) return;
-    Damage(
-        position_,
-        fmt::format("collection {}, a {} of {} elements, has rows for {}", id_, ValueTypeName(owner_->type),
-                    owner_->count, owner_->type == ValueType::kList ? items_ : std::min(members_, scores_ + members_)),
-        "elements of it");
   }
 
   // The meta table comes before the rows.
@@ -326,7 +318,7 @@ class StoreVerifier {
   bool inside_ = false;
   CollectionId id_ = 0;
   const Collection* owner_ = nullptr;
-  uint64_t members_ = 0, scores_ = 0, items_ = 0;
+  ValueTally tally_;
   std::array<uint64_t, 3> fences_{};  // sums of counts by level
   bool fenced_ = false;
 };

@@ -11,6 +11,7 @@
 #include "storage/base/coding.h"
 #include "storage/base/diag.h"
 #include "storage/lmdb_check.h"
+#include "storage/lmdb_copy.h"
 #include "storage/row.h"
 
 namespace holdfast {
@@ -215,6 +216,37 @@ Result<std::string_view> LmdbEnv::Verified(LmdbTable table, std::string_view key
   return Error{ErrorCode::kCorruption,
                fmt::format("lmdb {}: database '{}', row '{}': the value ({} bytes) does not match its checksum",
                            options_.directory, LmdbTableName(table), PrintableKey(key), stored.size())};
+}
+
+// ---- copy -----------------------------------------------------------------------------------------------------------
+
+Result<void> CopyLmdbCompacted(FileSystem& fs, const std::string& from, const std::string& to) {
+  ASSIGN_OR_RETURN(const bool exists, fs.Exists(to));
+  if (exists) return Error{ErrorCode::kAlreadyExists, to + ": exists"};
+  LmdbOptions options;
+  options.directory = from;
+  options.read_only = true;
+  options.fs = &fs;
+  RETURN_IF_ERROR(CheckFile(options));
+  RETURN_IF_ERROR(fs.CreateDirectory(to));
+  ASSIGN_OR_RETURN(const uint64_t size, [&]() -> Result<uint64_t> {
+    ASSIGN_OR_RETURN(const std::unique_ptr<File> file, fs.Open(JoinPath(from, "data.mdb"), {}));
+    return file->Size();
+  }());
+  MDB_env* env = nullptr;
+  int rc = mdb_env_create(&env);
+  if (rc == 0) rc = mdb_env_set_mapsize(env, std::max(size, kMapBytesMin));
+  if (rc == 0) rc = mdb_env_open(env, from.c_str(), MDB_RDONLY | MDB_NOTLS, 0640);
+  if (rc == 0) rc = mdb_env_copy2(env, to.c_str(), MDB_CP_COMPACT);
+  mdb_env_close(env);
+  if (rc != 0) {
+    const ErrorCode code = rc == ENOSPC || rc == EDQUOT ? ErrorCode::kNoSpace : ErrorCode::kIo;
+    return Error{code, fmt::format("lmdb {}: copy to {}: {}", from, to, mdb_strerror(rc))};
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
+                   fs.Open(JoinPath(to, "data.mdb"), OpenOptions{OpenMode::kWrite, false}));
+  RETURN_IF_ERROR(file->Sync());
+  return fs.SyncDirectory(to);
 }
 
 // ---- cursor ---------------------------------------------------------------------------------------------------------

@@ -76,6 +76,7 @@ class Directory : public DataDirectory {
   Directory(FileSystem& fs, std::string path, Random& random) : fs_(fs), path_(std::move(path)), random_(random) {}
 
   Result<void> Start();
+  Result<void> StartExisting();
 
   [[nodiscard]] const std::string& path() const override { return path_; }
   [[nodiscard]] const NodeIdentity& identity() const override { return identity_; }
@@ -216,6 +217,17 @@ Result<void> Directory::Start() {
   return RemoveUnfinished();
 }
 
+Result<void> Directory::StartExisting() {
+  ASSIGN_OR_RETURN(generation_path_, ReadCurrentGeneration(fs_, path_));
+  RETURN_IF_ERROR(TakeLock());
+  // A server may have switched while the lock was waited for.
+  ASSIGN_OR_RETURN(generation_path_, ReadCurrentGeneration(fs_, path_));
+  ASSIGN_OR_RETURN(const bool there, fs_.Exists(generation_path_));
+  if (!there) return Error{ErrorCode::kCorruption, CurrentPath() + " names what is missing. Nothing was changed"};
+  committed_ = true;  // the lock file is not written
+  return {};
+}
+
 Result<std::string> Directory::NewGeneration() {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, Generations());
   uint64_t newest = *GenerationNumber(BaseName(generation_path_));
@@ -255,6 +267,13 @@ Result<std::unique_ptr<DataDirectory>> DataDirectory::Open(FileSystem& fs, std::
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   auto directory = std::make_unique<Directory>(fs, std::move(path), random);
   RETURN_IF_ERROR(directory->Start());
+  return std::unique_ptr<DataDirectory>(std::move(directory));
+}
+
+Result<std::unique_ptr<DataDirectory>> DataDirectory::OpenExisting(FileSystem& fs, std::string path, Random& random) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  auto directory = std::make_unique<Directory>(fs, std::move(path), random);
+  RETURN_IF_ERROR(directory->StartExisting());
   return std::unique_ptr<DataDirectory>(std::move(directory));
 }
 

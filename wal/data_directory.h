@@ -26,6 +26,10 @@ class DataDirectory {
   // and what a crash left unfinished. kBusy if another process has it; kCorruption if CURRENT is damaged, names what is
   // not there, or is missing although a generation was committed here once. `random` must outlive the object.
   static Result<std::unique_ptr<DataDirectory>> Open(FileSystem& fs, std::string path, Random& random);
+  // Locks a directory that has a generation in force, for a tool that makes another one: the identity stays as it is,
+  // so that the next server still sees whether the directory was copied, and nothing is deleted. kNotFound without
+  // CURRENT; else as Open.
+  static Result<std::unique_ptr<DataDirectory>> OpenExisting(FileSystem& fs, std::string path, Random& random);
   virtual ~DataDirectory() = default;
 
   [[nodiscard]] virtual const std::string& path() const = 0;

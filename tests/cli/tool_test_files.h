@@ -20,13 +20,15 @@ struct ToolOutcome {
   std::string out, err;
 };
 
-inline ToolOutcome RunHoldfast(FileSystem& fs, std::vector<std::string> arguments) {
+// `answer`: what is typed.
+inline ToolOutcome RunHoldfast(FileSystem& fs, std::vector<std::string> arguments, const std::string& answer = "") {
   arguments.insert(arguments.begin(), "holdfast");
   std::vector<const char*> pointers;
   for (const std::string& argument : arguments) pointers.push_back(argument.c_str());
   std::ostringstream out;
   std::ostringstream err;
-  const int status = cli::RunTool(static_cast<int>(pointers.size()), pointers.data(), fs, {out, err});
+  std::istringstream in(answer);
+  const int status = cli::RunTool(static_cast<int>(pointers.size()), pointers.data(), fs, {out, err, &in});
   return {status, out.str(), err.str()};
 }
 
@@ -72,10 +74,10 @@ inline void WriteSmallSnapshot(FileSystem& fs, const std::string& path) {
   ASSERT_TRUE(written.ok()) << written.error().message;
 }
 
-// `units` one after the other from offset 0, a batch each, one a second from `first_ms` on; a durable mark at the end
-// if `marked`. Returns the path of the first segment.
+// `units` one after the other from offset 0, `per_batch` of them in a batch, one a second from `first_ms` on; a durable
+// mark at the end if `marked`. Returns the path of the first segment.
 inline std::string WriteSmallLog(FileSystem& fs, const std::string& directory, const std::vector<std::string>& units,
-                                 bool marked = true, int64_t first_ms = 1'700'000'000'000) {
+                                 bool marked = true, int64_t first_ms = 1'700'000'000'000, size_t per_batch = 1) {
   EXPECT_TRUE(fs.CreateDirectory(directory).ok());
   SeededRandom random(1);
   wal::LogOptions options;
@@ -95,9 +97,10 @@ inline std::string WriteSmallLog(FileSystem& fs, const std::string& directory, c
     (*log)->FinishBatch();
   };
   int64_t now_ms = first_ms;
+  size_t appended = 0;
   for (const std::string& unit : units) {
     (*log)->AppendUnit(unit, 0, now_ms);
-    flush();
+    if (++appended % per_batch == 0 || appended == units.size()) flush();
     now_ms += 1000;
   }
   if (marked && (*log)->AppendDurableMark()) flush();

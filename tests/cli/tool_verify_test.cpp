@@ -2,38 +2,25 @@
 
 #include <gtest/gtest.h>
 
-#include <sstream>
 #include <vector>
 
-#include "cli/tool_command_line.h"
 #include "cli/tool_context.h"
+#include "tests/cli/tool_test_files.h"
 #include "tests/support/fault_file_system.h"
 #include "wal/data_directory.h"
-#include "wal/log.h"
 
 namespace holdfast::cli {
 namespace {
 
 using holdfast::testing::FaultFileSystem;
+using holdfast::testing::RunHoldfast;
+using Outcome = holdfast::testing::ToolOutcome;
 
 std::string StoredSample() {
   auto bytes = ReadFile(PosixFileSystem(),
                         std::string(HOLDFAST_SOURCE_DIRECTORY) + "/tests/data/snapshot-version-1.hfs", 1 << 20);
   EXPECT_TRUE(bytes.ok());
   return bytes.ok() ? *bytes : "";
-}
-
-struct Outcome {
-  int status;
-  std::string out, err;
-};
-
-Outcome RunHoldfast(FileSystem& fs, std::vector<const char*> arguments) {
-  arguments.insert(arguments.begin(), "holdfast");
-  std::ostringstream out;
-  std::ostringstream err;
-  const int status = RunTool(static_cast<int>(arguments.size()), arguments.data(), fs, {out, err});
-  return {status, out.str(), err.str()};
 }
 
 TEST(ToolVerifyTest, CleanSnapshotExitsWithZero) {
@@ -67,31 +54,8 @@ TEST(ToolVerifyTest, DamagedSnapshotExitsWithOneAndSaysWhere) {
 std::string WriteLog(FaultFileSystem& fs) {
   EXPECT_TRUE(fs.CreateDirectory("data").ok());
   EXPECT_TRUE(fs.CreateDirectory("data/gen-1").ok());
-  EXPECT_TRUE(fs.CreateDirectory("data/gen-1/wal").ok());
-  SeededRandom random(1);
-  wal::LogOptions options;
-  options.directory = "data/gen-1/wal";
-  options.segment_bytes = 1 << 20;
-  options.fs = &fs;
-  options.clock = &SystemClock();
-  options.random = &random;
-  wal::LogState state;
-  state.lineage.Reset(std::string(wal::kLineageIdSize, 'a'), 0, 1);
-  state.end.lineage_id = state.lineage.current_id();
-  auto log = wal::Log::Open(options, state);
-  EXPECT_TRUE(log.ok()) << log.error().message;
-  for (int i = 0; i < 10; ++i) {
-    (*log)->AppendUnit("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\n1\r\n", 0, 1000 + i);
-    (*log)->Seal();
-    EXPECT_TRUE((*log)->WriteBatch().ok());
-    (*log)->FinishBatch();
-  }
-  const auto names = fs.List(options.directory);
-  for (const std::string& name : names.value()) {
-    if (name.ends_with(".log")) return JoinPath(options.directory, name);
-  }
-  ADD_FAILURE() << "no segment";
-  return "";
+  const std::vector<std::string> units(10, testing::Resp({"SET", "k", "1"}));
+  return testing::WriteSmallLog(fs, "data/gen-1/wal", units, false);
 }
 
 TEST(ToolVerifyTest, LogIsFoundFromAnyOfItsDirectories) {

@@ -7,6 +7,8 @@
   backup         grows by what is new, survives a check, and damage is found
   round trip     server -> snapshot -> RDB -> redis-server -> its RDB -> data directory -> server: the same digest
   diff           says what a workload changed
+  archive        a restore reaches back to what the log no longer holds
+  repair         check finds a damaged store, repair builds it anew, the server starts from it; compact gives space back
 
 HOLDFAST_TOOL_POINTS: how many offsets and times (default 8; docs/tool.md has the full size).
 """
@@ -326,6 +328,89 @@ def differences(workspace, server, ends, states):
     check(statistics["effects"] == 600, f"{statistics}")
 
 
+def archive(workspace):
+    root = os.path.join(workspace.path, "archive")
+    server = workspace.server("archived", "--log-archive-dir", root, "--log-segment-size", "1mb", "--memtable-size", "1mb",
+                              "--log-checkpoint-bytes", "1mb", "--repl-backlog-size", "1kb",
+                              "--enable-debug-command", "yes").start()
+    with server.client() as client:
+        for i in range(400):
+            client.call("SET", f"key{i}", str(i) * 5000)
+        wait_for(lambda: int(client.info("holdfast")["holdfast_log_first_offset"]) > 0, what="trimming of the log")
+        digest = client.call("DEBUG", "DIGEST")
+        told = client.info("persistence")
+    check(told["holdfast_log_archive_status"] == "ok" and int(told["holdfast_log_archive_segments"]) > 0, f"{told}")
+    directory = told["holdfast_log_archive_directory"]
+    check(os.path.dirname(directory) == root, directory)
+    server.terminate()
+    run("log", "verify", directory)
+    # The directory alone knows where the archive is; without it the beginning is gone.
+    offset = lines("log", "print", directory, "--key", "key57")[0]["unit_end"]
+    early = os.path.join(workspace.path, "early")
+    run("restore", server.directory, early, "--offset", offset)
+    check(len(run("keys", early).splitlines()) == 58, "the archive does not lead back to the 58th key")
+    named = os.path.join(workspace.path, "named")
+    run("restore", root, named, "--offset", offset)
+    run("diff", early, named)
+    # A second start goes on in the same directory.
+    server.start()
+    with server.client() as client:
+        client.call("SET", "after", "restart")
+        digest = client.call("DEBUG", "DIGEST")
+    server.terminate()
+    run("check", server.directory)
+    run("repair", server.directory, "--rebuild", "--yes")
+    server.start()
+    with server.client() as client:
+        check(client.call("DEBUG", "DIGEST") == digest, "the store was rebuilt to something else")
+    server.terminate()
+
+
+def repairs(workspace):
+    server = workspace.server("damaged", "--enable-debug-command", "yes").start()
+    with server.client() as client:
+        client.pipeline([("SET", f"key{i}", f"value-{i}-" + "x" * 100) for i in range(3000)])
+        client.call("HSET", "hash", *[word for i in range(1000) for word in (f"field{i}", f"hashed-{i}")])
+        client.call("SAVE")
+        client.pipeline([("DEL", f"key{i}") for i in range(2500)])
+        client.call("SET", "later", "logged")
+        digest = client.call("DEBUG", "DIGEST")
+        run("check", server.directory, status=2)
+        run("repair", server.directory, "--rebuild", "--yes", status=2)
+        run("compact", server.directory, status=2)
+    server.terminate()
+    run("check", server.directory)
+    store = os.path.join(server.directory, "gen-1", "lmdb", "data.mdb")
+    with open(store, "r+b") as file:
+        data = file.read()
+        at = data.find(b"value-2900-")
+        while at >= 0:
+            file.seek(at + 20)
+            file.write(b"y")
+            at = data.find(b"value-2900-", at + 1)
+    found = run("check", server.directory, status=1)
+    check(f"holdfast repair {server.directory} --rebuild" in found, found)
+    run("compact", server.directory, status=1)
+    run("repair", server.directory, "--rebuild", status=2)  # nobody answers
+    run("repair", server.directory, "--rebuild", stdin=b"y\n")
+    run("check", server.directory)
+    check(any(name.startswith("kept-") for name in os.listdir(server.directory)), "the damaged generation was not kept")
+    server.start()
+    with server.client() as client:
+        check(client.call("DEBUG", "DIGEST") == digest, "the repaired directory holds something else")
+        client.call("SAVE")
+    server.terminate()
+    store = os.path.join(server.directory, "gen-2", "lmdb", "data.mdb")
+    before = os.path.getsize(store)
+    answer = lines("compact", server.directory)[0]
+    check(answer["bytes_before"] == before and answer["bytes_after"] < before, f"{answer}")
+    server.start()
+    with server.client() as client:
+        check(client.call("DEBUG", "DIGEST") == digest, "the compacted store holds something else")
+    server.terminate()
+    run("check", server.directory)
+
+
 def main():
     rng = random.Random(seed_from_environment())
     with Workspace() as workspace:
@@ -334,6 +419,9 @@ def main():
     with Workspace() as workspace:
         backups(workspace)
         beside(workspace)
+    with Workspace() as workspace:
+        archive(workspace)
+        repairs(workspace)
     with Workspace() as workspace:
         round_trip(workspace, rng)
     print("ok")
