@@ -243,7 +243,7 @@ TEST(ToolVerifyStoreTest, AStreamThatLostEntriesIsFound) {
   options.directory = directory.File("gen-1");
   options.map_bytes = 1 << 30;
   options.fs = &PosixFileSystem();
-  for (const uint64_t told : {1, 2}) {
+  for (const uint64_t told : {uint64_t{1}, uint64_t{2}}) {
     std::filesystem::remove_all(options.directory);
     auto builder = StoreBuilder::Create(options);
     ASSERT_TRUE(builder.ok()) << builder.error().message;
