@@ -67,14 +67,17 @@ void LogArchive::Hold(Log& log) { SegmentsOf(log).KeepFrom(0); }
 void LogArchive::LetGo(Log& log) { SegmentsOf(log).KeepFrom(std::numeric_limits<uint64_t>::max()); }
 
 // The directory of this generation's segments: the newest one that is named, or a new one.
-Result<void> LogArchive::Prepare() {
+Result<void> LogArchive::Prepare(bool anew) {
   RETURN_IF_ERROR(fs_.CreateDirectory(options_.root));
   ASSIGN_OR_RETURN(std::vector<std::string> listed, ReadArchiveList(fs_, options_.generation_path));
-  if (!options_.begin_anew && !listed.empty() &&
-      ParentDirectory(listed.front()) == ParentDirectory(JoinPath(options_.root, "x"))) {
+  if (!anew && !listed.empty() && ParentDirectory(listed.front()) == ParentDirectory(JoinPath(options_.root, "x"))) {
     ASSIGN_OR_RETURN(const bool exists, fs_.Exists(listed.front()));
     if (exists) {
       directory_ = listed.front();
+      ASSIGN_OR_RETURN(const std::vector<std::string> names, fs_.List(directory_));
+      for (const std::string& name : names) {
+        if (const auto numbers = ParseSegmentName(name)) newest_ = std::max(newest_, numbers->sequence);
+      }
       return {};
     }
   }
@@ -87,19 +90,25 @@ Result<void> LogArchive::Prepare() {
   for (const std::string& each : listed) text += each + "\n";
   RETURN_IF_ERROR(WriteFileAtomically(fs_, JoinPath(options_.generation_path, kArchiveListName), text));
   directory_ = made;
+  newest_ = 0;
   return {};
 }
 
 Result<void> LogArchive::RunOnce(Log& log) {
-  if (!prepared_) {
-    RETURN_IF_ERROR(Prepare());
-    prepared_ = true;
+  if (!prepared_) RETURN_IF_ERROR(Prepare(options_.begin_anew));
+  prepared_ = true;
+  const auto finished = SegmentsOf(log).FinishedAfter(archived_);
+  // What was let go meanwhile leaves a gap, and a log with a gap is two.
+  const bool gap = newest_ != 0 && !finished.empty() && finished.front().file->sequence > newest_ + 1;
+  if (gap) RETURN_IF_ERROR(Prepare(true));
+  {
     std::lock_guard lock(mutex_);
     state_.directory = directory_;
   }
-  for (const auto& segment : SegmentsOf(log).FinishedAfter(archived_)) {
+  for (const auto& segment : finished) {
     RETURN_IF_ERROR(PutInto(fs_, *segment.file, directory_));
     archived_ = segment.file->sequence;
+    newest_ = std::max(newest_, archived_);
     std::lock_guard lock(mutex_);
     ++state_.segments;
     state_.end_offset = segment.end_offset;

@@ -6,8 +6,8 @@
 //   <log-archive-dir>/<yyyymmddThhmmss.mmmZ>-<16 hex digits>/<sequence>-<first offset>.log
 //
 // A directory in it holds segments that follow each other. A generation begins one of its own; so does a log that was
-// cut below what was archived (a rewind). `gen-<n>/log-archive` names them, newest first, a line each: the offline tool
-// finds them there.
+// cut below what was archived (a rewind), or that let segments go unarchived. `gen-<n>/log-archive` names them, newest
+// first, a line each: the offline tool finds them there.
 #pragma once
 
 #include <cstdint>
@@ -54,7 +54,7 @@ class LogArchive {
   [[nodiscard]] State CurrentState() const;
 
  private:
-  Result<void> Prepare();
+  Result<void> Prepare(bool anew);
   Result<void> RunOnce(Log& log);
 
   FileSystem& fs_;
@@ -62,7 +62,8 @@ class LogArchive {
   const Options options_;
   bool prepared_ = false;
   std::string directory_;
-  uint64_t archived_ = 0;  // sequence of the newest archived segment
+  uint64_t archived_ = 0;  // sequence of the newest segment that this process archived, or found archived
+  uint64_t newest_ = 0;    // of the newest one in the directory; 0: none
 
   mutable std::mutex mutex_;
   State state_;  // guarded by mutex_
