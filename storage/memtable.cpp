@@ -1,5 +1,8 @@
 #include "storage/memtable.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
@@ -43,6 +46,18 @@ T* Allocated(T* pointer) {
   return pointer;
 }
 
+// Asks for huge pages where they are to be had. A table that grows writes all of the new one at once: with small pages
+// nearly all of that time, some ten milliseconds for half a million rows, would be page faults.
+void PreferHugePages(void* memory, size_t size) {
+  constexpr size_t kWorthIt = 4 << 20;
+  if (size < kWorthIt) return;
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(memory);
+  const uintptr_t from = (begin + page - 1) / page * page;
+  const uintptr_t to = (begin + size) / page * page;
+  ::madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);  // without them it is only slower
+}
+
 }  // namespace
 
 // ---- RowTable -------------------------------------------------------------------------------------------------------
@@ -60,6 +75,7 @@ void RowTable::Allocate(size_t capacity, size_t tail) {
   shift_ = 64 - std::countr_zero(capacity);
   slot_count_ = capacity + tail;
   slots_ = Allocated(static_cast<Slot*>(std::calloc(slot_count_, sizeof(Slot))));
+  PreferHugePages(slots_, slot_count_ * sizeof(Slot));
 }
 
 RowTable::Slot* RowTable::Find(uint64_t hash, std::string_view key) const {

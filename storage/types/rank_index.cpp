@@ -62,21 +62,29 @@ Result<void> RankIndex::Build(Transaction& transaction, CollectionId id) {
 
 // ---- reading rows ---------------------------------------------------------------------------------------------------
 
-// Rows of a level from a fence on, up to `end` (empty: all).
-Result<RankIndex::Nodes> RankIndex::ReadNodes(int level, std::string_view from, std::string_view end) {
+// Rows of a level from a fence on, up to `end` (empty: all), or until they count `most` members. What was taken from
+// the ends left its fences there as tombstones, too: these are not walked over.
+Result<RankIndex::Nodes> RankIndex::ReadNodes(int level, std::string_view from, std::string_view end, uint64_t most) {
   Nodes nodes;
   bool sound = true;
-  RETURN_IF_ERROR(transaction_->VisitRows(id_, FenceKind(level), from, /*reverse=*/false,
-                                          [&](std::string_view suffix, std::string_view value) {
-                                            if (!end.empty() && suffix >= end) return false;
-                                            sound = value.size() == sizeof(uint64_t) && suffix.size() >= 8;
-                                            if (!sound) return false;
-                                            RankNode& node = nodes.emplace_back();
-                                            node.sortable = LoadBig<uint64_t>(suffix.data());
-                                            node.suffix = suffix;
-                                            node.count = LoadLittle<uint64_t>(value.data());
-                                            return true;
-                                          }));
+  uint64_t counted = 0;
+  std::string_view next = from;
+  const auto take = [&](std::string_view suffix, std::string_view value) {
+    if (!end.empty() && suffix >= end) return false;
+    sound = value.size() == sizeof(uint64_t) && suffix.size() >= 8;
+    if (!sound) return false;
+    RankNode& node = nodes.emplace_back();
+    node.sortable = LoadBig<uint64_t>(suffix.data());
+    node.suffix = suffix;
+    node.count = LoadLittle<uint64_t>(value.data());
+    counted += node.count;
+    return counted < most && next >= tree_->lowest;
+  };
+  RETURN_IF_ERROR(transaction_->VisitRows(id_, FenceKind(level), next, /*reverse=*/false, take));
+  if (sound && counted < most && next < tree_->lowest) {  // only the row before the first fence can be below
+    next = tree_->lowest;
+    RETURN_IF_ERROR(transaction_->VisitRows(id_, FenceKind(level), next, /*reverse=*/false, take));
+  }
   if (!sound || nodes.empty() || nodes.front().suffix != from) return Damaged();
   transaction_->rank_trees().AddNodes(nodes.size());
   tree_->seen_offset = std::max(tree_->seen_offset, transaction_->seen_offset());
@@ -85,13 +93,13 @@ Result<RankIndex::Nodes> RankIndex::ReadNodes(int level, std::string_view from, 
 
 Result<void> RankIndex::ReadTop() {
   if (!tree_->top.empty()) return {};
-  ASSIGN_OR_RETURN(tree_->top, ReadNodes(kFenceLevels, FirstFence(), {}));
+  ASSIGN_OR_RETURN(tree_->top, ReadNodes(kFenceLevels, FirstFence(), {}, ~uint64_t{0}));
   return {};
 }
 
 Result<void> RankIndex::ReadChildren(RankNode& node, int level, std::string_view end) {
   if (node.children != nullptr) return {};
-  ASSIGN_OR_RETURN(Nodes nodes, ReadNodes(level - 1, node.suffix, end));
+  ASSIGN_OR_RETURN(Nodes nodes, ReadNodes(level - 1, node.suffix, end, node.count));
   uint64_t sum = 0;
   for (const RankNode& child : nodes) sum += child.count;
   if (sum != node.count) return Damaged();

@@ -65,7 +65,7 @@ class RankIndex {
   Result<Path> Descend(std::string_view score_suffix, bool before = false);
   Result<void> ReadTop();
   Result<void> ReadChildren(RankNode& node, int level, std::string_view end);
-  Result<Nodes> ReadNodes(int level, std::string_view from, std::string_view end);
+  Result<Nodes> ReadNodes(int level, std::string_view from, std::string_view end, uint64_t most);
   // Members between the fence of level 1 and the place.
   Result<uint64_t> CountFromFence(RankNode& leaf, std::string_view score_suffix, bool is_there = false);
   // Those of them from `from` on, which is not below the fence; at most `most`.
