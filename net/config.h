@@ -22,6 +22,7 @@
 namespace holdfast::net {
 
 enum class AppendFsync { kAlways, kEverySec, kNo };
+enum class PrefetchColdReads { kAuto, kAlways, kNo };
 
 struct SavePoint {
   int64_t seconds;
@@ -78,6 +79,7 @@ struct Settings {
   bool rdb_skip_unsupported = false;
   uint64_t memtable_size = 64ull << 20;
   uint64_t row_cache_size = 64ull << 20;
+  PrefetchColdReads prefetch_cold_reads = PrefetchColdReads::kAuto;
   uint64_t log_segment_size = 64ull << 20;
   uint64_t log_checkpoint_bytes = 64ull << 20;
   uint64_t map_size = 1ull << 40;

@@ -241,6 +241,8 @@ constexpr std::array<std::string_view, 3> kNoYesLocal = {"no", "yes", "local"};
 constexpr std::array<std::string_view, 8> kPolicies = {"volatile-lru",   "volatile-lfu", "volatile-random",
                                                        "volatile-ttl",   "allkeys-lru",  "allkeys-lfu",
                                                        "allkeys-random", "noeviction"};
+constexpr std::array<std::pair<std::string_view, PrefetchColdReads>, 3> kPrefetches = {
+    {{"auto", PrefetchColdReads::kAuto}, {"always", PrefetchColdReads::kAlways}, {"no", PrefetchColdReads::kNo}}};
 constexpr std::array<std::pair<std::string_view, AppendFsync>, 3> kFsyncs = {
     {{"everysec", AppendFsync::kEverySec}, {"always", AppendFsync::kAlways}, {"no", AppendFsync::kNo}}};
 constexpr std::array<std::pair<std::string_view, diag::Level>, 4> kLevels = {{{"debug", diag::Level::kDebug},
@@ -294,6 +296,7 @@ void AddDurability(std::vector<Directive>& rows) {
   rows.push_back(Enumeration("appendfsync", 0, &Settings::appendfsync, kFsyncs));
   rows.push_back(Bytes("memtable-size", kImmutable, &Settings::memtable_size, 1ull << 20, kTebi));
   rows.push_back(Bytes("row-cache-size", kImmutable, &Settings::row_cache_size, 0, kTebi));
+  rows.push_back(Enumeration("prefetch-cold-reads", 0, &Settings::prefetch_cold_reads, kPrefetches));
   rows.push_back(Bytes("log-segment-size", kImmutable, &Settings::log_segment_size, 1ull << 20, 4ull << 30));
   rows.push_back(Bytes("log-checkpoint-bytes", kImmutable, &Settings::log_checkpoint_bytes, 1ull << 20, kTebi));
   rows.push_back(Bytes("map-size", kImmutable, &Settings::map_size, 1ull << 24, 64 * kTebi));

@@ -21,6 +21,7 @@ constexpr uint32_t kDebtDueUs = 1000;
 
 // Rows beyond these would push the first ones out of the cache again.
 constexpr size_t kPrefetchedKeysMax = 64;
+constexpr size_t kColdKeysMax = 4096;
 
 // A write's effects hold little more than its arguments, and DELs of keys among them whose time has passed. What logs
 // more than it was given asks for itself (SPOP). A client's request must not make a unit that the log cannot take.
@@ -56,6 +57,32 @@ void Server::Prefetch(const Client& client, CommandBatch& batch) {
     }
   }
   if (!prefetch_keys_.empty()) store().Prefetch(client.db, prefetch_keys_, to_write);
+}
+
+bool Server::FetchColdRows(const Client& client, const CommandBatch& batch, std::function<void()> done) {
+  if (!cold_reads_.Wanted() || !client.authenticated) return false;
+  std::vector<WantedKey> wanted;
+  for (size_t i = 0; i < batch.size() && wanted.size() < kColdKeysMax; ++i) {
+    const std::span<const std::string_view> args = batch.args(i);
+    const CommandSpec* spec = batch.spec(i);
+    if (spec == nullptr) continue;
+    const std::vector<int> keys = CommandTable::KeyIndexes(*spec, args);
+    for (const int key : keys) {
+      if (static_cast<size_t>(key) >= args.size()) continue;  // too few arguments: refused when it runs
+      auto want = store().WantFromLmdb(client.db, args[static_cast<size_t>(key)]);
+      if (!want.has_value()) continue;
+      // Fields, members: what is none costs a look for nothing.
+      const bool pairs = spec->name == "hset" || spec->name == "hmset";
+      for (size_t at = keys.size() == 1 ? static_cast<size_t>(key) + 1 : args.size(); at < args.size();
+           at += pairs ? 2 : 1) {
+        want->members.emplace_back(args[at]);
+      }
+      wanted.push_back(std::move(*want));
+    }
+  }
+  if (wanted.empty()) return false;
+  cold_reads_.Fetch(store(), std::move(wanted), std::move(done));
+  return true;
 }
 
 void Server::Execute(Client& client, std::span<const std::string_view> args, const CommandSpec* spec) {

@@ -31,7 +31,12 @@ constexpr int kExitLogFailed = 3;
 }  // namespace
 
 Server::Server(Parts parts)
-    : parts_(std::move(parts)), watches_(clients_), pubsub_(*this), blocking_(*this), monitoring_(*this) {
+    : parts_(std::move(parts)),
+      watches_(clients_),
+      pubsub_(*this),
+      blocking_(*this),
+      monitoring_(*this),
+      cold_reads_(*parts_.executor) {
   run_id_ = parts_.random->Hex(40);
   for (const auto& [from, to] : config().settings().renamed_commands) {
     if (const char* wrong = commands_.Rename(from, to)) diag::Warning("rename-command {}: {}", from, wrong);
@@ -43,6 +48,7 @@ Server::Server(Parts parts)
 }
 
 Server::~Server() {
+  cold_reads_.LetGo();
   replication_.reset();  // may still look at the engine
 }
 
@@ -54,6 +60,7 @@ void Server::AdoptEngine() {
 
 void Server::ReplaceEngine(std::unique_ptr<wal::Engine> engine) {
   if (parts_.engine) CloseGatedClients(log());
+  cold_reads_.LetGo();
   std::unique_ptr<wal::Engine> old = std::exchange(parts_.engine, std::move(engine));
   AdoptEngine();
   if (old) {
@@ -68,6 +75,7 @@ Result<void> Server::ReopenEngine(const std::function<Result<void>()>& between) 
   CHECK(!BatchInFlight());
   CHECK(retired_engine_ == nullptr);
   CloseGatedClients(log());
+  cold_reads_.LetGo();
   wal::EngineOptions options = engine().options();
   engine().Stop();
   parts_.engine.reset();
@@ -319,6 +327,7 @@ void Server::CronHundredMs() {
   const StoreStats layers = store().Stats();
   layer_bytes_ = layers.active_bytes + layers.frozen_bytes + layers.merged_bytes + layers.cache_bytes +
                  layers.index_bytes + log().PendingBytes();
+  cold_reads_.Tick(MonotonicMs(), config().settings().prefetch_cold_reads);
   blocking_.Tick(MonotonicMs());
   replication().OnTick(MonotonicMs());
   if (!expiring_) ActiveExpiry();

@@ -13,6 +13,7 @@
 
 #include "net/blocking.h"
 #include "net/clients.h"
+#include "net/cold_reads.h"
 #include "net/command.h"
 #include "net/command_batch.h"
 #include "net/config.h"
@@ -63,6 +64,7 @@ class Server : public TurnHooks {
   [[nodiscard]] Blocking& blocking() { return blocking_; }
   [[nodiscard]] Migrations& migrations() { return migrations_; }
   [[nodiscard]] Monitoring& monitoring() { return monitoring_; }  // stats, slowlog, latency, MONITOR
+  [[nodiscard]] const ColdReads& cold_reads() const { return cold_reads_; }
   [[nodiscard]] ReplicationService& replication() { return *replication_; }
   void SetReplication(std::unique_ptr<ReplicationService> service) { replication_ = std::move(service); }
   // Full sync, import: swaps in another generation. Connections stay; watches become dirty.
@@ -93,6 +95,9 @@ class Server : public TurnHooks {
   void BeginCommands() { command_us_ = 0; }
   // Looks the commands up, and has the rows of their keys fetched into the processor's cache. Changes nothing else.
   void Prefetch(const Client& client, CommandBatch& batch);
+  // While reads wait for the disk: has the rows that the batch names read by another thread, and calls `done` on the
+  // executor when they are in memory. False: they are, as far as is known; `done` is not called.
+  bool FetchColdRows(const Client& client, const CommandBatch& batch, std::function<void()> done);
   // Runs a queued command inside EXEC's transaction.
   void ExecuteQueued(Client& client, const QueuedCommand& command, Transaction& tx, Reply& reply);
   // Commits a unit: watches, keyspace notifications, WAIT offset; returns the offset its reply must wait for.
@@ -213,6 +218,7 @@ class Server : public TurnHooks {
   int64_t now_ms_ = 0, monotonic_us_ = 0;  // 0: not yet read in this turn
   int64_t command_us_ = 0;                 // monotonic, the end of the last command; 0: it was not just now
   std::vector<std::string_view> prefetch_keys_;
+  ColdReads cold_reads_;
   uint64_t cron_ticks_ = 0;
 
   // The log of the batch in flight; the engine it belongs to may have been replaced meanwhile.

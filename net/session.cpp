@@ -154,7 +154,7 @@ void Session::EndOfInput() {
 // ---- running -----------------------------------------------------------------------------------------------------
 
 bool Session::MayRun() const {
-  return client_ != nullptr && released_fd_ < 0 && client_->blocked == Client::Blocked::kNo &&
+  return client_ != nullptr && released_fd_ < 0 && !fetching_ && client_->blocked == Client::Blocked::kNo &&
          !client_->close_after_reply && !client_->close_asap && client_->output.unsent() < kOutputSoftMax;
 }
 
@@ -194,6 +194,12 @@ size_t Session::RunCommands(std::string_view input) {
 
 bool Session::RunBatch(CommandBatch& batch, size_t begin, size_t* consumed) {
   host_.server.Prefetch(*client_, batch);
+  if (FetchFirst(batch)) {
+    *consumed = begin;
+    stalled_ = true;
+    parser_.Restart();
+    return false;
+  }
   for (size_t i = 0; i < batch.size(); ++i) {
     *consumed = begin + batch.begin(i);
     stalled_ = !MayRun();
@@ -212,6 +218,18 @@ bool Session::RunBatch(CommandBatch& batch, size_t begin, size_t* consumed) {
   }
   *consumed = begin + batch.consumed();
   return true;
+}
+
+bool Session::FetchFirst(const CommandBatch& batch) {
+  if (std::exchange(fetched_, false)) return false;
+  fetching_ = host_.server.FetchColdRows(*client_, batch, [weak = weak_from_this()] {
+    const std::shared_ptr<Session> self = weak.lock();
+    if (self == nullptr) return;
+    self->fetching_ = false;
+    self->fetched_ = true;
+    self->Continue();
+  });
+  return fetching_;
 }
 
 void Session::ProtocolError() {

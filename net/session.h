@@ -82,6 +82,8 @@ class Session final : public ClientTransport, private SocketWatcher, public std:
   void SendReleased();
   void Account();
   void PostRun();
+  // The next batch's rows are read by another thread first; false: they need not be.
+  bool FetchFirst(const CommandBatch& batch);
   void RetryReadLater();
   void FinishRelease();
   void Shut();
@@ -99,7 +101,9 @@ class Session final : public ClientTransport, private SocketWatcher, public std:
   bool running_ = false;
   bool reading_ = true, writing_ = false;  // what the poller watches
   bool run_posted_ = false, retry_armed_ = false;
-  bool stalled_ = false;  // commands in input_ wait until MayRun()
+  bool stalled_ = false;   // commands in input_ wait until MayRun()
+  bool fetching_ = false;  // their rows are being read
+  bool fetched_ = false;   // they have been: the next batch runs
 };
 
 }  // namespace holdfast::net

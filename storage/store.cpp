@@ -283,6 +283,30 @@ Result<std::unique_ptr<KeyPrefetcher>> Store::OpenKeyPrefetcher() {
 
 void Store::UseKeyRows(const KeyRows* rows) { state_->key_rows = rows; }
 
+std::optional<WantedKey> Store::WantFromLmdb(int db, std::string_view key) {
+  StoreState& state = *state_;
+  const StoreState::Database& database = state.databases[static_cast<size_t>(db)];
+  if (!KeyRowFolds(key)) {
+    const uint64_t hash = RowHash(key);
+    // A row in memory is whole, but a collection's or long string's other rows may be elsewhere.
+    const auto is_all = [](std::string_view row) {
+      const auto value = ParseKeyValue(row);
+      return value.ok() && value->type == ValueType::kString && !value->chunked;
+    };
+    for (const RowTable* table : {static_cast<const RowTable*>(database.active), database.below}) {
+      const RowTable::Slot* slot = table == nullptr ? nullptr : table->Find(hash, key);
+      if (slot == nullptr) continue;
+      if (slot->row->tombstone || is_all(slot->row->value())) return std::nullopt;
+      return WantedKey{database.keyspace, std::string(key), {}};
+    }
+    const RowCache::Value cached = state.cache.Find(KeyCacheSpace(database.keyspace), hash, key);
+    if (cached.data != nullptr && is_all(cached.view())) return std::nullopt;
+  }
+  return WantedKey{database.keyspace, std::string(key), {}};
+}
+
+std::shared_ptr<const ColdRows> Store::OpenColdRows() const { return std::make_shared<ColdRows>(state_->env); }
+
 // ---- checkpoints ----------------------------------------------------------------------------------------------------
 
 bool Store::FreezeWanted() const {

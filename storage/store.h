@@ -22,6 +22,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,6 +30,7 @@
 
 #include "storage/base/result.h"
 #include "storage/checkpoint_job.h"
+#include "storage/cold_rows.h"
 #include "storage/effects/effect_sink.h"
 #include "storage/key_prefetch.h"
 #include "storage/row.h"
@@ -87,6 +89,13 @@ class Store {
   // From now on units look here first before they look into LMDB. Not owned; null: nowhere. Only while LMDB is as it
   // was when the prefetcher was opened.
   void UseKeyRows(const KeyRows* rows);
+
+  // ---- reads that may wait for the disk (executor) ----
+  // A key that commands are going to read, if not all of it is known to be in memtables or the row cache: LMDB would be
+  // asked. Nullopt: it would not.
+  std::optional<WantedKey> WantFromLmdb(int db, std::string_view key);
+  // For other threads. Must be gone before the store's files change.
+  [[nodiscard]] std::shared_ptr<const ColdRows> OpenColdRows() const;
 
   // ---- checkpoints (executor) ----
   // The active memtable is full, or reads walk over masses of deleted rows in it, and nothing is frozen.

@@ -18,6 +18,7 @@ class TestStore {
   ~TestStore();
 
   [[nodiscard]] Store& store() { return *store_; }
+  [[nodiscard]] const std::string& directory() const { return options_.directory; }
   Store* operator->() { return store_.get(); }
 
   // Freezes and merges everything, as of `position`. CHECKs that it worked.
