@@ -410,10 +410,10 @@ StoreStats Store::Stats() const {
     stats.checkpoint_running = true;
     stats.checkpoint_progress = state.job->progress();
   }
-  stats.cache_bytes = state.cache.bytes() + state.plain_keys.bytes();
+  stats.cache_bytes = state.cache.bytes();
   stats.cache_rows = state.cache.rows();
   stats.merged_bytes = state.merged == nullptr ? 0 : state.merged->bytes();
-  stats.index_bytes = state.rank_trees.bytes() + state.pick_windows.bytes();
+  stats.index_bytes = state.rank_trees.bytes() + state.pick_windows.bytes() + state.plain_keys.bytes();
   stats.cache_hits = state.cache.hits();
   stats.cache_misses = state.cache.misses();
   stats.lmdb_used_bytes = state.env->used_bytes();

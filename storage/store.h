@@ -45,7 +45,7 @@ namespace holdfast {
 struct StoreStats {
   uint64_t active_bytes = 0, active_rows = 0, frozen_bytes = 0, frozen_rows = 0, cache_bytes = 0, cache_rows = 0;
   uint64_t merged_bytes = 0;  // rows of the last checkpoint that are kept until the next one
-  uint64_t index_bytes = 0;   // what is kept of sorted sets' ranks and for random picks
+  uint64_t index_bytes = 0;   // what is kept of sorted sets' ranks, for random picks, of plain keys
   uint64_t lmdb_used_bytes = 0, lmdb_map_bytes = 0;
   uint64_t cache_hits = 0, cache_misses = 0, checkpoints = 0, merged_rows = 0;
   uint64_t dead_collections = 0;  // deleted collections and databases whose rows are not removed yet
