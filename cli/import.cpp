@@ -15,9 +15,6 @@
 namespace holdfast::cli {
 namespace {
 
-// A history that begins with data must not look empty: offset 0 is the sign of a server that has nothing to lose.
-constexpr uint64_t kImportOffset = 1;
-
 Result<rdb::RdbLoaded> Load(const std::string& path, const wal::EngineOptions& options, const std::string& generation,
                             const net::Settings& settings, const StreamPosition& position) {
   ASSIGN_OR_RETURN(const std::unique_ptr<File> file, options.fs->Open(path, {.mode = OpenMode::kRead}));
@@ -46,7 +43,7 @@ Result<void> Import(const std::string& path, const std::string& generation, cons
   const int64_t began_us = options.clock->MonotonicUs();
   diag::Notice("Loading RDB {} into the empty data directory", path);
   wal::LogState state;
-  state.end.offset = kImportOffset;
+  state.end.offset = wal::kImportedOffset;
   state.end.time_ms = options.clock->WallMs();
   // From offset 0 on: what was imported counts as this server's own.
   state.lineage.Reset(options.random->Hex(wal::kLineageIdSize), 0, state.end.time_ms);

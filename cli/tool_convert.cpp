@@ -14,6 +14,7 @@
 #include "storage/rdb/rdb_writer.h"
 #include "storage/types/numbers.h"
 #include "wal/data_directory.h"
+#include "wal/new_generation.h"
 
 namespace holdfast::cli {
 
@@ -188,6 +189,7 @@ class Converter {
     lineage.Reset(random.Hex(wal::kLineageIdSize), 0, SystemClock().WallMs());
     lineage.AppendTo(table);
     StreamPosition position;
+    position.offset = wal::kImportedOffset;
     position.lineage_id = lineage.current_id();
     position.time_ms = SystemClock().WallMs();
     return position;

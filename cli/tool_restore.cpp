@@ -143,20 +143,29 @@ Result<RestorePoint> FindRestorePoint(const ToolContext& tool, const RestoreSour
     ASSIGN_OR_RETURN(at_ms, ParseTime(options.at));
   }
   const uint64_t bound = options.offset.value_or(std::numeric_limits<uint64_t>::max());
-  // Without log: the newest snapshot that fits.
-  for (const SnapshotFileName& each : source.snapshots) {
-    auto reader = SnapshotReader::Open(tool.fs, each.path);
-    if (!reader.ok()) continue;
-    if (each.offset <= bound && (*reader)->header().position.time_ms <= at_ms) point.offset = each.offset;
-  }
+  // The newest snapshot that fits, of the log's history if there is a log: a node that was deposed may have some of the
+  // history that it gave up, at later offsets.
+  const auto newest_snapshot = [&](const wal::Lineage* lineage) {
+    uint64_t newest = 0;
+    for (const SnapshotFileName& each : source.snapshots) {
+      auto reader = SnapshotReader::Open(tool.fs, each.path);
+      if (!reader.ok() || (lineage != nullptr && !Holds(*lineage, (*reader)->header()))) continue;
+      if (each.offset <= bound && (*reader)->header().position.time_ms <= at_ms) newest = each.offset;
+    }
+    return newest;
+  };
   if (source.log.log.empty()) {
     if (!options.before_command.empty()) {
       return Error{ErrorCode::kInvalidArgument, "--before-command needs a log: name it with --log"};
     }
+    point.offset = newest_snapshot(nullptr);
     return point;
   }
   ASSIGN_OR_RETURN(const auto log, LogReader::Open(tool.fs, source.log, source.live));
-  if (log->empty()) return point;
+  if (log->empty()) {
+    point.offset = newest_snapshot(nullptr);
+    return point;
+  }
   RETURN_IF_ERROR(log->SeekOffset(0));
   UnitReader units(*log);
   ProgressBar bar(tool, "searching");
@@ -208,8 +217,7 @@ Result<RestorePoint> FindRestorePoint(const ToolContext& tool, const RestoreSour
     last_end = *before_command;
   }
   point.lineage = log->state().lineage;
-  point.offset = std::max(point.offset, last_end);
-  if (before_command) point.offset = last_end;
+  point.offset = before_command ? last_end : std::max(newest_snapshot(&point.lineage), last_end);
   return point;
 }
 

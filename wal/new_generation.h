@@ -10,6 +10,10 @@
 
 namespace holdfast::wal {
 
+// Where a history begins that begins with data from elsewhere. Not at 0: that is the sign of a server that has nothing
+// to lose, whose data a master's may replace.
+inline constexpr uint64_t kImportedOffset = 1;
+
 [[nodiscard]] StoreOptions StoreOptionsOf(const EngineOptions& options, const std::string& generation);
 
 // Begins the log of `generation` at `state`, where its store ends. From its first byte on it says what must not be

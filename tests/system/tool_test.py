@@ -16,6 +16,7 @@ HOLDFAST_TOOL_POINTS: how many offsets and times (default 8; docs/tool.md has th
 import json
 import os
 import random
+import shutil
 import subprocess
 import threading
 import time
@@ -276,6 +277,15 @@ def round_trip(workspace, rng):
     with target.client() as client:
         check(client.call("DBSIZE") == size, "another number of keys after the round trip")
         check(client.call("DEBUG", "DIGEST") == digest, "another digest after the round trip")
+        check(client.info()["holdfast_appended_offset"] != "0", "a history without length has nothing to lose")
+        client.call("SAVE")
+        client.call("SET", "behind", "the snapshot")
+    target.terminate()
+    # A snapshot of a history that was given up, further on than the log.
+    shutil.copy(snapshot, os.path.join(target.directory, "snapshots"))
+    again = os.path.join(workspace.path, "rt-again")
+    run("restore", target.directory, again)
+    check(content(again) == content(target.directory), "the log's own history is what is restored")
     # As commands for redis-cli --pipe.
     resp = os.path.join(workspace.path, "all.resp")
     run("convert", snapshot, resp, status=2)  # a stream's groups and ids are more than commands can say
