@@ -21,7 +21,9 @@ constexpr uint32_t kDebtDueUs = 1000;
 
 // Rows beyond these would push the first ones out of the cache again.
 constexpr size_t kPrefetchedKeysMax = 64;
-constexpr size_t kColdKeysMax = 4096;
+// Rows fetched ahead of one batch, and what may be the name of one.
+constexpr size_t kColdRowsMax = 1024;
+constexpr size_t kColdMemberMax = 512;
 
 // A write's effects hold little more than its arguments, and DELs of keys among them whose time has passed. What logs
 // more than it was given asks for itself (SPOP). A client's request must not make a unit that the log cannot take.
@@ -62,21 +64,27 @@ void Server::Prefetch(const Client& client, CommandBatch& batch) {
 bool Server::FetchColdRows(const Client& client, const CommandBatch& batch, std::function<void()> done) {
   if (!cold_reads_.Wanted() || !client.authenticated) return false;
   std::vector<WantedKey> wanted;
-  for (size_t i = 0; i < batch.size() && wanted.size() < kColdKeysMax; ++i) {
+  size_t rows = 0;
+  for (size_t i = 0; i < batch.size(); ++i) {
     const std::span<const std::string_view> args = batch.args(i);
     const CommandSpec* spec = batch.spec(i);
     if (spec == nullptr) continue;
     const std::vector<int> keys = CommandTable::KeyIndexes(*spec, args);
     for (const int key : keys) {
       if (static_cast<size_t>(key) >= args.size()) continue;  // too few arguments: refused when it runs
+      if (rows >= kColdRowsMax) break;
       auto want = store().WantFromLmdb(client.db, args[static_cast<size_t>(key)]);
       if (!want.has_value()) continue;
       // Fields, members: what is none costs a look for nothing.
-      const bool pairs = spec->name == "hset" || spec->name == "hmset";
-      for (size_t at = keys.size() == 1 ? static_cast<size_t>(key) + 1 : args.size(); at < args.size();
-           at += pairs ? 2 : 1) {
+      const bool has_members = keys.size() == 1 && (spec->categories & (kCatHash | kCatSet | kCatSortedSet)) != 0;
+      const size_t step = spec->name == "hset" || spec->name == "hmset" ? 2 : 1;
+      for (size_t at = static_cast<size_t>(key) + 1; has_members && at < args.size() && rows < kColdRowsMax;
+           at += step) {
+        if (args[at].size() > kColdMemberMax) continue;
         want->members.emplace_back(args[at]);
+        ++rows;
       }
+      ++rows;
       wanted.push_back(std::move(*want));
     }
   }
