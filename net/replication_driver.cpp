@@ -375,9 +375,7 @@ void ReplicationDriver::OnDurable(uint64_t durable_offset) {
 void ReplicationDriver::OnTick(int64_t monotonic_ms) {
   if (stopped_) return;
   if (snapshot_wanted_ && !snapshot_running_) WantSnapshot();
-  const bool sending = std::any_of(replicas_.begin(), replicas_.end(),
-                                   [](const auto& status) { return status->state == FeedState::kSendingSnapshot; });
-  if (sending) snapshot_used_ms_ = monotonic_ms;  // a broken transfer may want to go on
+  if (SnapshotInUse()) snapshot_used_ms_ = monotonic_ms;  // a broken transfer may want to go on
   if (snapshot_ && monotonic_ms - snapshot_used_ms_ > kSharedSnapshotIdleMs) {
     snapshot_.reset();
     rdb_.reset();

@@ -131,6 +131,8 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void WantSnapshot();
   void SnapshotMade(Result<wal::SnapshotResult> result);
   [[nodiscard]] bool SharedSnapshotFits() const;
+  // Somebody takes it over, or waits for what is made of it.
+  [[nodiscard]] bool SnapshotInUse() const;
   void HandOutSnapshot();
 
   // ---- as a replica (replication_follow.cpp) ----

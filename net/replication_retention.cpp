@@ -47,10 +47,8 @@ void ReplicationDriver::KeepLogForReplicas(int64_t monotonic_ms) {
   const ReplicaFeeder::Limits limits = FeedLimits();
   DropPinsBeyond(limits.pin_bytes);
   // A snapshot nobody takes over is kept for who comes next, but not at the price of more log than the backlog.
-  const bool in_use = std::any_of(replicas_.begin(), replicas_.end(),
-                                  [](const auto& status) { return status->state == FeedState::kSendingSnapshot; });
   const uint64_t keep =
-      in_use ? limits.pin_bytes : std::min(limits.pin_bytes, server_.config().settings().repl_backlog_size);
+      SnapshotInUse() ? limits.pin_bytes : std::min(limits.pin_bytes, server_.config().settings().repl_backlog_size);
   if (snapshot_ && server_.log().DurableOffset() - snapshot_->offset > keep) {
     snapshot_.reset();
     rdb_.reset();

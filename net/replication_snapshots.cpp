@@ -20,6 +20,14 @@ bool ReplicationDriver::SharedSnapshotFits() const {
   return exists.ok() && *exists;
 }
 
+bool ReplicationDriver::SnapshotInUse() const {
+  if (rdb_wanted_ || rdb_running_) return true;
+  return std::any_of(replicas_.begin(), replicas_.end(), [](const auto& status) {
+    const FeedState state = status->state;
+    return state == FeedState::kPreparing || state == FeedState::kSendingSnapshot;
+  });
+}
+
 void ReplicationDriver::WantSnapshot() {
   snapshot_wanted_ = true;
   if (snapshot_running_) return;

@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import subprocess
+import threading
 
 import oracle_test
 from holdfast_testing import Client, ReplyError, Workspace, check, seed_from_environment, wait_for
@@ -46,6 +47,29 @@ class Load:
             if self.rng.random() < 0.2:
                 chunk = [["MULTI"]] + chunk + [["EXEC"]]
             client.pipeline(chunk)
+
+
+class SteadyWrites:
+    """Some 100 KB at a time, while the block runs."""
+
+    def __init__(self, server, pause):
+        self.server = server
+        self.pause = pause
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.write)
+
+    def write(self):
+        with self.server.client() as client:
+            while not self.stop.wait(self.pause):
+                client.pipeline([("SET", "busy", os.urandom(5000)) for _ in range(20)])
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join(60)
 
 
 def offset_of(server):
@@ -203,6 +227,27 @@ def test_redis_cli_as_a_replica(load, count):
             stream.stdout.close()
 
 
+def test_full_sync_ends_under_steady_writes():
+    """The log grows by many backlogs while the RDB file is made."""
+    with Workspace() as workspace:
+        master = ours(workspace, "busy", "--repl-backlog-size", "16kb", "--appendfsync", "no").start()
+        with master.client() as client:
+            for begin in range(0, 20000, 1000):
+                client.pipeline([("SET", f"key:{i}", os.urandom(2000)) for i in range(begin, begin + 1000)])
+            client.call("SAVE")
+        replica = workspace.redis("redis", "--replicaof", f"127.0.0.1 {master.port}", "--repl-ping-replica-period", "1")
+        with SteadyWrites(master, pause=0.01):
+            replica.start()
+
+            def linked():
+                with replica.client() as client:
+                    return client.info("replication")["master_link_status"] == "up"
+            wait_for(linked, 120, "the end of the full synchronization")
+        check(syncs(master)[0] == 1, f"one full sync expected: {syncs(master)}")
+        in_sync(master, replica)
+        same_contents(master, replica)
+
+
 def test_min_replicas_and_passwords():
     with Workspace() as workspace:
         master = ours(workspace, "master", "--requirepass", "123123", "--min-replicas-to-write", "1")
@@ -237,6 +282,7 @@ def main():
     test_full_sync_stream_and_restarts(load, options.commands)
     test_chains(load, options.commands)
     test_redis_cli_as_a_replica(load, options.commands // 2)
+    test_full_sync_ends_under_steady_writes()
     test_min_replicas_and_passwords()
     print("passed", flush=True)
 
