@@ -404,8 +404,10 @@ void ReplicationDriver::PingWhenIdle(int64_t monotonic_ms) {
   if (IsReplica() || server_.ShuttingDown() || failover_ || AttachedReplicas() == 0) return;
   if (monotonic_ms - idle_since_ms_ < server_.config().settings().repl_ping_replica_period * 1000) return;
   if (server_.engine().WriteRefusal()) return;
-  server_.log().AppendUnit(kPing, server_.log().SelectedDb(), server_.NowMs());
+  AppendPing();
 }
+
+void ReplicationDriver::AppendPing() { server_.log().AppendUnit(kPing, server_.log().SelectedDb(), server_.NowMs()); }
 
 void ReplicationDriver::OnEngineReplaced() {
   server_.engine().SetApplyObserver(this);

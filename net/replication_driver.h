@@ -97,6 +97,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void Decided(const std::shared_ptr<FeedStatus>& status, FeedOutcome outcome, const std::string& reason);
   void FeedClosed(const std::shared_ptr<FeedStatus>& status, const std::string& reason);
   void PingWhenIdle(int64_t monotonic_ms);
+  void AppendPing();
 
   // ---- replicas that were here lately (replication_retention.cpp) ----
   struct SeenReplica {

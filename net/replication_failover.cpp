@@ -41,6 +41,11 @@ Result<void> ReplicationDriver::StartFailover(const FailoverRequest& request) {
     if (!target) return Refusal("FAILOVER target HOST and PORT is not a replica.");
     if (target->state != FeedState::kOnline) return Refusal("FAILOVER target replica is not online.");
   }
+  if (server_.log().AppendedOffset() == 0) {
+    // The end of an empty history cannot be told from having none: nothing could be handed over at it.
+    if (const auto refusal = server_.engine().WriteRefusal()) return Refusal(*refusal);
+    AppendPing();
+  }
   Failover failover;
   failover.request = request;
   if (request.timeout_ms > 0) {

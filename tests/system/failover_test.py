@@ -104,6 +104,16 @@ def test_roles_change_without_loss_under_writes():
         wait_for(lambda: role(master) == "master" and role(replica) == "slave", 30, "back")
 
 
+def test_an_empty_master_hands_over_as_well():
+    with Workspace() as workspace:
+        master, replica = pair(workspace)
+        check(call(master, "FAILOVER") == "OK", "FAILOVER")
+        wait_for(lambda: role(replica) == "master" and role(master) == "slave", 30, "the roles have changed")
+        wait_for(lambda: info(master, "replication")["master_link_status"] == "up", 30, "the old master follows")
+        check(call(replica, "SET", "first", "1") == "OK", "the new master takes writes")
+        wait_for(lambda: call(master, "GET", "first") == b"1", 30, "the stream flows back")
+
+
 def test_a_target_that_does_not_come_up_in_time():
     with Workspace() as workspace:
         master, replica = pair(workspace)
