@@ -125,7 +125,9 @@ bool ReplicationDriver::TakeOver(Client& client, std::span<const std::string_vie
     return false;
   }
   if (!claim.ok() || !claim->has_value() || (*claim)->end_offset <= server_.log().AppendedOffset()) return true;
-  // Forced: the old master has more than we. It comes again and finds where the histories part.
+  // Forced: the old master has more than we. It comes again and finds where the histories part. Not before that is on
+  // disk: it gives up being master when it reads this.
+  server_.HoldForRole(client);
   reply.Error("HOLDFAST TOOKOVER");
   return false;
 }
