@@ -300,7 +300,8 @@ void ReplicationDriver::Attach(Client& client, std::optional<HistoryClaim> claim
   if (IsReplica() && !LinkUp()) request.full_sync_refusal = "Can't SYNC while not connected with my master";
   request.claim = std::move(claim);
   request.redis = redis;
-  if (redis && redis->snapshot_only) request.redis->from_offset = log.AppendedOffset();
+  // One without data is made at once, of nothing: there is nothing that it could lack.
+  if (redis && redis->snapshot_only && !redis->without_data) request.redis->from_offset = log.AppendedOffset();
   diag::Notice("{}eplica {}:{} asks for synchronization{}", redis ? "Redis r" : "R", request.address, request.port,
                request.claim ? fmt::format(" from offset {}", request.claim->end_offset) : "");
   Feeder().SetLimits(FeedLimits());

@@ -211,6 +211,12 @@ def test_redis_cli_as_a_replica(load, count):
                               timeout=60, check=False)
         check(done.returncode == 0 and os.path.getsize(path) < 400, f"--functions-rdb: {done.stdout} {done.stderr}")
 
+        with SteadyWrites(master, pause=0):  # the newest are not on disk
+            for _ in range(5):
+                done = subprocess.run([REDIS_CLI, "-p", str(master.port), "--functions-rdb", path], capture_output=True,
+                                      text=True, timeout=60, check=False)
+                check(done.returncode == 0 and os.path.getsize(path) < 400, f"{done.stdout} {done.stderr}")
+
         stream = subprocess.Popen([REDIS_CLI, "-p", str(master.port), "--replica"], stdout=subprocess.PIPE,
                                   stderr=subprocess.DEVNULL)
         try:
