@@ -439,14 +439,17 @@ void ReplicationDriver::UnitApplied(uint64_t, const std::vector<Transaction::Tou
   for (const auto& key : keys) server_.watches().Touched(key);
 }
 
-void ReplicationDriver::KeysChanged(const std::vector<KeyEvent>& events) { server_.TellKeyEvents(events, 0); }
+// What is applied has been appended, and is told of as other writes are: when it is on disk.
+void ReplicationDriver::KeysChanged(const std::vector<KeyEvent>& events) {
+  server_.TellKeyEvents(events, server_.log().AppendedOffset());
+}
 
 void ReplicationDriver::Published(std::string_view channel, std::string_view message) {
-  server_.pubsub().Publish(channel, message, 0);
+  server_.pubsub().Publish(channel, message, server_.log().AppendedOffset());
 }
 
 void ReplicationDriver::ShardPublished(std::string_view channel, std::string_view message) {
-  server_.pubsub().PublishShard(channel, message, 0);
+  server_.pubsub().PublishShard(channel, message, server_.log().AppendedOffset());
 }
 
 void ReplicationDriver::AckRequested(uint64_t) {}  // each sync acks

@@ -4,7 +4,8 @@
   full     writes are refused with a reason before the disk is full, DEL and reads go on, a kill loses nothing, and writes
            are accepted again by themselves once there is space
   failing  a failed write of the log ends the server with exit code 3; nothing is acknowledged after it; a restart is whole
-  slow     while a sync hangs, PING and reads of durable data are answered at once, and the write is not
+  slow     while a sync hangs, PING and reads of durable data are answered at once, and the write is not; a replica does
+           not tell of changes and messages that it does not have on disk
 
 Failing and slow disks are made with strace's fault injection, a full one with a small tmpfs; both need rights that not
 every place gives, and are skipped where they are missing.
@@ -103,11 +104,13 @@ class Injection:
     """strace attached to a running server, tampering with writes to its log."""
 
     def __init__(self, server, what):
-        path = sorted(name for name in os.listdir(os.path.join(server.directory, "gen-1/wal"))
-                      if name.endswith(".log") and re.match(r"\d{20}-", name))[-1]
+        generation = sorted((name for name in os.listdir(server.directory) if re.fullmatch(r"gen-\d+", name)),
+                            key=lambda name: int(name[4:]))[-1]
+        wal = os.path.join(server.directory, generation, "wal")
+        path = sorted(name for name in os.listdir(wal) if name.endswith(".log") and re.match(r"\d{20}-", name))[-1]
         self.process = subprocess.Popen(
             ["strace", "-f", "-q", "-p", str(server.process.pid), "-o", "/dev/null",
-             "-P", os.path.join(server.directory, "gen-1/wal", path),
+             "-P", os.path.join(wal, path),
              "-e", "trace=pwrite64,fdatasync", "-e", f"inject=pwrite64,fdatasync:{what}"], stderr=subprocess.PIPE)
         wait_for(lambda: self.traced(server) or self.process.poll() is not None, what="strace being attached")
         self.works = self.process.poll() is None
@@ -209,12 +212,41 @@ def slow_disk(workspace):
     return True
 
 
+def slow_disk_of_a_replica(workspace):
+    if shutil.which("strace") is None:
+        print("skipped: slow disk of a replica (no strace)")
+        return False
+    master = workspace.server("master").start()
+    replica = workspace.server("behind", "--replicaof", "127.0.0.1", master.port, "--notify-keyspace-events", "KEA")
+    replica.start()
+    with master.client() as writer, replica.client() as reader, replica.client() as listener:
+        wait_for(lambda: reader.info("replication")["master_link_status"] == "up", 60, "the replica's link")
+        for channel in ("__keyevent@0__:set", "news"):
+            listener.call("SUBSCRIBE", channel)
+        hang_ms = 1000
+        injection = Injection(replica, f"delay_enter={hang_ms * 1000}")
+        if not injection.works:
+            print("skipped: slow disk of a replica (strace may not attach here)")
+            return False
+        try:
+            for command, message in ((("SET", "key", "1"), [b"message", b"__keyevent@0__:set", b"key"]),
+                                     (("PUBLISH", "news", "text"), [b"message", b"news", b"text"])):
+                began = time.monotonic()
+                writer.call(*command)
+                check(listener.read() == message, f"{message} is told")
+                took = time.monotonic() - began
+                check(took >= hang_ms / 1000 * 0.9, f"{message} was told after {took:.3f} s, before it was on disk")
+        finally:
+            injection.detach()
+    return True
+
+
 def main():
     ran = 0
-    for test in (full_disk, failing_disk, slow_disk):
+    for test in (full_disk, failing_disk, slow_disk, slow_disk_of_a_replica):
         with Workspace() as workspace:
             ran += bool(test(workspace))
-    print(f"{ran} of 3 faults tested")
+    print(f"{ran} of 4 faults tested")
     return 0 if ran else SKIPPED
 
 
