@@ -61,13 +61,17 @@ std::optional<PayloadParts> Split(std::string_view payload) {
   return parts;
 }
 
-// Counts what a value would take, and finds members that come twice: equal hashes first, which cost 8 bytes a member,
-// then among those equal members.
+// Counts what a value would take, and ends the reading once that is more than there is room for: a few bytes can tell
+// of very many. Finds members that come twice: equal hashes first, which cost 8 bytes a member, then among those equal
+// members.
 class Measure : public RowSink {
  public:
+  explicit Measure(const Transaction& transaction) : transaction_(transaction) {}
+
   Result<void> Row(const SnapshotRow& row) override {
     ++rows_;
     bytes_ += row.suffix.size() + row.value.size();
+    RETURN_IF_ERROR(transaction_.CheckRoom(bytes_, rows_));
     if (row.kind == CollectionKind::kMember) hashes_.push_back(LoadBig<uint64_t>(row.suffix.data()));
     return {};
   }
@@ -86,6 +90,7 @@ class Measure : public RowSink {
   [[nodiscard]] uint64_t bytes() const { return bytes_; }
 
  private:
+  const Transaction& transaction_;
   uint64_t rows_ = 0;
   uint64_t bytes_ = 0;
   std::vector<uint64_t> hashes_;
@@ -158,7 +163,7 @@ Result<void> AppendFooter(Output& output, int version) {
 
 // Reads the value to its end without keeping it, so that writing it cannot fail half-way.
 Result<LogicalValue> Check(const Transaction& transaction, const PayloadParts& parts) {
-  Measure measure;
+  Measure measure(transaction);
   Input input(parts.value);
   ASSIGN_OR_RETURN(LogicalValue value, ReadValue(input, parts.type, parts.family, measure));
   if (value.IsEmptyCollection()) return Error{ErrorCode::kCorruption, "a collection without elements"};

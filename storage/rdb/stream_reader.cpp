@@ -146,21 +146,23 @@ class StreamRows {
     if (own_names) {
       ASSIGN_OR_RETURN(pairs, node.Count());
     }
+    // Nothing is copied of a deleted one: the names of the node's first entry may be long, and the others many.
+    const bool deleted = (flags & kDeleted) != 0;
     words_.clear();
     for (uint64_t i = 0; i < pairs; ++i) {
       if (own_names) {
         ASSIGN_OR_RETURN(const std::string_view name, node.Next());
-        words_.emplace_back(name);
-      } else {
+        if (!deleted) words_.emplace_back(name);
+      } else if (!deleted) {
         words_.push_back(master_names_[i]);
       }
       ASSIGN_OR_RETURN(const std::string_view value, node.Next());
-      words_.emplace_back(value);
+      if (!deleted) words_.emplace_back(value);
     }
     const uint64_t elements = node.read() - before;
     ASSIGN_OR_RETURN(const uint64_t told, node.Count());
     if (told != elements) return Corrupt("an entry of a stream has a wrong length behind it");
-    if ((flags & kDeleted) != 0) return true;
+    if (deleted) return true;
     if (words_.empty()) return Corrupt("an entry of a stream has no fields");
     RETURN_IF_ERROR(EmitEntry(id));
     return false;
