@@ -28,6 +28,8 @@ using replication::ReplicaState;
 namespace {
 
 constexpr size_t kReadChunk = 256 * 1024;
+// Of a snapshot, between two syncs of its file: who waits for this thread does not wait for the whole file.
+constexpr uint64_t kSpoolSyncBytes = 64ull << 20;
 constexpr auto kTick = std::chrono::milliseconds(100);
 
 }  // namespace
@@ -79,6 +81,7 @@ struct MasterReceiver::Link {
   FrameBatch batch;
   uint64_t batch_bytes = 0, in_flight = 0;
   std::unique_ptr<File> spool;
+  uint64_t spool_unsynced = 0;                // bytes
   std::optional<ProgressLine> transfer_line;  // while a snapshot comes
   // What lies in the spool file of a transfer that has not ended: `start` bytes of it.
   std::optional<replication::SnapshotBegin> partial;
@@ -243,6 +246,7 @@ void MasterReceiver::Link::Do(replication::SnapshotStarted& started) {
     return Fail(CloseKind::kRetry, "the snapshot cannot be stored: " + file.error().message);
   }
   spool = std::move(*file);
+  spool_unsynced = 0;
   partial = begin;
   transfer_line.emplace("MASTER <-> REPLICA sync: receiving", clock);
   progress.snapshot_size = begin.size;
@@ -254,6 +258,11 @@ void MasterReceiver::Link::Do(replication::SnapshotStarted& started) {
 
 void MasterReceiver::Link::Do(replication::SnapshotBytes& bytes) {
   auto written = spool->WriteAt(bytes.position, bytes.bytes);
+  spool_unsynced += bytes.bytes.size();
+  if (written.ok() && spool_unsynced >= kSpoolSyncBytes) {
+    spool_unsynced = 0;
+    written = spool->Sync();
+  }
   if (!written.ok()) return Fail(CloseKind::kRetry, "the snapshot cannot be stored: " + written.error().message);
   partial->start = bytes.position + bytes.bytes.size();
   progress.snapshot_read = partial->start;
