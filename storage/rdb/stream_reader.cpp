@@ -184,7 +184,8 @@ class StreamRows {
     if (form_ != StreamForm::kFirst) {
       ASSIGN_OR_RETURN([[maybe_unused]] const StreamId first, Id());  // known from the entries
       ASSIGN_OR_RETURN(header_.max_deleted, Id());
-      ASSIGN_OR_RETURN(header_.entries_added, input_.Length());
+      ASSIGN_OR_RETURN(const uint64_t added, input_.Length());
+      header_.entries_added = std::min(added, kStreamCounterMax);
     }
     if (header_.length != entries_) {
       return Input::DamageAt(
@@ -212,7 +213,7 @@ class StreamRows {
       if (!pending_.empty() && id <= pending_.back().id) {
         return Input::DamageAt(start, "pending entries of a group that are not in order");
       }
-      pending_.push_back({id, time, deliveries, false});
+      pending_.push_back({id, time, std::min(deliveries, kStreamCounterMax), false});
     }
     return {};
   }

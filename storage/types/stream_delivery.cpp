@@ -1,5 +1,7 @@
 #include "storage/types/stream_delivery.h"
 
+#include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "storage/types/numbers.h"
@@ -31,6 +33,7 @@ Result<void> Delivery::UseConsumer(std::string_view consumer) {
 
 Result<void> Delivery::Give(StreamId id, const std::optional<PendingState>& old, int64_t delivered_ms,
                             uint64_t deliveries) {
+  deliveries = std::min(deliveries, kStreamCounterMax);  // an effect names it, and more is no number there
   RETURN_IF_ERROR(editor_->Give(id, old, {delivered_ms, deliveries, *consumer_}));
   given_.push_back({id, delivered_ms, deliveries});
   return {};
@@ -46,7 +49,8 @@ Result<void> Delivery::Release(StreamId id, const PendingState& old) {
 void Delivery::CountRead(StreamId id) {
   if (id <= group().last_delivered) return;
   if (group().entries_read != GroupState::kUnknownReads && !reader().MayLackEntries(id)) {
-    editor_->SetEntriesRead(static_cast<int64_t>(static_cast<uint64_t>(group().entries_read) + 1));
+    const int64_t before = group().entries_read;
+    editor_->SetEntriesRead(before < std::numeric_limits<int64_t>::max() ? before + 1 : GroupState::kUnknownReads);
   } else if (reader().header().entries_added > 0) {
     editor_->SetEntriesRead(reader().EstimateReads(id));
   }

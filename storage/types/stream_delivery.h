@@ -28,7 +28,7 @@ class Delivery {
   Result<void> UseConsumer(std::string_view consumer);
   // What is pending of an entry, or nothing.
   Result<std::optional<PendingState>> Find(StreamId id) const { return reader().FindPending(group(), id); }
-  // The consumer now has the entry.
+  // The consumer now has the entry. Deliveries are counted up to kStreamCounterMax.
   Result<void> Give(StreamId id, const std::optional<PendingState>& old, int64_t delivered_ms, uint64_t deliveries);
   Result<void> Release(StreamId id, const PendingState& old);
   // Counts the entry as read if it is behind all that were.

@@ -82,7 +82,7 @@ void StreamEditor::Append(StreamId id, std::span<const std::string_view> fields)
   header_.last = id;
   if (header_.length == 0) header_.first = id;
   ++header_.length;
-  ++header_.entries_added;
+  if (header_.entries_added < kStreamCounterMax) ++header_.entries_added;
 }
 
 Result<bool> StreamEditor::Erase(StreamId id) {

@@ -333,16 +333,19 @@ Result<void> StreamReader::VisitOwned(const GroupState& group, const ConsumerSta
 
 // ---- counting reads, by Redis' rules --------------------------------------------------------------------------------
 // Counters can be set to anything by XSETID and by files: differences are taken without a sign, where they may wrap.
+// What then is no count tells nothing.
 
 int64_t StreamHeader::EstimateReads(StreamId id_asked) const {
-  const auto added = static_cast<int64_t>(entries_added);
-  if (added == 0) return 0;
-  if (length == 0 && id_asked <= last) return added;
-  if (id_asked == last) return added;
+  const auto known = [](uint64_t reads) {
+    return reads > kStreamCounterMax ? GroupState::kUnknownReads : static_cast<int64_t>(reads);
+  };
+  if (entries_added == 0) return 0;
+  if (length == 0 && id_asked <= last) return known(entries_added);
+  if (id_asked == last) return known(entries_added);
   if (id_asked > last) return GroupState::kUnknownReads;
   if (max_deleted.IsZero() || max_deleted < first) {
-    if (id_asked < first) return static_cast<int64_t>(entries_added - length);
-    if (id_asked == first) return static_cast<int64_t>(entries_added - length + 1);
+    if (id_asked < first) return known(entries_added - length);
+    if (id_asked == first) return known(entries_added - length + 1);
   }
   return GroupState::kUnknownReads;
 }

@@ -20,6 +20,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,14 +34,17 @@
 
 namespace holdfast {
 
+// Counters that are told as signed numbers, in effects too, stay at this one.
+inline constexpr uint64_t kStreamCounterMax = std::numeric_limits<int64_t>::max();
+
 struct StreamHeader {
   static constexpr size_t kSize = 88;
   CollectionId id = 0;
   uint64_t length = 0;
-  StreamId last;         // the greatest id ever given, or what XSETID said
-  StreamId first;        // of the first entry that is there; 0-0 without entries
-  StreamId max_deleted;  // the greatest id that XDEL removed
-  uint64_t entries_added = 0;
+  StreamId last;               // the greatest id ever given, or what XSETID said
+  StreamId first;              // of the first entry that is there; 0-0 without entries
+  StreamId max_deleted;        // the greatest id that XDEL removed
+  uint64_t entries_added = 0;  // up to kStreamCounterMax
   uint64_t groups = 0;
   uint64_t next_group = 1;
 
@@ -80,7 +84,7 @@ struct ConsumerState {
 };
 struct PendingState {
   int64_t delivered_ms = 0;
-  uint64_t deliveries = 1;
+  uint64_t deliveries = 1;  // up to kStreamCounterMax
   std::string consumer;
 
   [[nodiscard]] std::string Encode() const;

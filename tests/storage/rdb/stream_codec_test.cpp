@@ -101,6 +101,18 @@ TEST(StreamCodecTest, ReadsAllGenerations) {
   ExpectStream(21, "\x01"s + TwoEntries() + counters + GroupBytes(unknown, true), second);
 }
 
+// What effects could not name.
+TEST(StreamCodecTest, CountersOfFilesEndWhereOursDo) {
+  const std::string most = "\x81\xff\xff\xff\xff\xff\xff\xff\xff"s;
+  std::string group = GroupBytes(most, false);
+  const std::string deliveries = Time(900) + "\x03"s;
+  group.replace(group.find(deliveries), deliveries.size(), Time(900) + most);
+  FakeValue stream = StreamOf(kEntries, Counters({9, 9}, {5, 2}, kStreamCounterMax, 1));
+  AddGroup(stream, -1);
+  stream.rows[{'p', PendingSuffix(1, {5, 1})}] = PendingState{900, kStreamCounterMax, "busy"}.Encode();
+  ExpectStream(19, "\x01"s + TwoEntries() + "\x02\x09\x09\x05\x01\x05\x02"s + most + "\x01"s + group, stream);
+}
+
 TEST(StreamCodecTest, StreamWithoutEntriesIsAKey) {
   ExpectStream(19, "\x00\x00\x07\x01\x00\x00\x07\x01\x05\x00"s, StreamOf({}, Counters({7, 1}, {7, 1}, 5)));
 }

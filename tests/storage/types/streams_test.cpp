@@ -194,6 +194,53 @@ TEST_F(Streams, EachOperationHasItsEffect) {
   EXPECT_EQ(store_.Effects(), "");
 }
 
+// What is logged must be read again: there, counters are signed numbers.
+TEST_F(Streams, CountersEndWhereEffectsCanNameThem) {
+  const std::string max = "9223372036854775807";
+  const std::string time = std::to_string(kNow);
+  for (int i = 1; i <= 4; ++i) Say("XADD s 1-" + std::to_string(i) + " a 1");
+  EXPECT_EQ(Say("XGROUP CREATE s g 0 ENTRIESREAD " + max), "+OK");
+  Say("XGROUP CREATECONSUMER s g c");
+  store_.Effects();
+  EXPECT_EQ(Say("XREADGROUP GROUP g c COUNT 1 STREAMS s >"), "[1-1{a=1}]");
+  EXPECT_EQ(store_.Effects(), "MULTI | XCLAIM s g c 0 1-1 TIME " + time +
+                                  " RETRYCOUNT 1 FORCE JUSTID LASTID 1-1 | XGROUP SETID s g 1-1 ENTRIESREAD -1 | EXEC");
+
+  EXPECT_EQ(Say("XCLAIM s g c 0 1-2 FORCE RETRYCOUNT " + max), "[1-2{a=1}]");
+  store_.Effects();
+  EXPECT_EQ(Say("XREADGROUP GROUP g c STREAMS s 1-1"), "[1-2{a=1}]");
+  EXPECT_EQ(store_.Effects(), "XCLAIM s g c 0 1-2 TIME " + time + " RETRYCOUNT " + max + " FORCE JUSTID LASTID 1-1");
+
+  EXPECT_EQ(Say("XSETID s 1-4 ENTRIESADDED " + max), "+OK");
+  EXPECT_EQ(Say("XADD s 1-5 a 1"), "1-5");
+  store_.Effects();
+  EXPECT_EQ(Say("XSETID s 1-5"), "+OK");
+  EXPECT_EQ(store_.Effects(), "XSETID s 1-5 ENTRIESADDED " + max);
+  EXPECT_EQ(Say("XREADGROUP GROUP g c STREAMS s >"), "[1-2{a=1} 1-3{a=1} 1-4{a=1} 1-5{a=1}]");
+
+  Shadow shadow(store_);
+  ASSERT_EQ(shadow.CatchUp(), "");
+  EXPECT_EQ(store_.Digest(), shadow.Digest());
+  const std::string before = Say("XSTATE s");
+  store_.CheckpointAndReopen();
+  EXPECT_EQ(Say("XSTATE s"), before);
+}
+
+TEST(StreamRows, ReadsThatAreNoCountAreUnknown) {
+  StreamHeader header;
+  header.length = 2;
+  header.first = {1, 1};
+  header.last = {1, 2};
+  header.entries_added = 1;  // fewer than there are: a file can say so
+  EXPECT_EQ(header.EstimateReads({1, 0}), GroupState::kUnknownReads);
+  EXPECT_EQ(header.EstimateReads({1, 1}), 0);
+  EXPECT_EQ(header.EstimateReads({1, 2}), 1);
+  header.entries_added = kMax;
+  for (uint64_t sequence = 0; sequence <= 2; ++sequence) {
+    EXPECT_EQ(header.EstimateReads({1, sequence}), GroupState::kUnknownReads) << sequence;
+  }
+}
+
 TEST_F(Streams, TimeThatGoesBackDoesNotMakeIdsGoBack) {
   EXPECT_EQ(Say("XADD s * a 1", kNow), std::to_string(kNow) + "-0");
   EXPECT_EQ(Say("XADD s 99999999999999-18446744073709551615 a 1"), "99999999999999-18446744073709551615");
