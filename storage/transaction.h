@@ -85,7 +85,8 @@ class Transaction {
   void EraseRow(CollectionId id, CollectionKind kind, std::string_view suffix);
   // Visits rows of one kind in byte order of the suffix, from `from` (inclusive) upwards, or from the last one <=
   // `from` downwards when `reverse` (an empty `from` with `reverse` is the end), until `visit` returns false. The
-  // visitor must not write.
+  // visitor must not write. Rows that are folded (storage/row.h) lie in the order of row keys instead: a `from` as long
+  // as theirs is the suffix of a row.
   using RowVisitor = std::function<bool(std::string_view suffix, std::string_view value)>;
   // Rows of members: after `rows` of them, deleted ones counted, the visit ends before the next row hash.
   struct RowBudget {

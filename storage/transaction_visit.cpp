@@ -31,34 +31,20 @@ Result<FoundKey> ParseAt(const LayerCursor& cursor) {
   return FoundKey{long_key.empty() ? cursor.key() : long_key, *value};
 }
 
-// Where a walk over rows of one kind starts, for a suffix that may be longer than row keys can be. A long one is cut,
-// and `beyond` says that rows must be compared with the whole.
-struct SuffixStart {
-  std::optional<RowStart> start;
-  bool compare = false;
-};
-
-SuffixStart StartAt(const RowRange& range, std::string_view from, bool reverse) {
-  SuffixStart result;
-  if (from.empty()) return result;
-  std::string row_part(from);
-  if (CollectionRowFolds(from)) {
-    // Folded rows with the same beginning lie in the order of their digests: start at the outermost of them.
-    constexpr size_t kDigestSize = 16;
-    row_part.resize(kRowKeyMax - kCollectionRowPrefix - kDigestSize);
-    if (reverse) row_part.append(kDigestSize, '\xff');
-    result.compare = true;
-  }
-  if (!range.hashed) {
-    result.start = RowStart{0, std::move(row_part)};
-    return result;
-  }
+// Where a walk over rows of one kind starts: at the row of this suffix, folded if that is, be it there or not. Folded
+// rows of one beginning lie in the order of their digests, so a long `from` is the whole suffix of a row; no walk
+// begins at a bound that is as long.
+std::optional<RowStart> StartAt(CollectionId id, CollectionKind kind, std::string_view from, bool hashed) {
+  if (from.empty()) return std::nullopt;
+  RowKey row_key;
+  MakeCollectionRowKey(row_key, id, kind, from);
+  const std::string_view row_part = row_key.VariablePart(kCollectionRowPrefix);
+  if (!hashed) return RowStart{0, std::string(row_part)};
   // A suffix shorter than a hash is the beginning of a range of hashes.
   const size_t hash_bytes = std::min<size_t>(8, row_part.size());
-  std::string hash = row_part.substr(0, hash_bytes);
+  std::string hash(row_part.substr(0, hash_bytes));
   hash.resize(8, '\0');
-  result.start = RowStart{LoadBig<uint64_t>(hash.data()), row_part.substr(hash_bytes)};
-  return result;
+  return RowStart{LoadBig<uint64_t>(hash.data()), std::string(row_part.substr(hash_bytes))};
 }
 
 }  // namespace
@@ -66,8 +52,8 @@ SuffixStart StartAt(const RowRange& range, std::string_view from, bool reverse) 
 Result<void> Transaction::VisitRows(CollectionId id, CollectionKind kind, std::string_view from, bool reverse,
                                     const RowVisitor& visit, RowBudget* budget) {
   RowRange range = RowRange::Collection(id, kind);
-  const SuffixStart start = StartAt(range, from, reverse);
   const bool hashed = range.hashed;
+  const std::optional<RowStart> start = StartAt(id, kind, from, hashed);
   LayerCursor cursor(std::move(range), reverse);
   const Memtable* frozen = MayBeFrozenLayer(id);
   if (hashed) {
@@ -80,7 +66,7 @@ Result<void> Transaction::VisitRows(CollectionId id, CollectionKind kind, std::s
   if (state_.MayBeInLmdb(id)) RETURN_IF_ERROR(cursor.AddLmdb(*state_.reader));
   std::string suffix;
   uint64_t rows = 0, deleted = 0, last_hash = 0;
-  for (Result<void> moved = cursor.Start(start.start);; moved = cursor.Next()) {
+  for (Result<void> moved = cursor.Start(start);; moved = cursor.Next()) {
     RETURN_IF_ERROR(std::move(moved));
     if (!cursor.valid()) return {};
     if (budget != nullptr && rows++ >= budget->rows && cursor.hash() != last_hash) {
@@ -101,7 +87,6 @@ Result<void> Transaction::VisitRows(CollectionId id, CollectionKind kind, std::s
       row_suffix = suffix.append(row_suffix);
     }
     ASSIGN_OR_RETURN(const CollectionRowView row, ParseCollectionRow(row_suffix, bytes));
-    if (start.compare && (reverse ? row.suffix > from : row.suffix < from)) continue;
     if (!visit(row.suffix, row.value)) return {};
   }
 }
