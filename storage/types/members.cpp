@@ -330,8 +330,8 @@ void MemberEditor::Finish(std::string_view event) {
     transaction_->Notify(KeyEventClass::kGeneric, "del", key_);
     return;
   }
-  const bool same_row = !replaces_ && exists_ && header_.count == before_.count && header_.shape == before_.shape &&
-                        header_.fenced == before_.fenced;
+  const bool same_row = !replaces_ && exists_ && !erased_other_row_ && header_.count == before_.count &&
+                        header_.shape == before_.shape && header_.fenced == before_.fenced;
   if (same_row) {
     if (!wrote_) return;
     transaction_->TouchKey(db, key_);

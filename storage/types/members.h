@@ -107,10 +107,12 @@ class MemberEditor {
   void EraseKnown(std::string_view member);
   void SetLarge() { header_.shape = CollectionShape::kLarge; }
   void SetFenced() { header_.fenced = true; }
+  // A row other than a member's went away, perhaps without a trace: who misses it must find this unit's key row.
+  void ErasedOtherRow() { erased_other_row_ = true; }
 
-  // Writes the key row if the header has changed, deletes it if nothing is left. An expiry the key had stays, unless
-  // replaced. Tells who watches the key if anything was written, and subscribers of keyspace events: `event`, and "del"
-  // if nothing is left.
+  // Writes the key row if the header has changed or must tell the writer, deletes it if nothing is left. An expiry the
+  // key had stays, unless replaced. Tells who watches the key if anything was written, and subscribers of keyspace
+  // events: `event`, and "del" if nothing is left.
   void Finish(std::string_view event);
 
  private:
@@ -126,6 +128,7 @@ class MemberEditor {
   bool exists_ = false;    // the collection had members before
   bool replaces_ = false;  // the new value has nothing of the old one
   bool wrote_ = false;
+  bool erased_other_row_ = false;
   std::string old_body_;
   std::optional<KeyValue> old_;
   MembersHeader before_;

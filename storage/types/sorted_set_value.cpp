@@ -402,6 +402,7 @@ Result<void> SortedSetEditor::PutOver(std::string_view member, double old, doubl
   const std::string from = ScoreSuffix(SortableScore(old), member);
   const std::string to = ScoreSuffix(SortableScore(score), member);
   if (from != to) {
+    members_.ErasedOtherRow();
     if (members_.header().fenced) {
       RETURN_IF_ERROR(RankIndex(*transaction_, id).Move(from, to));
     } else {

@@ -16,6 +16,7 @@
 #include "storage/effects/applier.h"
 #include "storage/effects/effect_codec.h"
 #include "storage/types/numbers.h"
+#include "storage/types/sorted_set_value.h"
 #include "tests/support/recorded_store.h"
 #include "tests/support/test_store.h"
 
@@ -211,6 +212,33 @@ TEST_F(SortedSets, BatchesOfNamesLongerThanRowsHold) {
   Shadow shadow(store_);
   ASSERT_EQ(shadow.CatchUp(), "");
   EXPECT_EQ(store_.Digest(), shadow.Digest());
+}
+
+// The row of the old score is gone without a trace, and the count stays.
+TEST_F(SortedSets, AReplyThatMissesAMemberWaitsForTheWriteThatMovedIt) {
+  for (const int others : {0, 400}) {
+    const std::string key = "z" + std::to_string(others);
+    for (int i = 0; i < others; ++i) Run({"ZADD", key, "7", "other" + std::to_string(i)});
+    Run({"ZADD", key, "1", "a", "1", "b", "5", "c"});
+    Run({"ZADD", key, "9", "a"});
+    const uint64_t begin = store_.sink().units.back().offset;
+    Transaction& transaction = store_.store().Begin(TransactionMode::kLive, 0, kNow);
+    auto set = SortedSetReader::Open(transaction, key);
+    ASSERT_TRUE(set.ok());
+    SortedSetRange range;
+    range.by = SortedSetRange::By::kScore;
+    range.scores.min = range.scores.max = 1;
+    std::vector<std::string> seen;
+    ASSERT_TRUE((*set)
+                    ->Visit(range,
+                            [&seen](std::string_view member, double) {
+                              seen.emplace_back(member);
+                              return true;
+                            })
+                    .ok());
+    EXPECT_EQ(seen, std::vector<std::string>{"b"});
+    EXPECT_GT(transaction.Commit().seen_offset, begin) << key;
+  }
 }
 
 TEST_F(SortedSets, RangesLargerThanABatch) {
