@@ -118,7 +118,12 @@ Result<RecoveryOutcome> Engine::Replay(const RecoveryInput& input, const EngineP
   visitor.units = [&](uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units) {
     return pipeline.Add({offset, selected_db, time_ms, units});
   };
-  visitor.control = [](const HistoryFrame&) { return Result<void>(); };
+  // Checkpoints are made at positions of replay, too.
+  visitor.lineage = [&](const std::string& id) -> Result<void> {
+    RETURN_IF_ERROR(pipeline.Finish());  // what belongs to the history before
+    replay_position_.lineage_id = id;
+    return {};
+  };
   visitor.end = [&] { return pipeline.Finish(); };
   visitor.progress = progress.replay;
   Result<RecoveryOutcome> outcome = wal::Recover(input, visitor);

@@ -46,6 +46,7 @@ class RecoveryRun {
   Result<void> CheckEnd();
   Result<void> Deliver(const StreamPosition& before, const HistoryFrame& frame);
   Result<void> DeliverUnits(const HistoryFrame& frame);
+  Result<void> TellLineage();
   Result<void> CheckDigestAt(const StreamPosition& before, std::string_view payload);
   Result<void> Cut();
   void ReportProgress(bool last);
@@ -63,6 +64,7 @@ class RecoveryRun {
   std::optional<UnitEnd> unit_end_;
   uint64_t torn_end_ = 0;  // in the last file
   bool checkpoint_seen_ = false;
+  std::string told_lineage_;  // what visitor_.lineage was called with
   HistoryState controls_;     // with cut_at: lineage, role and membership before the frame being visited
   bool cut_reached_ = false;  // the frame at or behind cut_at was seen
   std::string unit_;          // parts of the unit being joined ...
@@ -149,9 +151,17 @@ Result<void> RecoveryRun::CheckDigestAt(const StreamPosition& before, std::strin
                     " is not the one the store was made from (the history digests differ)");
 }
 
+Result<void> RecoveryRun::TellLineage() {
+  const std::string& id = state_.history.lineage.current_id();
+  if (!visitor_.lineage || id == told_lineage_) return {};
+  told_lineage_ = id;
+  return visitor_.lineage(id);
+}
+
 Result<void> RecoveryRun::DeliverUnits(const HistoryFrame& frame) {
   const uint64_t from = input_.checkpoint.offset;
   if (frame.EndOffset() <= from) return {};
+  RETURN_IF_ERROR(TellLineage());
   if (frame.part == UnitPart::kWhole) {
     const size_t skip = frame.offset < from ? static_cast<size_t>(from - frame.offset) : 0;
     const auto db = skip != 0 ? static_cast<int16_t>(input_.checkpoint.selected_db) : frame.selected_db;

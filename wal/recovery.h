@@ -33,11 +33,13 @@ struct RecoveryReport {
 };
 
 // Called for every whole unit-bearing data frame (or parts of a unit joined) after the checkpoint, in order, with bytes
-// starting at `offset`; and for control frames; then `end`, before anything is cut. An error stops recovery with that
-// error.
+// starting at `offset`; and for control frames; then `end`, before anything is cut. `lineage` is called with the id of
+// the history that the units after it belong to: before the first ones, and whenever it changes. An error stops
+// recovery with that error.
 struct ReplayVisitor {
   std::function<Result<void>(uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units)> units;
   std::function<Result<void>(const HistoryFrame& control)> control;
+  std::function<Result<void>(const std::string& id)> lineage;
   std::function<Result<void>()> end;
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> progress;
 };

@@ -288,6 +288,35 @@ TEST_F(EngineTest, ALogLongerThanTheMemtableIsCheckpointedWhileItIsReplayed) {
   EXPECT_EQ(Digest(), digest);
 }
 
+// What is set aside while replaying, before the first checkpoint and behind a promotion.
+TEST_F(EngineTest, ACheckpointOfReplayHasTheLineageOfTheLogThere) {
+  ASSERT_TRUE(Open().ok());
+  const std::string value(1000, 'v');
+  const auto fill = [&] {
+    for (int i = 0; i < 500; ++i) Set("key" + std::to_string(i), value);
+    Commit();  // no Tick: no checkpoint
+  };
+  fill();
+  const std::string first = engine_->log().lineage().current_id();
+  engine_.reset();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_TRUE(engine_->store().HasFrozen());
+  TurnUntil([&] { return !engine_->store().HasFrozen(); });
+  EXPECT_EQ(engine_->log().lineage().current_id(), first);
+  EXPECT_EQ(engine_->store().CheckpointPosition().lineage_id, first);
+
+  Checkpoint();
+  engine_->log().StartLineage(random_.Hex(kLineageIdSize), SystemClock().WallMs());
+  fill();
+  const std::string second = engine_->log().lineage().current_id();
+  ASSERT_NE(second, first);
+  engine_.reset();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_TRUE(engine_->store().HasFrozen());
+  TurnUntil([&] { return !engine_->store().HasFrozen(); });
+  EXPECT_EQ(engine_->store().CheckpointPosition().lineage_id, second);
+}
+
 TEST_F(EngineTest, SnapshotHoldsEverythingUpToTheMomentItWasAskedForThread) {
   ASSERT_TRUE(Open().ok());
   for (int i = 0; i < 500; ++i) Set("key" + std::to_string(i), "value" + std::to_string(i));
