@@ -70,6 +70,7 @@ struct StoreState {
     uint64_t expiries = 0;
     uint64_t marker_offset = 0;       // writer of the newest FLUSHDB or SWAPDB that changed what this database is
     uint64_t live_hash = 0;           // where a random pick among masses of deleted keys found a live one
+    uint64_t search_hash = 0;         // from where on the next such pick that finds none searches
     RowTable* active = nullptr;       // the keyspace's table in the layer, null if it has none there
     const RowTable* below = nullptr;  // in FrozenOrMerged()
   };

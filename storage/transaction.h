@@ -113,9 +113,9 @@ class Transaction {
   using KeyVisitor = std::function<bool(std::string_view key, const KeyValue& value)>;
   static constexpr uint64_t kAllRows = ~uint64_t{0};
   Result<uint64_t> VisitKeys(int db, uint64_t from, const KeyVisitor& visit, uint64_t rows_max = kAllRows);
-  // A random live key; nullopt if there is none (or none was found in a bounded number of tries, all expired). Each
-  // with the same chance, unless nearly all rows are deleted ones: what lies behind many of them has a better chance
-  // then, until a checkpoint, which this asks for, has removed them.
+  // A random live key; nullopt if there is none, or none was found in a bounded walk: among masses of expired keys,
+  // where later calls look further on. Each with the same chance, unless nearly all rows are deleted ones: what lies
+  // behind many of them has a better chance then, until a checkpoint, which this asks for, has removed them.
   Result<std::optional<std::string>> RandomKey(int db);
   void FlushDb(int db);
   void FlushAll();
@@ -194,7 +194,14 @@ class Transaction {
   [[nodiscard]] bool IsLiveKey(int64_t expire_at_ms) const;
   [[nodiscard]] const Memtable* MayBeFrozenLayer(CollectionId id) const;  // null if it holds no rows of `id`
   bool IsBelowActive(CollectionId id, std::string_view row_key);
-  Result<void> CollectKeys(int db, uint64_t begin, uint64_t end, uint64_t& rows_left, std::vector<std::string>& keys);
+  // Rows that a walk over keys may look at.
+  struct KeyBudget {
+    uint64_t rows = kAllRows;
+    uint64_t expired = kAllRows;  // of these, keys that have expired
+  };
+  Result<uint64_t> WalkKeys(int db, uint64_t from, const KeyVisitor& visit, const KeyBudget& budget);
+  struct KeySample;
+  Result<void> CollectKeys(int db, uint64_t begin, uint64_t end, KeySample& sample);
   Result<std::optional<std::string>> KeyAmongDeleted(int db);
 
   StoreState& state_;

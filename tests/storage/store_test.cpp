@@ -281,6 +281,38 @@ TEST_F(StoreTest, RandomKeyOfOnlyExpiredKeysIsNone) {
   txn.Commit();
 }
 
+// Each call looks at some thousand keys, and later ones go on where it ended.
+TEST_F(StoreTest, RandomKeyAmongMassesOfExpiredKeysIsBounded) {
+  constexpr int kKeys = 50'000;
+  for (int i = 0; i < kKeys; ++i) Set(std::to_string(i), "x", 500);
+  const auto pick = [&] {
+    Transaction& txn = Live();
+    const auto key = txn.RandomKey(0);
+    EXPECT_TRUE(key.ok());
+    txn.Commit();
+    return key.ok() ? *key : std::nullopt;
+  };
+  for (int i = 0; i < 30; ++i) EXPECT_EQ(pick(), std::nullopt);
+  EXPECT_FALSE(store_->FreezeWanted()) << "a checkpoint does not remove what has expired";
+  std::string last = "live0";  // where searches come last
+  for (int i = 1; i < 200; ++i) {
+    const std::string name = "live" + std::to_string(i);
+    if (RowHash(name) > RowHash(last)) last = name;
+  }
+  Set(last, "x");
+  Checkpoint();
+  int tries = 0;
+  for (int i = 0; i < 5; ++i) {
+    Open();  // searches begin anew
+    int more = 1;
+    while (pick() != last && more < 100) ++more;
+    EXPECT_LE(more, 20);
+    EXPECT_EQ(pick(), last) << "where it was found before";
+    tries += more;
+  }
+  EXPECT_GT(tries, 15);
+}
+
 // Nearly all keys were deleted since the last checkpoint: each is a row in LMDB and one in the memtable that hides it.
 TEST_F(StoreTest, ReadsAmongMassesOfDeletedKeysAreBoundedAndAskForACheckpoint) {
   constexpr int kKeys = 60'000;
