@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace holdfast {
 namespace {
@@ -19,6 +20,23 @@ PickWindows::Counts::Counts(uint64_t members) {
   members_max_ = windows == kWindowsMax ? ~uint64_t{0} : 2 * windows * kMembersPerWindow;
   counts_.assign(windows, kUnknown);
   windows_of_[kUnknown] = static_cast<uint32_t>(windows);
+}
+
+// Never beyond kWindowsMax windows, so the most members are a number again.
+void PickWindows::Counts::Halve() {
+  std::vector<uint8_t> halves(counts_.size() / 2);
+  ++shift_;
+  members_max_ = 2 * halves.size() * kMembersPerWindow;
+  windows_of_ = {};
+  highest_ = 0;
+  for (size_t i = 0; i < halves.size(); ++i) {
+    const int a = counts_[2 * i], b = counts_[2 * i + 1];
+    const bool known = a != kUnknown && b != kUnknown && a + b <= kCountMax;
+    halves[i] = known ? static_cast<uint8_t>(a + b) : kUnknown;
+    ++windows_of_[halves[i]];
+    if (known) highest_ = std::max(highest_, halves[i]);
+  }
+  counts_ = std::move(halves);
 }
 
 uint64_t PickWindows::Counts::Places() const {
@@ -49,7 +67,12 @@ void PickWindows::Counts::Change(uint64_t hash, int by) {
 PickWindows::Counts& PickWindows::For(CollectionId id, uint64_t members) {
   auto found = collections_.find(id);
   if (found != collections_.end()) {
-    if (!found->second.TooCoarse(members)) return found->second;
+    Counts& known = found->second;
+    while (known.TooFine(members)) {
+      bytes_ -= known.windows() / 2;
+      known.Halve();
+    }
+    if (!known.TooCoarse(members)) return known;
     Forget(id);
   }
   Counts counts(members);

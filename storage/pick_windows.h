@@ -24,6 +24,8 @@ class PickWindows {
     static constexpr uint8_t kCountMax = 200;
     // More members than this in a window of honest hashes: a chance below 1e-18.
     static constexpr uint64_t kPlacesMin = 96;
+    // Tries that a pick needs, on average.
+    static constexpr uint64_t kTriesMax = 4096;
 
     explicit Counts(uint64_t members);
     [[nodiscard]] uint64_t windows() const { return counts_.size(); }
@@ -35,6 +37,12 @@ class PickWindows {
     void Change(uint64_t hash, int by);
     // So many members that windows should be smaller.
     [[nodiscard]] bool TooCoarse(uint64_t members) const { return members > members_max_; }
+    // So few that a pick would reject again and again.
+    [[nodiscard]] bool TooFine(uint64_t members) const {
+      return windows() > 1 && windows() * Places() > kTriesMax * members;
+    }
+    // Makes one window of every two, which holds what they held.
+    void Halve();
 
    private:
     void Set(uint64_t window, uint8_t count);
@@ -46,7 +54,8 @@ class PickWindows {
     mutable uint8_t highest_ = 0;             // no window has a higher count
   };
 
-  // Makes them when missing. Valid until the next For().
+  // Makes them when missing, anew if there are many more members than then, and halves them while there are far fewer.
+  // Valid until the next For().
   Counts& For(CollectionId id, uint64_t members);
   // Whether windows made when there were more members still find one of these few by chance.
   [[nodiscard]] bool FindsFew(CollectionId id, uint64_t members) const;

@@ -47,6 +47,33 @@ TEST(PickWindowsTest, CrowdedWindowsStayUnknown) {
   EXPECT_EQ(counts.count(0), Counts::kUnknown);
 }
 
+TEST(PickWindowsTest, BecomeFewerWithTheMembersAndKnowWhatTheyKnew) {
+  PickWindows windows;
+  Counts& many = windows.For(1, 10'000'000);
+  const uint64_t before = many.windows();
+  const uint64_t bytes = windows.bytes();
+  ASSERT_GT(before, 200'000u);
+  // Nothing is known: each try has one chance in 96.
+  Counts& unknown = windows.For(1, 1000);
+  EXPECT_LE(unknown.windows() * Counts::kPlacesMin, Counts::kTriesMax * 1000);
+  EXPECT_EQ(windows.bytes(), bytes - (before - unknown.windows()));
+  for (uint64_t i = 0; i < unknown.windows(); ++i) unknown.Learn(i, i % 4096 == 0 ? 1 : 0);
+  const uint64_t learnt = unknown.windows();
+  Counts& known = windows.For(1, 1);
+  EXPECT_LT(known.windows(), learnt);
+  EXPECT_LE(known.windows() * known.Places(), Counts::kTriesMax);
+  uint64_t sum = 0;
+  for (uint64_t i = 0; i < known.windows(); ++i) sum += known.count(i);
+  EXPECT_EQ(sum, learnt / 4096);
+  EXPECT_EQ(known.First(1) * known.windows(), 0u) << "equal parts";
+  const uint64_t last = known.windows() - 1;
+  const uint8_t held = known.count(last);
+  known.Change(~uint64_t{0}, +1);
+  EXPECT_EQ(known.count(last), held + 1);
+  windows.Forget(1);
+  EXPECT_EQ(windows.bytes(), 0u);
+}
+
 TEST(PickWindowsTest, AreMadeAnewForACollectionThatGrewAndDroppedWhenTheyAreTooMany) {
   PickWindows windows;
   windows.For(1, 100).Learn(0, 7);

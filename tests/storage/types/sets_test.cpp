@@ -291,6 +291,31 @@ TEST_F(Sets, EveryMemberHasTheSameChance) {
   }
 }
 
+// Picks go on after most members went without a pick.
+TEST_F(Sets, PicksFromWhatBecameSmall) {
+  constexpr int kMembers = 100'000;
+  constexpr int kLeft = 70;
+  std::vector<std::string> words = {"SADD", "s"};
+  for (int i = 0; i < kMembers; ++i) words.push_back("m" + std::to_string(i));
+  Run(words);
+  const std::set<std::string> left(words.end() - kLeft, words.end());
+  const auto pick = [&] {
+    Transaction& transaction = store_.store().Begin(TransactionMode::kLive, 0, kNow);
+    const auto picked = (*sets::Open(transaction, "s"))->PickDistinct(1);
+    EXPECT_TRUE(picked.ok()) << picked.error().message;
+    const std::string member = picked.ok() ? picked->at(0).member : "";
+    transaction.Commit();
+    return member;
+  };
+  pick();
+  words[0] = "SREM";
+  words.resize(words.size() - kLeft);
+  EXPECT_EQ(Run(words), ":" + std::to_string(kMembers - kLeft));
+  std::set<std::string> picked;
+  for (int i = 0; i < 2000; ++i) picked.insert(pick());
+  EXPECT_EQ(picked, left);
+}
+
 // The last members of what was large are found among thousands of deleted rows without walking over these.
 TEST_F(Sets, TakingAllByChanceDoesNotWalkOverWhatWasTaken) {
   constexpr int kMembers = 9000;
