@@ -16,6 +16,7 @@ namespace holdfast {
 namespace {
 
 constexpr size_t kTableCapacityMin = 8;
+constexpr size_t kSparseMost = 16;  // a table gets room for this many times its rows at most
 constexpr size_t kChunkBytes = 256 * 1024;
 constexpr size_t kBigRow = 16 * 1024;  // rows from this size on are allocated one by one
 constexpr size_t kCacheLine = 64;
@@ -26,6 +27,12 @@ constexpr uint64_t kTableCost = 256;                 // an empty table and its p
 
 // The most rows a table of this capacity may hold: 11/16, where runs of displaced rows are still short.
 size_t RowsMax(size_t capacity) { return capacity / 16 * 11 + capacity % 16 / 2; }
+
+size_t CapacityFor(size_t rows) {
+  size_t capacity = kTableCapacityMin;
+  while (RowsMax(capacity) < rows) capacity *= 2;
+  return capacity;
+}
 
 void Fetch(const Row* row) {
   const char* at = reinterpret_cast<const char*>(row);
@@ -62,11 +69,7 @@ void PreferHugePages(void* memory, size_t size) {
 
 // ---- RowTable -------------------------------------------------------------------------------------------------------
 
-RowTable::RowTable(size_t expected_rows) {
-  size_t capacity = kTableCapacityMin;
-  while (RowsMax(capacity) < expected_rows) capacity *= 2;
-  Allocate(capacity, capacity == kTableCapacityMin ? 4 : 64);
-}
+RowTable::RowTable(size_t expected_rows) : expected_rows_(expected_rows) { Allocate(kTableCapacityMin, 4); }
 
 RowTable::~RowTable() { std::free(slots_); }
 
@@ -117,15 +120,16 @@ void RowTable::Place(std::span<const Slot> sorted) {
 void RowTable::Grow() {
   Slot* old = slots_;
   const size_t old_count = slot_count_;
-  Allocate(capacity_ * 2, 64);
+  size_t capacity = capacity_ * 2;
+  if (count_ >= expected_rows_ / kSparseMost) capacity = std::max(capacity, CapacityFor(expected_rows_));
+  Allocate(capacity, 64);
   Place({old, old_count});
   std::free(old);
 }
 
 void RowTable::Fill(std::span<const Slot> sorted) {
   CHECK(count_ == 0);
-  size_t capacity = kTableCapacityMin;
-  while (RowsMax(capacity) < sorted.size()) capacity *= 2;
+  const size_t capacity = CapacityFor(sorted.size());
   std::free(slots_);
   Allocate(capacity, capacity == kTableCapacityMin ? 4 : 64);
   Place(sorted);

@@ -55,6 +55,8 @@ class RowTable {
   };
 
   RowTable() : RowTable(0) {}
+  // A table that will perhaps hold so many rows grows to the size for all of them at once, when there are some: a few
+  // rows in so large a table would make each walk pass over all the empty slots between them.
   explicit RowTable(size_t expected_rows);
   ~RowTable();
   RowTable(const RowTable&) = delete;
@@ -92,6 +94,7 @@ class RowTable {
   size_t slot_count_ = 0;  // with the tail that displaced rows of the last homes spill into
   size_t count_ = 0;
   int shift_ = 0;
+  const size_t expected_rows_;
 };
 
 class Memtable {

@@ -51,6 +51,23 @@ TEST(RowTableTest, StaysSortedAndFindsAllUnderRandomAndCraftedHashes) {
   }
 }
 
+TEST(RowTableTest, AnExpectedSizeIsTakenOnceAndNeverFarBeyondNeed) {
+  SeededRandom random(1);
+  Memtable memtable;
+  RowTable* table = memtable.MemberTable(1, 100'000);
+  size_t growths = 0;
+  for (size_t rows = 1; rows <= 100'000; ++rows) {
+    const size_t slots = table->slot_count();
+    PutText(memtable, *table, random.Next(), "k", "v");
+    if (table->slot_count() == slots) continue;
+    ++growths;
+    ASSERT_LE(table->slot_count(), rows * 64 + 64);
+    if (rows > 100'000 / 8) ADD_FAILURE() << "grew again at " << rows << " rows";
+  }
+  EXPECT_EQ(table->size(), 100'000u);
+  EXPECT_LE(growths, 12u);
+}
+
 TEST(RowTableTest, FilledInOrderItFindsAllAndGoesOnGrowing) {
   for (const size_t count : {size_t{0}, size_t{1}, size_t{5}, size_t{1000}, size_t{40'000}}) {
     SeededRandom random(count + 1);
