@@ -17,6 +17,8 @@ namespace {
 
 constexpr size_t kTableCapacityMin = 8;
 constexpr size_t kSparseMost = 16;  // a table gets room for this many times its rows at most
+constexpr size_t kShrinkFrom = 1024;
+constexpr size_t kSlotsPerRowMost = 64;  // where rows were taken out
 constexpr size_t kChunkBytes = 256 * 1024;
 constexpr size_t kBigRow = 16 * 1024;  // rows from this size on are allocated one by one
 constexpr size_t kCacheLine = 64;
@@ -118,10 +120,14 @@ void RowTable::Place(std::span<const Slot> sorted) {
 }
 
 void RowTable::Grow() {
-  Slot* old = slots_;
-  const size_t old_count = slot_count_;
   size_t capacity = capacity_ * 2;
   if (count_ >= expected_rows_ / kSparseMost) capacity = std::max(capacity, CapacityFor(expected_rows_));
+  Resize(capacity);
+}
+
+void RowTable::Resize(size_t capacity) {
+  Slot* old = slots_;
+  const size_t old_count = slot_count_;
   Allocate(capacity, 64);
   Place({old, old_count});
   std::free(old);
@@ -164,6 +170,7 @@ void RowTable::Remove(Slot* slot) {
   std::memmove(static_cast<void*>(slots_ + at), slots_ + at + 1, (end - at - 1) * sizeof(Slot));
   slots_[end - 1] = Slot{0, nullptr};
   --count_;
+  if (capacity_ >= kShrinkFrom && count_ < capacity_ / kSlotsPerRowMost) Resize(CapacityFor(4 * count_));
 }
 
 size_t RowTable::LowerBound(uint64_t hash, std::string_view key) const {

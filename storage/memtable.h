@@ -88,6 +88,7 @@ class RowTable {
   void Allocate(size_t capacity, size_t tail);
   void Place(std::span<const Slot> sorted);
   void Grow();
+  void Resize(size_t capacity);
 
   Slot* slots_ = nullptr;
   size_t capacity_ = 0;    // power of two: home slots

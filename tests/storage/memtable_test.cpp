@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <map>
+#include <vector>
 
 #include "storage/base/clock.h"
 #include "storage/base/coding.h"
@@ -66,6 +67,21 @@ TEST(RowTableTest, AnExpectedSizeIsTakenOnceAndNeverFarBeyondNeed) {
   }
   EXPECT_EQ(table->size(), 100'000u);
   EXPECT_LE(growths, 12u);
+}
+
+TEST(RowTableTest, ShrinksWhenMostRowsAreTakenOut) {
+  SeededRandom random(2);
+  Memtable memtable;
+  RowTable* table = memtable.MemberTable(1);
+  std::vector<uint64_t> hashes(100'000);
+  for (uint64_t& hash : hashes) PutText(memtable, *table, hash = random.Next(), "k", "v");
+  while (hashes.size() > 10) {
+    ASSERT_TRUE(memtable.Remove(*table, hashes.back(), "k"));
+    hashes.pop_back();
+    ASSERT_LE(table->slot_count(), 64 * hashes.size() + 1200);
+  }
+  EXPECT_EQ(table->size(), 10u);
+  for (const uint64_t hash : hashes) EXPECT_NE(table->Find(hash, "k"), nullptr);
 }
 
 TEST(RowTableTest, FilledInOrderItFindsAllAndGoesOnGrowing) {
