@@ -19,7 +19,11 @@ namespace holdfast::net {
 
 struct LoadRequest {
   std::string snapshot_path;
-  uint64_t offset = 0;         // what the file must hold
+  uint64_t offset = 0;  // what the file must hold
+  bool rdb = false;     // a Redis master's file, which holds no history; else a snapshot of ours
+  bool skip_unsupported = false;
+  uint64_t own_keys = 0;
+  bool accept_empty = false;   // a Redis master that has nothing, and no history, may replace what we have
   wal::EngineOptions options;  // generation_path is set by the loader
   std::string role_record;     // payload of the new log's first role frame
   // Our history as far as the new one does not have it is kept in a file: nothing acknowledged goes without a trace.
@@ -56,6 +60,9 @@ class FullSyncLoader {
 
  private:
   Result<LoadedGeneration> Load(const LoadRequest& request);
+  // The generation's store, from the file. Where its log begins.
+  Result<wal::LogState> LoadFile(const LoadRequest& request, const std::string& generation);
+  Result<wal::LogState> LoadRdbFile(const LoadRequest& request, const std::string& generation);
   static Result<std::optional<wal::SavedTail>> SaveLost(const LoadRequest& request);
 
   std::atomic<bool> cancelled_{false};

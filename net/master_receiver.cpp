@@ -14,6 +14,7 @@
 #include <optional>
 #include <utility>
 
+#include "net/stream_spool.h"
 #include "replication/past.h"
 #include "storage/base/diag.h"
 #include "storage/base/progress_line.h"
@@ -30,6 +31,7 @@ namespace {
 constexpr size_t kReadChunk = 256 * 1024;
 // Of a snapshot, between two syncs of its file: who waits for this thread does not wait for the whole file.
 constexpr uint64_t kSpoolSyncBytes = 64ull << 20;
+constexpr uint64_t kBytesBetweenLooks = 64ull << 20;
 constexpr auto kTick = std::chrono::milliseconds(100);
 
 }  // namespace
@@ -42,6 +44,9 @@ struct MasterReceiver::Link {
   void Drop();
   void Connected();
   void Read();
+  void Take(std::string_view bytes);
+  [[nodiscard]] bool Busy() const;
+  void Drain();
   void Write();
   void Tick();
   void Act(ReplicaActions& actions);
@@ -54,6 +59,7 @@ struct MasterReceiver::Link {
   void Do(replication::SnapshotBytes& bytes);
   void Do(replication::SnapshotComplete& complete);
   void Do(replication::FrameReceived& received);
+  void Do(replication::UnitsReceived& received);
   void Do(replication::Close& close);
   void SendFrames();
   void Fail(CloseKind kind, const std::string& reason);
@@ -79,7 +85,9 @@ struct MasterReceiver::Link {
   bool reading = false, writing = false;
   int64_t master_time_ms = 0;  // of its last keepalive
   FrameBatch batch;
+  UnitBatch unit_batch;
   uint64_t batch_bytes = 0, in_flight = 0;
+  std::optional<StreamSpool> stream_spool;  // what a Redis master sent and nobody could take yet
   std::unique_ptr<File> spool;
   uint64_t spool_unsynced = 0;                // bytes
   std::optional<ProgressLine> transfer_line;  // while a snapshot comes
@@ -96,6 +104,7 @@ void MasterReceiver::Link::Start(LinkRequest its_request) {
   progress.last_io_ms = now_ms;
   progress.received_offset = request.claim.end_offset;
   request.options.partial = partial;
+  stream_spool.emplace(fs, ParentDirectory(request.spool_path));
   link.emplace(request.options, request.claim, request.situation, now_ms);
   socket = std::make_shared<asio::ip::tcp::socket>(context);
   Tick();
@@ -125,8 +134,10 @@ void MasterReceiver::Link::Drop() {
   sending.clear();
   reading = writing = false;
   batch.clear();
+  unit_batch.clear();
   batch_bytes = 0;
   in_flight = 0;
+  stream_spool.reset();
   spool.reset();
   transfer_line.reset();
   progress.state = LinkState::kConnect;
@@ -145,10 +156,16 @@ void MasterReceiver::Link::Connected() {
   Read();
 }
 
+// The executor has enough to do, or a snapshot is being loaded.
+bool MasterReceiver::Link::Busy() const {
+  return in_flight >= kReceiverBytesMax || link->state() == ReplicaState::kLoading ||
+         link->state() == ReplicaState::kRewinding;
+}
+
 void MasterReceiver::Link::Read() {
-  // Backpressure: nothing is read while the executor has enough to do or a snapshot is being loaded.
-  if (!link || reading || in_flight >= kReceiverBytesMax) return;
-  if (link->state() == ReplicaState::kLoading || link->state() == ReplicaState::kRewinding) return;
+  if (!link || reading) return;
+  // Backpressure: what is not read waits in the master's log. A Redis master has none.
+  if (link->ToBeReadAlways() ? stream_spool->Full() : Busy()) return;
   reading = true;
   socket->async_read_some(asio::buffer(read_buffer), [this, mine = attempt, keep = socket](asio::error_code error,
                                                                                            size_t size) {
@@ -159,11 +176,33 @@ void MasterReceiver::Link::Read() {
     }
     progress.last_io_ms = NowMs();
     progress.received_bytes.fetch_add(size, std::memory_order_relaxed);
-    ReplicaActions actions;
-    link->Received(std::string_view(read_buffer).substr(0, size), NowMs(), actions);
-    Act(actions);
+    Take(std::string_view(read_buffer).substr(0, size));
     if (mine == attempt) Read();
   });
+}
+
+void MasterReceiver::Link::Take(std::string_view bytes) {
+  if (link->ToBeReadAlways() && (Busy() || !stream_spool->empty())) {
+    link->Heard(NowMs());
+    auto spooled = stream_spool->Append(bytes);
+    if (!spooled.ok()) return Fail(CloseKind::kRetry, "the stream cannot be stored: " + spooled.error().message);
+    return Drain();
+  }
+  ReplicaActions actions;
+  link->Received(bytes, NowMs(), actions);
+  Act(actions);
+}
+
+void MasterReceiver::Link::Drain() {
+  std::string piece;
+  while (link && !stream_spool->empty() && !Busy()) {
+    piece.resize(kReadChunk);
+    auto taken = stream_spool->Take(piece.data(), piece.size());
+    if (!taken.ok()) return Fail(CloseKind::kRetry, "the stream that was stored is lost: " + taken.error().message);
+    ReplicaActions actions;
+    link->Received(std::string_view(piece).substr(0, *taken), NowMs(), actions);
+    Act(actions);
+  }
 }
 
 void MasterReceiver::Link::Write() {
@@ -189,6 +228,7 @@ void MasterReceiver::Link::Tick() {
     Act(actions);
     if (mine != attempt) return;
     ShowProgress();
+    Read();  // the disk may have room again
     Tick();
   });
 }
@@ -247,12 +287,13 @@ void MasterReceiver::Link::Do(replication::SnapshotStarted& started) {
   }
   spool = std::move(*file);
   spool_unsynced = 0;
-  partial = begin;
+  if (!begin.name.empty()) partial = begin;  // others cannot be resumed
   transfer_line.emplace("MASTER <-> REPLICA sync: receiving", clock);
   progress.snapshot_size = begin.size;
   progress.snapshot_read = begin.start;
-  diag::Notice("MASTER <-> REPLICA sync: receiving {} bytes from master (snapshot {} at offset {}){}", begin.size,
-               begin.name, begin.offset,
+  const std::string size = begin.size > 0 ? fmt::format("{} bytes", begin.size) : "streamed RDB";
+  diag::Notice("MASTER <-> REPLICA sync: receiving {} from master (snapshot {} at offset {}){}", size,
+               begin.name.empty() ? "in Redis' format" : begin.name, begin.offset,
                begin.start > 0 ? fmt::format(", going on at byte {} of a broken transfer", begin.start) : "");
 }
 
@@ -264,8 +305,13 @@ void MasterReceiver::Link::Do(replication::SnapshotBytes& bytes) {
     written = spool->Sync();
   }
   if (!written.ok()) return Fail(CloseKind::kRetry, "the snapshot cannot be stored: " + written.error().message);
-  partial->start = bytes.position + bytes.bytes.size();
-  progress.snapshot_read = partial->start;
+  progress.snapshot_read = bytes.position + bytes.bytes.size();
+  // What does not say how much will come must not fill the disk.
+  if (!partial && bytes.position / kBytesBetweenLooks != progress.snapshot_read / kBytesBetweenLooks) {
+    const auto low = DiskIsLow(fs, ParentDirectory(request.spool_path));
+    if (low.ok() && *low) return Fail(CloseKind::kRetry, "the disk has too little free space for the copy");
+  }
+  if (partial) partial->start = progress.snapshot_read;
 }
 
 void MasterReceiver::Link::Do(replication::SnapshotComplete& complete) {
@@ -277,12 +323,17 @@ void MasterReceiver::Link::Do(replication::SnapshotComplete& complete) {
   spool.reset();
   partial.reset();
   progress.loading = true;
-  events.snapshot_complete(request.epoch, complete.offset, std::move(complete.master));
+  events.snapshot_complete(request.epoch, std::move(complete));
 }
 
 void MasterReceiver::Link::Do(replication::FrameReceived& received) {
   batch_bytes += received.frame->bytes.size() + sizeof(wal::SharedFrame);
   batch.push_back(std::move(received.frame));
+}
+
+void MasterReceiver::Link::Do(replication::UnitsReceived& received) {
+  batch_bytes += received.bytes.size() + received.ends.size() * sizeof(received.ends[0]);
+  unit_batch.push_back(std::move(received));
 }
 
 void MasterReceiver::Link::Do(replication::Close& close) {
@@ -291,8 +342,11 @@ void MasterReceiver::Link::Do(replication::Close& close) {
 }
 
 void MasterReceiver::Link::SendFrames() {
-  if (batch.empty()) return;
+  if (batch.empty() && unit_batch.empty()) return;
   in_flight += batch_bytes;
+  if (!unit_batch.empty()) {
+    return events.units(request.epoch, std::exchange(unit_batch, {}), std::exchange(batch_bytes, 0));
+  }
   events.frames(request.epoch, std::exchange(batch, {}), std::exchange(batch_bytes, 0));
 }
 
@@ -333,6 +387,8 @@ void MasterReceiver::Disconnect() {
 void MasterReceiver::FramesTaken(uint64_t bytes) {
   asio::post(link_->context, [link = link_.get(), bytes] {
     link->in_flight -= std::min(bytes, link->in_flight);
+    if (!link->link) return;
+    link->Drain();
     link->Read();
   });
 }
@@ -345,6 +401,7 @@ void MasterReceiver::Resume(void (ReplicaLink::*event)(int64_t, ReplicaActions&)
     ReplicaActions actions;
     ((*link->link).*event)(link->NowMs(), actions);
     link->Act(actions);
+    if (mine == link->attempt) link->Drain();
     if (mine == link->attempt) link->Read();
   });
 }

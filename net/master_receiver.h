@@ -1,7 +1,8 @@
 // The replica's side of its link: one thread with an event loop that connects, runs the handshake, verifies every
 // message and spools a full sync's snapshot to a file. What concerns data or history goes to the executor through
 // Events, which run on the thread and must only post; at most kReceiverBytesMax of frames are on their way there, then
-// the socket is not read until the executor has taken some. docs/replication.md "Receiving".
+// the socket is not read until the executor has taken some; from a master of Redis' kind it is read into a file then,
+// and while a snapshot is loaded. docs/replication.md "Receiving".
 #pragma once
 
 #include <atomic>
@@ -48,6 +49,8 @@ struct LinkRequest {
   std::string spool_path;   // where a snapshot goes
 };
 
+// Of a Redis master.
+using UnitBatch = std::vector<replication::UnitsReceived>;
 using FrameBatch = std::vector<std::shared_ptr<const wal::SharedFrame>>;
 
 struct LinkEvents {
@@ -59,8 +62,9 @@ struct LinkEvents {
   std::function<void(uint64_t epoch, std::string reason)> full_sync;
   // `bytes` must come back through FramesTaken().
   std::function<void(uint64_t epoch, FrameBatch frames, uint64_t bytes)> frames;
+  std::function<void(uint64_t epoch, UnitBatch units, uint64_t bytes)> units;
   // The snapshot lies complete and synced at the spool path. Answer with Loaded() or Disconnect().
-  std::function<void(uint64_t epoch, uint64_t offset, replication::FullSyncOffer master)> snapshot_complete;
+  std::function<void(uint64_t epoch, replication::SnapshotComplete complete)> snapshot_complete;
   std::function<void(uint64_t epoch, replication::CloseKind kind, std::string reason)> closed;
 };
 

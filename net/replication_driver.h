@@ -148,10 +148,12 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void TailKept(const wal::SavedTail& tail);
   void TakeFrames(const FrameBatch& frames);
   Result<void> TakeFrame(const wal::SharedFrame& frame);
+  void TakeUnits(const UnitBatch& batch);
   // Lets the receiver read on, once there is room for more.
   void ReleaseWindow(uint64_t bytes);
   [[nodiscard]] bool StoreIsFull() const;
-  void SnapshotComplete(uint64_t offset, const replication::FullSyncOffer& master);
+  uint64_t KeysHere();
+  void SnapshotComplete(const replication::SnapshotComplete& complete);
   void GenerationLoaded(Result<LoadedGeneration> loaded, bool link_alive);
   MasterReceiver& Receiver();
 

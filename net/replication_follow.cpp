@@ -6,6 +6,7 @@
 
 #include "net/replication_driver.h"
 #include "replication/past.h"
+#include "storage/base/check.h"
 #include "storage/base/diag.h"
 #include "wal/rewind.h"
 
@@ -47,8 +48,14 @@ MasterReceiver& ReplicationDriver::Receiver() {
       ReleaseWindow(bytes);
     });
   };
-  events.snapshot_complete = when_current(
-      [this](uint64_t offset, const replication::FullSyncOffer& master) { SnapshotComplete(offset, master); });
+  events.units = [this](uint64_t epoch, UnitBatch units, uint64_t bytes) {
+    Post([this, epoch, units = std::move(units), bytes] {
+      if (epoch == epoch_ && !stopped_) TakeUnits(units);
+      ReleaseWindow(bytes);
+    });
+  };
+  events.snapshot_complete =
+      when_current([this](const replication::SnapshotComplete& complete) { SnapshotComplete(complete); });
   events.closed = when_current([this](CloseKind kind, const std::string& reason) { LinkLost(kind, reason); });
   receiver_ = std::make_unique<MasterReceiver>(server_.clock(), server_.fs(), std::move(events));
   return *receiver_;
@@ -95,6 +102,10 @@ void ReplicationDriver::Connect() {
   request.options.run_id = server_.run_id();
   request.options.node_id = server_.directory().identity().node_id;
   request.options.timeout_ms = settings.repl_timeout * 1000;
+  request.options.databases = settings.databases;
+  request.options.skip_functions = settings.rdb_skip_unsupported;
+  request.options.unit_bytes_max = settings.max_unit_bytes;
+  request.options.wall_ms = server_.NowMs();
   request.options.take_over = failover_.has_value();
   request.claim = replication::ClaimAtEnd(log);
   request.situation = {log.lineage(), request.claim.end_offset, role_.ids_made_here, role_.operator_consents,
@@ -128,6 +139,14 @@ void ReplicationDriver::LinkLost(CloseKind kind, const std::string& reason) {
   server_.engine().AbandonUnit();
   if (failover_ && handed_over) FailoverDone();
   if (failover_ && kind == CloseKind::kPsyncRejected) return FailoverFailed("Failover target rejected psync request");
+  if (kind == CloseKind::kStopped) {
+    halted_ = reason;
+    diag::Warning(
+        "REPLICATION STOPPED: the master's stream holds what this server cannot take: {}. Nothing of it was taken from "
+        "there on. The link stays down until REPLICAOF is given again or this server is restarted",
+        reason);
+    return;
+  }
   if (loading_) return;  // the copy is complete and will be put in force; the link is renewed then
   if (handed_over) return ConnectIn(0);
   ConnectIn(kind == CloseKind::kRefused ? kRefusedPauseMs : backoff_.NextMs(server_.random()));
@@ -269,11 +288,46 @@ Result<void> ReplicationDriver::TakeFrame(const wal::SharedFrame& frame) {
   return {};
 }
 
-void ReplicationDriver::SnapshotComplete(uint64_t offset, const replication::FullSyncOffer& master) {
+void ReplicationDriver::TakeUnits(const UnitBatch& batch) {
+  const int64_t now_ms = server_.NowMs();
+  for (const auto& units : batch) {
+    CHECK(units.offset == server_.log().AppendedOffset());
+    size_t begin = 0;
+    for (const size_t end : units.ends) {
+      auto taken = server_.engine().ApplyAndAppend(std::string_view(units.bytes).substr(begin, end - begin), now_ms);
+      begin = end;
+      if (taken.ok()) continue;
+      StopLink();
+      halted_ = taken.error().message;
+      diag::Warning(
+          "REPLICATION STOPPED: a command of the master cannot be applied: {}. The link stays down, and writes stay "
+          "refused, until this server is restarted, which tries the same command again; REPLICAOF of another master "
+          "replaces the data",
+          halted_);
+      return;
+    }
+  }
+}
+
+uint64_t ReplicationDriver::KeysHere() {
+  Transaction& transaction = server_.store().Begin(TransactionMode::kLive, 0, server_.NowMs());
+  uint64_t keys = 0;
+  for (int db = 0; db < transaction.database_count(); ++db) keys += transaction.KeyCount(db);
+  transaction.Commit();
+  return keys;
+}
+
+void ReplicationDriver::SnapshotComplete(const replication::SnapshotComplete& complete) {
   FailoverDone();
+  const replication::FullSyncOffer& master = complete.master;
   LoadRequest request;
   request.snapshot_path = JoinPath(server_.directory().path(), "full-sync.tmp");
-  request.offset = offset;
+  request.offset = complete.offset;
+  request.rdb = complete.rdb;
+  request.skip_unsupported = server_.config().settings().rdb_skip_unsupported;
+  const auto& accepted = server_.config().settings().accept_full_sync;
+  request.own_keys = KeysHere();
+  request.accept_empty = std::find(accepted.begin(), accepted.end(), "empty") != accepted.end();
   request.options = server_.engine().options();
   engine_randoms_.push_back(std::make_unique<SeededRandom>(server_.random().Next()));
   request.options.random = engine_randoms_.back().get();

@@ -199,6 +199,15 @@ Result<FullSyncOffer> ParseOffer(std::string_view text) {
   return offer;
 }
 
+bool IsHistoryId(std::string_view id) {
+  return id.size() == wal::kLineageIdSize && id.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+bool HasNoHistory(const HistoryClaim& claim, const OwnSituation& own) {
+  const auto& made = own.ids_made_here;
+  return claim.end_offset == 0 && std::find(made.begin(), made.end(), claim.lineage.current_id()) != made.end();
+}
+
 wal::Lineage LineageUpTo(const wal::Lineage& lineage, uint64_t end_offset) {
   wal::Lineage known;
   for (const auto& entry : lineage.entries()) {

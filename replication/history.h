@@ -100,6 +100,11 @@ struct RewindPlan {
 [[nodiscard]] std::string FormatOffer(const FullSyncOffer& offer);
 Result<FullSyncOffer> ParseOffer(std::string_view text);
 
+// 40 hex digits in lower case.
+[[nodiscard]] bool IsHistoryId(std::string_view id);
+// An empty node with nothing but the id it made for itself. Offset 0 of a master's history is a history.
+[[nodiscard]] bool HasNoHistory(const HistoryClaim& claim, const OwnSituation& own);
+
 // The entries of a master's table that concern a node whose stream ends at `end_offset`: later ones arrive as frames.
 [[nodiscard]] wal::Lineage LineageUpTo(const wal::Lineage& lineage, uint64_t end_offset);
 

@@ -104,7 +104,7 @@ Result<bool> IsNews(const wal::Log& log, const wal::SharedFrame& frame) {
   if (frame.history.kind != wal::FrameKind::kLineage) return true;
   auto table = wal::Lineage::Parse(frame.bytes);
   if (!table.ok()) return table.error().WithContext("lineage frame");
-  return !log.lineage().ValidUntil(table->current_id());
+  return !log.lineage().Knows(*table);
 }
 
 Result<std::optional<wal::SavedTail>> KeepWhatMasterLacks(const FullSyncOffer& own, const FullSyncOffer& master,

@@ -47,7 +47,7 @@ Result<void> RedisMasterLink::Frame(const wal::HistoryFrame& frame, std::string&
   CHECK(state_ == MasterState::kStreaming);
   if (frame.kind == wal::FrameKind::kLineage) {
     ASSIGN_OR_RETURN(const wal::Lineage lineage, wal::Lineage::Parse(frame.payload));
-    if (told_.ValidUntil(lineage.current_id())) return {};
+    if (told_.Knows(lineage)) return {};
     return Error{ErrorCode::kAborted,
                  fmt::format("the history is called {} from offset {} on: the replica must ask again",
                              lineage.current_id(), frame.offset)};

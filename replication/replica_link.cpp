@@ -6,6 +6,8 @@
 #include <charconv>
 #include <utility>
 
+#include "replication/redis_replica_link.h"
+
 namespace holdfast::replication {
 
 namespace {
@@ -15,10 +17,6 @@ constexpr size_t kLineMax = 64 * 1024;
 bool ParseNumber(std::string_view text, uint64_t& value) {
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc() && end == text.data() + text.size() && !text.empty();
-}
-
-bool IsHistoryId(std::string_view id) {
-  return id.size() == wal::kLineageIdSize && id.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 }  // namespace
@@ -42,6 +40,8 @@ ReplicaLink::ReplicaLink(ReplicaLinkOptions options, HistoryClaim claim, OwnSitu
       lineage_id_(claim_.lineage.current_id()),
       last_io_ms_(now_ms) {}
 
+ReplicaLink::~ReplicaLink() = default;
+
 void ReplicaLink::Connected(int64_t now_ms, ReplicaActions& actions) {
   if (state_ != ReplicaState::kConnecting) return;
   last_io_ms_ = now_ms;
@@ -54,7 +54,7 @@ void ReplicaLink::Connected(int64_t now_ms, ReplicaActions& actions) {
 void ReplicaLink::Received(std::string_view bytes, int64_t now_ms, ReplicaActions& actions) {
   if (state_ == ReplicaState::kClosed || bytes.empty()) return;
   last_io_ms_ = now_ms;
-  while (!bytes.empty() &&
+  while (!redis_ && !bytes.empty() &&
          (state_ == ReplicaState::kPing || state_ == ReplicaState::kHandshake || state_ == ReplicaState::kPsync)) {
     size_t end = bytes.find('\n');
     line_.append(bytes.substr(0, end));
@@ -66,6 +66,10 @@ void ReplicaLink::Received(std::string_view bytes, int64_t now_ms, ReplicaAction
     Line(line, now_ms, actions);
   }
   if (state_ == ReplicaState::kClosed || bytes.empty()) return;
+  if (redis_) {
+    redis_->Received(bytes, actions);
+    return FollowRedis();
+  }
   if (state_ == ReplicaState::kConnecting || state_ == ReplicaState::kForking) {
     return End(CloseKind::kRetry, "the master sent bytes where none were due", actions);
   }
@@ -199,14 +203,7 @@ void ReplicaLink::HandshakeReply(std::string_view line, ReplicaActions& actions)
   if (expected == Expected::kHistory && line.starts_with("-HOLDFAST ")) {
     return End(CloseKind::kRefused, fmt::format("the master refuses this server: {}", line.substr(10)), actions);
   }
-  if (expected == Expected::kHistory && !line.starts_with("+HOLDFAST")) {
-    return End(
-        CloseKind::kRefused,
-        fmt::format("the master is not a Holdfast server (it answers '{}'); following a Redis or Valkey master is "
-                    "not supported yet",
-                    line),
-        actions);
-  }
+  if (expected == Expected::kHistory && !line.starts_with("+HOLDFAST")) return SpeakRedis(line, actions);
   if (expected == Expected::kForkHistory && error) {
     return End(CloseKind::kRetry, fmt::format("the master refuses the fork: {}", line.substr(1)), actions);
   }
@@ -215,11 +212,24 @@ void ReplicaLink::HandshakeReply(std::string_view line, ReplicaActions& actions)
   SendPsync(actions);
 }
 
-// An empty node with nothing but the id it made for itself. Offset 0 of a master's history is a history.
-bool ReplicaLink::NoHistory() const {
-  const auto& own = situation_.ids_made_here;
-  return claim_.end_offset == 0 && std::find(own.begin(), own.end(), claim_.lineage.current_id()) != own.end();
+// Who does not know our words is a Redis or a Valkey, unless it says that it cannot answer now.
+void ReplicaLink::SpeakRedis(std::string_view line, ReplicaActions& actions) {
+  const bool unknown = line.starts_with("-ERR") || line.starts_with("-NOPERM") || line.starts_with("+OK");
+  if (!unknown) return End(CloseKind::kRetry, fmt::format("the master answers REPLCONF with '{}'", line), actions);
+  redis_ = std::make_unique<RedisReplicaLink>(options_, claim_, situation_);
+  redis_->Begin(actions);
+  FollowRedis();
 }
+
+void ReplicaLink::FollowRedis() {
+  state_ = redis_->state();
+  next_offset_ = redis_->next_offset();
+  master_offset_ = std::max(master_offset_, next_offset_);
+  snapshot_size_ = redis_->snapshot_size();
+  snapshot_read_ = redis_->snapshot_read();
+}
+
+bool ReplicaLink::NoHistory() const { return HasNoHistory(claim_, situation_); }
 
 void ReplicaLink::PsyncReply(std::string_view line, ReplicaActions& actions) {
   if (line.starts_with("+CONTINUE ")) {
@@ -402,8 +412,12 @@ Result<void> ReplicaLink::OnSnapshotEnd(std::string_view body, ReplicaActions& a
 
 void ReplicaLink::Loaded(int64_t now_ms, ReplicaActions& actions) {
   if (state_ != ReplicaState::kLoading) return;
-  state_ = ReplicaState::kStreaming;
   last_io_ms_ = now_ms;
+  if (redis_) {
+    redis_->Loaded(actions);
+    return FollowRedis();
+  }
+  state_ = ReplicaState::kStreaming;
   next_offset_ = full_sync_offset_;
   durable_ = applied_ = full_sync_offset_;
   SendAck(actions);
@@ -412,6 +426,7 @@ void ReplicaLink::Loaded(int64_t now_ms, ReplicaActions& actions) {
 
 void ReplicaLink::Durable(uint64_t durable_offset, uint64_t applied_offset, std::string_view lineage_id,
                           ReplicaActions& actions) {
+  if (redis_) return redis_->Durable(durable_offset, actions);
   if (state_ != ReplicaState::kStreaming || !history_seen_) return;
   bool grew = durable_offset > durable_;
   durable_ = durable_offset;
@@ -439,6 +454,7 @@ void ReplicaLink::Tick(int64_t now_ms, ReplicaActions& actions) {
 }
 
 void ReplicaLink::SendAck(ReplicaActions& actions) {
+  if (redis_) return redis_->SendAck(actions);
   SendBytes send;
   if (state_ == ReplicaState::kStreaming) {
     AppendCommand(send.bytes, {"REPLCONF", "ACK", std::to_string(durable_), "APPLIED", std::to_string(applied_),

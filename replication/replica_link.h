@@ -5,6 +5,9 @@
 //                              |              |\-> kSnapshot -> kLoading -> kStreaming
 //                              \-> kForking ->+
 //                                             \-> kRewinding -> kStreaming     (only after kForking)
+// A master that does not answer `holdfast-history` is of Redis' kind: from there on RedisReplicaLink goes on, with the
+// states kPsync, kSnapshot, kLoading and kStreaming.
+//
 //   any state -> kClosed (a Close action says why; nothing is accepted afterwards)
 #pragma once
 
@@ -31,6 +34,11 @@ struct ReplicaLinkOptions {
   std::string announced_ip;  // empty: the master takes the address it sees
   // A transfer that broke: the file's offset, size and name, and how many of its bytes are here.
   std::optional<SnapshotBegin> partial;
+  // Of a Redis master: what this node can take.
+  int databases = 16;
+  bool skip_functions = false;
+  uint64_t unit_bytes_max = 1ull << 30;
+  int64_t wall_ms = 0;     // the beginning of a history that is learnt
   bool take_over = false;  // FAILOVER: the peer, a replica so far, is asked to become master
   int64_t timeout_ms = 60'000;
   int64_t ack_period_ms = 1000;
@@ -69,15 +77,23 @@ struct SnapshotBytes {
 struct SnapshotComplete {
   uint64_t offset;
   FullSyncOffer master;  // what it said of itself when the link came up
+  bool rdb = false;      // a Redis master's file
 };
 // Continues our stream exactly; a unit's parts come in order.
 struct FrameReceived {
   std::shared_ptr<const wal::SharedFrame> frame;
 };
+// Whole units of a Redis master, one after the other; they continue our stream exactly.
+struct UnitsReceived {
+  uint64_t offset = 0;
+  std::string bytes;
+  std::vector<size_t> ends;  // of each unit, in `bytes`
+};
 enum class CloseKind {
   kRetry,          // connect again after a backoff
   kRefused,        // one of the refusals: retrying will not help until somebody acts, so rarely
   kPsyncRejected,  // an error in answer to PSYNC: as kRetry, but ends a failover
+  kStopped,        // the stream holds what this node cannot take: only somebody can help
   kTookOver,       // the peer is master now, at an earlier point: connect again at once
 };
 struct Close {
@@ -85,7 +101,7 @@ struct Close {
   std::string reason;
 };
 using ReplicaAction = std::variant<SendBytes, Continued, ForkFound, RewindImpossible, RewindAgreed, SnapshotStarted,
-                                   SnapshotBytes, SnapshotComplete, FrameReceived, Close>;
+                                   SnapshotBytes, SnapshotComplete, FrameReceived, UnitsReceived, Close>;
 using ReplicaActions = std::vector<ReplicaAction>;
 
 enum class ReplicaState {
@@ -101,13 +117,17 @@ enum class ReplicaState {
   kClosed
 };
 
+class RedisReplicaLink;
+
 class ReplicaLink {
  public:
   // `claim` is our past at the moment of connecting; a node without history asks for everything.
   ReplicaLink(ReplicaLinkOptions options, HistoryClaim claim, OwnSituation situation, int64_t now_ms);
 
+  ~ReplicaLink();
+
   void Connected(int64_t now_ms, ReplicaActions& actions);
-  // Bytes from the master, cut anywhere. In kLoading and kRewinding they are kept, so the caller should read no more
+  // Bytes from the master, cut anywhere. In kLoading and kRewinding they are kept, so the caller should pass no more
   // then.
   void Received(std::string_view bytes, int64_t now_ms, ReplicaActions& actions);
   // What we are at the fork; nullopt if the log cannot tell, then the whole past is offered and a full sync follows.
@@ -118,6 +138,10 @@ class ReplicaLink {
   void Loaded(int64_t now_ms, ReplicaActions& actions);
   // Our log is durable, and our data applied, up to these offsets. Acks at once.
   void Durable(uint64_t durable_offset, uint64_t applied_offset, std::string_view lineage_id, ReplicaActions& actions);
+  // The master sent something that is passed later.
+  void Heard(int64_t now_ms) { last_io_ms_ = now_ms; }
+  // A master of Redis' kind keeps nothing for long: it wants to be read, whatever happens here.
+  [[nodiscard]] bool ToBeReadAlways() const { return redis_ != nullptr; }
   // At least once a second: acks, timeouts.
   void Tick(int64_t now_ms, ReplicaActions& actions);
 
@@ -140,6 +164,8 @@ class ReplicaLink {
   bool LookForFork(std::string_view line, ReplicaActions& actions);
   void SendClaim(Expected expected, SendBytes& send);
   void SendPsync(ReplicaActions& actions);
+  void SpeakRedis(std::string_view line, ReplicaActions& actions);
+  void FollowRedis();
   [[nodiscard]] bool NoHistory() const;
   void PsyncReply(std::string_view line, ReplicaActions& actions);
   void Messages(ReplicaActions& actions);
@@ -154,6 +180,7 @@ class ReplicaLink {
 
   const ReplicaLinkOptions options_;
   HistoryClaim claim_;
+  std::unique_ptr<RedisReplicaLink> redis_;  // the dialect from PSYNC on, if the master is of that kind
   const OwnSituation situation_;
   ReplicaState state_ = ReplicaState::kConnecting;
   std::deque<Expected> expected_;

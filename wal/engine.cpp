@@ -213,6 +213,13 @@ Result<void> Engine::AppendAndApply(const HistoryFrame& frame) {
   return Apply({unfinished_first_.offset, unfinished_first_.selected_db, unfinished_first_.time_ms, unit});
 }
 
+Result<void> Engine::ApplyAndAppend(std::string_view unit, int64_t now_ms) {
+  const int64_t time_ms = log_->TimeOfNext(now_ms);
+  RETURN_IF_ERROR(Apply({log_->AppendedOffset(), log_->SelectedDb(), time_ms, unit}));
+  log_->AppendUnit(unit, applier_->selected_db(), time_ms);
+  return {};
+}
+
 // A unit that failed may be applied in part: no checkpoint may make that durable, and nobody may build on it.
 Result<void> Engine::Apply(const EffectUnits& units) {
   Result<void> applied = applier_->Apply(units);

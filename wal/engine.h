@@ -96,6 +96,9 @@ class Engine {
   // ---- replica: what a master sent --------------------------------------------------------------------------------
   // Appends the frame to the log and, when it ends a unit, applies it. An error means history cannot go on.
   Result<void> AppendAndApply(const HistoryFrame& frame);
+  // One whole unit of another server's stream, as it came, which becomes the next of ours: applied, then appended. On
+  // an error it is not in the log, and the data must not be built on any more: the next start is without it.
+  Result<void> ApplyAndAppend(std::string_view unit, int64_t now_ms);
   // Drops a unit of which only the first parts have come (link lost, promotion).
   void AbandonUnit();
   [[nodiscard]] bool HasUnfinishedUnit() const { return !unfinished_.empty(); }

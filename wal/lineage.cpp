@@ -82,6 +82,14 @@ std::optional<uint64_t> Lineage::ValidUntil(std::string_view id) const {
   return std::nullopt;
 }
 
+bool Lineage::Knows(const Lineage& table) const {
+  if (table.empty()) return true;
+  const LineageEntry& newest = table.entries_.back();
+  return std::any_of(entries_.begin(), entries_.end(), [&newest](const LineageEntry& entry) {
+    return entry.from_offset == newest.from_offset && SameId(entry.id, newest.id);
+  });
+}
+
 void Lineage::AppendTo(std::string& to) const {
   AppendLittle(to, static_cast<uint32_t>(entries_.size()));
   for (const LineageEntry& entry : entries_) {

@@ -40,6 +40,9 @@ class Lineage {
   // the id is unknown. Ids compare case-insensitively.
   [[nodiscard]] std::optional<uint64_t> ValidUntil(std::string_view id) const;
 
+  // Whether the newest id of `table` stands here, too, from the same offset on: who has this knows that.
+  [[nodiscard]] bool Knows(const Lineage& table) const;
+
   // Serialized: u32 count, then per entry the id as 20 bytes, u64 from_offset, i64 time_ms; little-endian.
   static constexpr size_t kSerializedSizeMax = 4 + kLineageEntriesMax * 36;
   void AppendTo(std::string& to) const;

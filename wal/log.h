@@ -89,6 +89,8 @@ class Log : public EffectSink {
   [[nodiscard]] uint64_t AppendedOffset() const override = 0;
   [[nodiscard]] int SelectedDb() const override = 0;
   uint64_t AppendUnit(std::string_view stream_bytes, int db_after, int64_t now_ms) override = 0;
+  // The time that a unit appended now would get: never before that of the last one.
+  [[nodiscard]] virtual int64_t TimeOfNext(int64_t now_ms) const = 0;
   // A frame from a peer, verbatim history. kCorruption if it does not continue our end exactly (offset, digest, db,
   // parts); kLimit if its unit grows beyond max_unit_bytes. Nothing is appended then.
   virtual Result<void> AppendFrame(const HistoryFrame& frame) = 0;

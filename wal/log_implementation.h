@@ -26,6 +26,7 @@ class LogImplementation : public Log {
   [[nodiscard]] uint64_t MaxUnitBytes() const override { return options_.max_unit_bytes; }
   uint64_t AppendUnit(std::string_view stream_bytes, int db_after, int64_t now_ms) override;
   Result<void> AppendFrame(const HistoryFrame& frame) override;
+  [[nodiscard]] int64_t TimeOfNext(int64_t now_ms) const override { return std::max(now_ms, head_.end.time_ms); }
   void AbandonUnit() override;
   [[nodiscard]] bool InsideUnit() const override { return head_.inside_unit; }
   void AppendControl(FrameKind kind, std::string_view payload, int64_t now_ms) override;

@@ -28,7 +28,8 @@ void ProgressLine::Update(uint64_t done, uint64_t total, uint64_t bytes) {
 std::string ProgressLine::Describe(uint64_t done, uint64_t total, uint64_t bytes, int64_t elapsed_us) {
   const double seconds = static_cast<double>(std::max<int64_t>(elapsed_us, 1)) / 1e6;
   const double rate = static_cast<double>(bytes) / (1 << 20) / seconds;
-  if (total == 0 || done == 0) return fmt::format("0%, {:.1f} MB/s", rate);
+  if (total == 0) return fmt::format("{:.1f} MB, {:.1f} MB/s", static_cast<double>(bytes) / (1 << 20), rate);
+  if (done == 0) return fmt::format("0%, {:.1f} MB/s", rate);
   const double fraction = std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
   return fmt::format("{:.0f}%, {:.1f} MB/s, {:.0f} s left", fraction * 100, rate, seconds / fraction - seconds);
 }

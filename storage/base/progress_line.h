@@ -17,7 +17,7 @@ class ProgressLine {
   // time.
   void Update(uint64_t done, uint64_t total, uint64_t bytes);
 
-  // "42%, 180.0 MB/s, 4 s left"
+  // "42%, 180.0 MB/s, 4 s left"; with an unknown total, 0: "96.0 MB, 180.0 MB/s"
   [[nodiscard]] static std::string Describe(uint64_t done, uint64_t total, uint64_t bytes, int64_t elapsed_us);
 
  private:

@@ -19,7 +19,42 @@ std::string Printable(std::string_view name) {
   return printable;
 }
 
+// SELECT's argument.
+Result<int> SelectedBy(std::span<const std::string_view> arguments, int databases) {
+  auto db = arguments.size() == 2 ? ParseInteger(arguments[1]) : std::nullopt;
+  if (!db || *db < 0 || *db >= databases) return DbIndexError().WithContext("SELECT");
+  return static_cast<int>(*db);
+}
+
 }  // namespace
+
+bool IsFunctionCommand(std::string_view name) {
+  return EqualsIgnoreCase(name, "FUNCTION") || EqualsIgnoreCase(name, "SCRIPT");
+}
+
+Result<void> CheckStreamCommand(std::span<const std::string_view> arguments, const StreamRules& rules) {
+  const std::string_view name = arguments[0];
+  if (EqualsIgnoreCase(name, "SELECT")) {
+    auto db = SelectedBy(arguments, rules.databases);
+    if (db.ok()) return {};
+    return std::move(db).error().WithContext("'databases' is " + std::to_string(rules.databases) + " here");
+  }
+  if (EqualsIgnoreCase(name, "PING") || EqualsIgnoreCase(name, "MULTI") || EqualsIgnoreCase(name, "EXEC")) return {};
+  const bool publishes = EqualsIgnoreCase(name, "PUBLISH") || EqualsIgnoreCase(name, "SPUBLISH");
+  if (publishes && arguments.size() == 3) return {};
+  if (EqualsIgnoreCase(name, "REPLCONF") && arguments.size() >= 2 && EqualsIgnoreCase(arguments[1], "GETACK"))
+    return {};
+  if (IsFunctionCommand(name)) {
+    if (rules.skip_functions) return {};
+    return Error{ErrorCode::kUnsupported,
+                 "there are no functions and scripts here (rdb-skip-unsupported yes does "
+                 "without them)"}
+        .WithContext(Printable(name));
+  }
+  auto known = CheckEffect(arguments);
+  if (!known.ok()) return std::move(known).error().WithContext(Printable(name));
+  return {};
+}
 
 Result<void> Applier::Apply(const EffectUnits& units) {
   if (failure_) return *failure_;
@@ -134,13 +169,13 @@ Result<bool> Applier::HandleMessage(uint64_t end_offset) {
     if (observer_ != nullptr) observer_->AckRequested(end_offset);
     return true;
   }
-  return false;
+  return IsFunctionCommand(name);
 }
 
 Result<void> Applier::Select() {
-  auto db = arguments_.size() == 2 ? ParseInteger(arguments_[1]) : std::nullopt;
-  if (!db || *db < 0 || *db >= store_.options().databases) return At(offset_, DbIndexError().WithContext("SELECT"));
-  selected_db_ = static_cast<int>(*db);
+  auto db = SelectedBy(arguments_, store_.options().databases);
+  if (!db.ok()) return At(offset_, std::move(db).error());
+  selected_db_ = *db;
   return {};
 }
 

@@ -3,6 +3,7 @@
 //
 //   unit      = { SELECT } ( effect | "MULTI" { SELECT | effect | message } "EXEC" ) | message
 //   message   = PING | REPLCONF GETACK * | PUBLISH channel message | SPUBLISH ...  change nothing
+//             | FUNCTION ... | SCRIPT ...    of a Redis master, where the user chose to do without (CheckStreamCommand)
 //
 // An effect that is unknown or fails ends the replay for good: nothing is skipped. The store may then hold a part of
 // the unit that failed; it must not be checkpointed any more.
@@ -10,6 +11,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -25,6 +27,17 @@ struct EffectUnits {
   int64_t time_ms = 0;   // of the frame that brought them
   std::string_view bytes;
 };
+
+// Whether replay knows a command of another server's stream (an effect, a message, SELECT, MULTI or EXEC): what can be
+// told before anything is written or logged. kUnsupported names it. Functions and scripts are refused, unless
+// `skip_functions`; then they change nothing here.
+struct StreamRules {
+  int databases = 16;
+  bool skip_functions = false;
+};
+Result<void> CheckStreamCommand(std::span<const std::string_view> arguments, const StreamRules& rules);
+// FUNCTION or SCRIPT.
+[[nodiscard]] bool IsFunctionCommand(std::string_view name);
 
 // What a replay tells others. Calls come in the stream's order, on the executor.
 class ApplyObserver {

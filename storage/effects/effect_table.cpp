@@ -344,15 +344,25 @@ const Entry* FindEntry(std::string_view name) {
   return found == Table().end() ? nullptr : &found->second;
 }
 
-}  // namespace
-
-Result<void> ApplyEffect(Transaction& transaction, std::span<const std::string_view> arguments) {
+Result<const Entry*> EntryFor(Arguments arguments) {
   const Entry* entry = FindEntry(arguments[0]);
   if (entry == nullptr) return Error{ErrorCode::kUnsupported, "unknown effect"};
   if (arguments.size() < entry->arguments_min || arguments.size() > entry->arguments_max) {
     return Error{ErrorCode::kCorruption, "wrong number of arguments: " + std::to_string(arguments.size() - 1)};
   }
+  return entry;
+}
+
+}  // namespace
+
+Result<void> ApplyEffect(Transaction& transaction, std::span<const std::string_view> arguments) {
+  ASSIGN_OR_RETURN(const Entry* entry, EntryFor(arguments));
   return entry->apply(transaction, arguments);
+}
+
+Result<void> CheckEffect(std::span<const std::string_view> arguments) {
+  ASSIGN_OR_RETURN([[maybe_unused]] const Entry* entry, EntryFor(arguments));
+  return {};
 }
 
 }  // namespace holdfast

@@ -14,4 +14,7 @@ namespace holdfast {
 // kUnsupported if no such effect is known here; other errors are the operation's.
 Result<void> ApplyEffect(Transaction& transaction, std::span<const std::string_view> arguments);
 
+// The part of ApplyEffect() that needs no data: is there such an effect, and can it have so many arguments?
+Result<void> CheckEffect(std::span<const std::string_view> arguments);
+
 }  // namespace holdfast

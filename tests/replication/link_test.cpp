@@ -236,15 +236,6 @@ TEST(Link, WrongPasswordEndsTheLink) {
   EXPECT_NE(follower.closed->reason.find("masterauth"), std::string::npos) << follower.closed->reason;
 }
 
-TEST(Link, ARedisMasterIsRefusedWithAClearMessage) {
-  ModelLog replica = Fresh();
-  ModelReplica follower(replica, {}, {replica.lineage, 0, {}, false});
-  follower.Receive("+PONG\r\n+OK\r\n+OK\r\n-ERR Unrecognized REPLCONF option: holdfast-history\r\n");
-  ASSERT_TRUE(follower.closed);
-  EXPECT_EQ(follower.closed->kind, CloseKind::kRefused);
-  EXPECT_NE(follower.closed->reason.find("not a Holdfast server"), std::string::npos);
-}
-
 TEST(Link, KeepalivesBeforeTheAnswerAreFine) {
   ModelLog replica = Fresh();
   ModelReplica follower(replica, {}, {replica.lineage, 0, {}, false});

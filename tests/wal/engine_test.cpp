@@ -405,6 +405,34 @@ TEST_F(EngineTest, AReplicaThatAppendsAndAppliesFramesHoldsTheSame) {
   cursor.reset();
 }
 
+TEST_F(EngineTest, UnitsOfAnotherServerAreOursByteForByteAndWhatFailsIsInNoLog) {
+  ASSERT_TRUE(Open().ok());
+  const int64_t now_ms = SystemClock().WallMs();
+  const std::string set = "*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n*4\r\n$5\r\nsetex\r\n$1\r\nk\r\n$3\r\n100\r\n$1\r\nv\r\n";
+  const std::string ping = "*1\r\n$4\r\nPING\r\n";
+  const std::string wrong = "*3\r\n$5\r\nLPUSH\r\n$1\r\nk\r\n$1\r\nx\r\n";
+  ASSERT_TRUE(engine_->ApplyAndAppend(set, now_ms).ok());
+  ASSERT_TRUE(engine_->ApplyAndAppend(ping, now_ms - 5000).ok()) << "time does not go back";
+  EXPECT_EQ(engine_->log().AppendedOffset(), set.size() + ping.size());
+  EXPECT_EQ(engine_->log().SelectedDb(), 3);
+  auto failed = engine_->ApplyAndAppend(wrong, now_ms);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_NE(failed.error().message.find("LPUSH"), std::string::npos) << failed.error().message;
+  EXPECT_EQ(engine_->log().AppendedOffset(), set.size() + ping.size());
+  EXPECT_TRUE(engine_->WriteRefusal().has_value());
+  Commit();
+  engine_.reset();
+  ASSERT_TRUE(Open().ok()) << "what failed must not come back";
+  EXPECT_EQ(engine_->log().AppendedOffset(), set.size() + ping.size());
+  EXPECT_EQ(engine_->log().SelectedDb(), 3);
+  // A relative expiry counts from when it was logged, in replay, too.
+  Transaction& tx = engine_->store().Begin(TransactionMode::kLive, 3, now_ms);
+  auto found = tx.Find("k");
+  ASSERT_TRUE(found.ok() && found->has_value());
+  EXPECT_EQ((*found)->expire_at_ms, now_ms + 100'000);
+  tx.Commit();
+}
+
 TEST_F(EngineTest, AnEffectThatFailsEndsCheckpointsAndWrites) {
   ASSERT_TRUE(Open().ok());
   Set("key", "value");

@@ -66,6 +66,19 @@ TEST(FrameTest, HeaderIsFoundByIncarnation) {
   EXPECT_FALSE(IsFrameHeader(bytes.substr(0, 79), 9, &local));
 }
 
+TEST(LineageTest, AnIdThatComesBackIsNewsOnceAndEarlierTablesAreNot) {
+  Lineage once, twice;
+  once.Push(std::string(40, 'a'), 0, 1);
+  once.Push(std::string(40, 'b'), 100, 2);
+  twice = once;
+  twice.Push(std::string(40, 'a'), 100, 3);
+  EXPECT_FALSE(once.Knows(twice));
+  EXPECT_TRUE(twice.Knows(once));
+  EXPECT_TRUE(twice.Knows(twice));
+  EXPECT_EQ(twice.ValidUntil(std::string(40, 'a')), UINT64_MAX);
+  EXPECT_EQ(twice.ValidUntil(std::string(40, 'b')), 100u);
+}
+
 TEST(LineageTest, TableIsBoundedAndKnowsWhereIdsEnd) {
   Lineage lineage;
   EXPECT_EQ(lineage.current_id(), std::string(40, '0'));

@@ -12,7 +12,7 @@ TEST(ProgressLine, SaysPercentRateAndTimeLeft) {
 
 TEST(ProgressLine, PromisesNothingBeforeItKnows) {
   EXPECT_EQ(ProgressLine::Describe(0, 100, 0, 1'000'000), "0%, 0.0 MB/s");
-  EXPECT_EQ(ProgressLine::Describe(5, 0, 1ull << 20, 1'000'000), "0%, 1.0 MB/s");
+  EXPECT_EQ(ProgressLine::Describe(5, 0, 1ull << 20, 1'000'000), "1.0 MB, 1.0 MB/s");
 }
 
 TEST(ProgressLine, MoreThanAllIsAll) {

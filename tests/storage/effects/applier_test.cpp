@@ -53,6 +53,33 @@ std::string Effects(const std::string& text) {
   return bytes;
 }
 
+TEST(CheckStreamCommand, TellsWhatReplayWillNotTake) {
+  auto check = [](std::vector<std::string_view> arguments, const StreamRules& rules = {}) {
+    auto checked = CheckStreamCommand(arguments, rules);
+    return checked.ok() ? std::string() : checked.error().message;
+  };
+  for (const auto& known : std::vector<std::vector<std::string_view>>{{"SET", "a", "b"},
+                                                                      {"set", "a", "b"},
+                                                                      {"PING"},
+                                                                      {"multi"},
+                                                                      {"EXEC"},
+                                                                      {"SELECT", "15"},
+                                                                      {"PUBLISH", "c", "m"},
+                                                                      {"REPLCONF", "GETACK", "*"},
+                                                                      {"FLUSHALL"},
+                                                                      {"SWAPDB", "0", "1"},
+                                                                      {"ZUNIONSTORE", "d", "1", "a"}}) {
+    EXPECT_EQ(check(known), "") << known[0];
+  }
+  EXPECT_EQ(check({"JSON.SET", "a", "$"}), "JSON.SET: unknown effect");
+  EXPECT_EQ(check({"SET", "a"}), "SET: wrong number of arguments: 1");
+  EXPECT_NE(check({"SELECT", "16"}).find("'databases' is 16"), std::string::npos);
+  EXPECT_EQ(check({"SELECT", "16"}, {.databases = 17}), "");
+  EXPECT_NE(check({"function", "LOAD", "x"}).find("rdb-skip-unsupported"), std::string::npos);
+  EXPECT_EQ(check({"function", "LOAD", "x"}, {.skip_functions = true}), "");
+  EXPECT_NE(check({"REPLCONF", "ACK", "1"}), "");
+}
+
 class Replay : public ::testing::Test {
  protected:
   Replay() { store_->AttachSink(&sink_); }
