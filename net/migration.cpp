@@ -201,16 +201,14 @@ void Migrations::Start(MigrationTarget target, std::vector<MigratedValue> values
       });
 }
 
-size_t Migrations::Running() {
-  for (auto job = jobs_.begin(); job != jobs_.end();) {
-    if ((*job)->over.load(std::memory_order_acquire)) {
-      (*job)->thread.join();
-      job = jobs_.erase(job);
-    } else {
-      ++job;
-    }
-  }
-  return jobs_.size();
+std::unique_ptr<Migrations::Place> Migrations::TakePlace() {
+  std::erase_if(jobs_, [](const std::unique_ptr<Job>& job) {
+    const bool over = job->over.load(std::memory_order_acquire);
+    if (over) job->thread.join();
+    return over;
+  });
+  if (*taken_ >= kMigrationsMax) return nullptr;
+  return std::make_unique<Place>(taken_);
 }
 
 void Migrations::Stop() {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "storage/base/clock.h"
@@ -48,10 +49,23 @@ class Migrations {
   Migrations(const Migrations&) = delete;
   Migrations& operator=(const Migrations&) = delete;
 
+  // One of the kMigrationsMax, from the command on until it is let go, on any thread and also after this object is
+  // gone.
+  class Place {
+   public:
+    explicit Place(std::shared_ptr<std::atomic<size_t>> taken) : taken_(std::move(taken)) { ++*taken_; }
+    ~Place() { --*taken_; }
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+
+   private:
+    std::shared_ptr<std::atomic<size_t>> taken_;
+  };
+  // Executor only. Null: all are taken. Threads that are over are forgotten.
+  [[nodiscard]] std::unique_ptr<Place> TakePlace();
+
   // Executor only. `done` runs on the migration's thread, unless Stop() came first.
   void Start(MigrationTarget target, std::vector<MigratedValue> values, std::function<void(MigrationResult)> done);
-  // Executor only; those that are over are forgotten.
-  [[nodiscard]] size_t Running();
   // Ends what is under way and waits for the threads. Nothing is called afterwards.
   void Stop();
 
@@ -64,6 +78,7 @@ class Migrations {
   Clock& clock_;
   std::atomic<bool> stopping_{false};
   std::list<std::unique_ptr<Job>> jobs_;
+  std::shared_ptr<std::atomic<size_t>> taken_ = std::make_shared<std::atomic<size_t>>(0);
 };
 
 }  // namespace holdfast::net

@@ -75,6 +75,7 @@ rdb::RdbWriteOptions PayloadOptions(Server& server) {
 
 // One MIGRATE under way. Lives until its thread and its client have let go of it.
 struct Moving {
+  std::unique_ptr<Migrations::Place> place;
   MigrationTarget target;
   std::vector<MigratedValue> values;
   rdb::RdbWriteOptions options;
@@ -136,6 +137,7 @@ void Start(Server& server, const std::shared_ptr<Moving>& moving) {
                                 moving->error = std::move(result.error);
                                 if (!moving->copy) DeleteArrived(server, *moving);
                                 moving->values.clear();
+                                moving->place.reset();
                                 moving->done = true;
                                 server.blocking().Recheck();
                               });
@@ -172,13 +174,12 @@ void Migrate(CommandContext& context) {
   if (arguments.Refused(context.reply)) return;
   Server& server = context.server;
   auto moving = std::make_shared<Moving>();
+  moving->place = server.migrations().TakePlace();  // before there are payloads: they are what is bounded
+  if (moving->place == nullptr) return context.reply.Error("ERR Too many MIGRATE commands at a time");
   moving->options = PayloadOptions(server);
   auto values = Collect(*context.tx, words, moving->options);
   if (!values.ok()) return context.reply.Error(values.error());
   if (values->empty()) return context.reply.Status("NOKEY");
-  if (server.migrations().Running() >= kMigrationsMax) {
-    return context.reply.Error("ERR Too many MIGRATE commands at a time");
-  }
   moving->target = std::move(words.target);
   moving->values = std::move(*values);
   moving->copy = words.copy;

@@ -5,6 +5,7 @@ other clients served meanwhile, and keys that were changed meanwhile kept.
 usage: migrate_test.py
 """
 import random
+import select
 import socket
 import sys
 import threading
@@ -135,10 +136,39 @@ def others_go_on(work):
         assert client.call("GET", "k") == b"value"
 
 
+def so_many_at_a_time(work):
+    """Eight, of which those count that wait for the disk: all that arrive together are looked at before the first sync."""
+    ours = work.server("many").start()
+    silent = [SlowTarget() for _ in range(9)]
+    with ours.client() as writer:
+        writer.call("SET", "k", "value")
+        movers = [ours.client() for _ in silent]
+        ours.freeze()
+        writer.send("SET", "k", "other")
+        for mover, target in zip(movers, silent):
+            mover.send("MIGRATE", "127.0.0.1", target.port, "k", 0, 20000)
+        ours.thaw()
+        assert writer.read() == "OK"
+        ready, _, _ = select.select([mover.socket for mover in movers], [], [], 30)
+        refused = next(mover for mover in movers if mover.socket in ready)
+        assert str(refused.read()) == "ERR Too many MIGRATE commands at a time"
+        for target in silent:
+            target.may_answer.set()
+        replies = [str(mover.read()) for mover in movers if mover is not refused]
+        assert all(reply == "OK" or reply.startswith("ERR A key was changed") for reply in replies), replies
+        writer.call("SET", "k", "value")
+        again = SlowTarget()
+        again.may_answer.set()
+        assert refused.call("MIGRATE", "127.0.0.1", again.port, "k", 0, 20000) == "OK", "a place is free again"
+        for mover in movers:
+            mover.close()
+
+
 def main():
     with Workspace() as work:
         errors(work)
         both_ways(work)
+        so_many_at_a_time(work)
         others_go_on(work)
     print("keys move")
     return 0
