@@ -362,6 +362,13 @@ int ReplicationDriver::ReplicasAcked(uint64_t offset) const {
   }));
 }
 
+int ReplicationDriver::ReplicasDurable(uint64_t offset) const {
+  return static_cast<int>(std::count_if(replicas_.begin(), replicas_.end(), [&](const auto& status) {
+    return !status->redis && status->state == FeedState::kOnline && status->acknowledges &&
+           status->acked_offset >= offset;
+  }));
+}
+
 // ---- the server's hooks ---------------------------------------------------------------------------------------------
 
 void ReplicationDriver::OnDurable(uint64_t durable_offset) {

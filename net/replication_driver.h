@@ -41,6 +41,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   [[nodiscard]] int GoodReplicas(int64_t max_lag_seconds) const override;
   [[nodiscard]] int AttachedReplicas() const override;
   [[nodiscard]] int ReplicasAcked(uint64_t offset) const override;
+  [[nodiscard]] int ReplicasDurable(uint64_t offset) const override;
   [[nodiscard]] std::vector<ReplicaView> Replicas() const override;
 
   Result<void> Follow(const std::string& host, int port) override;

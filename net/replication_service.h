@@ -39,8 +39,9 @@ class ReplicationService {
   // Replicas online whose last ack is at most `max_lag_seconds` old (0: any online one).
   [[nodiscard]] virtual int GoodReplicas(int64_t max_lag_seconds) const = 0;
   [[nodiscard]] virtual int AttachedReplicas() const = 0;
-  // Replicas that acked durable at least `offset`.
+  // Replicas that acked at least `offset`, and those of them that ack only what is on their disks: Redis' do not.
   [[nodiscard]] virtual int ReplicasAcked(uint64_t offset) const = 0;
+  [[nodiscard]] virtual int ReplicasDurable(uint64_t offset) const = 0;
   [[nodiscard]] virtual std::vector<ReplicaView> Replicas() const = 0;
 
   // REPLICAOF host port / NO ONE. Harms nothing before the new master has proved good.

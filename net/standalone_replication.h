@@ -22,6 +22,7 @@ class StandaloneReplication : public ReplicationService {
   [[nodiscard]] int GoodReplicas(int64_t) const override { return 0; }
   [[nodiscard]] int AttachedReplicas() const override { return 0; }
   [[nodiscard]] int ReplicasAcked(uint64_t) const override { return 0; }
+  [[nodiscard]] int ReplicasDurable(uint64_t) const override { return 0; }
   [[nodiscard]] std::vector<ReplicaView> Replicas() const override { return {}; }
   Result<void> Follow(const std::string& host, int port) override;
   Result<void> Promote() override { return {}; }  // it is a master

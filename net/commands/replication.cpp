@@ -125,10 +125,10 @@ void Wait(CommandContext& context) {
 void WriteWaitAof(Reply reply, Server& server, uint64_t offset) {
   reply.Array(2);
   reply.Integer(server.log().DurableOffset() >= offset ? 1 : 0);
-  reply.Integer(server.replication().ReplicasAcked(offset));
+  reply.Integer(server.replication().ReplicasDurable(offset));
 }
 
-// Replicas ack what is durable with them, so the count is that of WAIT.
+// As WAIT, but without replicas of Redis' kind, whose acks say nothing of their disks.
 void WaitAof(CommandContext& context) {
   Server& server = context.server;
   Arguments arguments(context.args);
@@ -145,7 +145,7 @@ void WaitAof(CommandContext& context) {
   const uint64_t offset = context.client.last_write_offset;
   auto ready = [&server, offset, local, wanted] {
     return (local == 0 || server.log().DurableOffset() >= offset) &&
-           server.replication().ReplicasAcked(offset) >= wanted;
+           server.replication().ReplicasDurable(offset) >= wanted;
   };
   if (ready() || context.in_exec) return WriteWaitAof(Reply(context.reply.out(), context.reply.resp()), server, offset);
   Blocking::Wait wait;

@@ -136,6 +136,7 @@ def test_full_sync_stream_and_restarts(load, count):
         with master.client() as client:
             load.run(client, count)
             check(client.call("WAIT", 1, 10000) == 1, "WAIT does not count a replica of Redis' kind")
+            check(client.call("WAITAOF", 1, 1, 200) == [1, 0], "WAITAOF counts acks of what is in memory only")
             fields = client.info("replication")
             check(f"port={replica.port},state=online" in fields["slave0"], fields["slave0"])
         in_sync(master, replica)
