@@ -51,6 +51,7 @@ class RecoveryRun {
   Result<void> Cut();
   void ReportProgress(bool last);
   [[nodiscard]] bool BehindCut(const HistoryFrame& frame) const;
+  [[nodiscard]] bool AtCut() const;
   void StopAtCut();
   RecoveryOutcome Outcome();
 
@@ -225,6 +226,12 @@ bool RecoveryRun::BehindCut(const HistoryFrame& frame) const {
   return frame.kind == FrameKind::kData ? frame.EndOffset() > *input_.cut_at : frame.offset >= *input_.cut_at;
 }
 
+// All that is to stay was read. What lies behind may be cut half by a start before this one, that lost power: it is in
+// the tail's file, and no damage to it matters.
+bool RecoveryRun::AtCut() const {
+  return input_.cut_at && unit_end_ && unit_end_->stream.offset == *input_.cut_at && !state_.history.inside_unit;
+}
+
 // The state has moved past a frame that is to go.
 void RecoveryRun::StopAtCut() {
   state_.history.end = unit_end_->stream;
@@ -255,6 +262,10 @@ Result<void> RecoveryRun::WalkFile(size_t index, WalkState& state) {
     return Deliver(before, frame.history);
   };
   const Result<WalkEnd> walked = WalkFrames(reader, kSegmentHeaderSize, opened_[index].end, state, visit);
+  if (!cut_reached_ && walked.ok() && walked->broken && AtCut()) {
+    cut_reached_ = true;
+    return {};
+  }
   if (cut_reached_) {
     StopAtCut();
     return {};

@@ -265,5 +265,29 @@ TEST(RewindTest, ATailWhoseBeginningIsTrimmedKeepsTheRest) {
   EXPECT_EQ(deposed.tail.from, first);
 }
 
+// A start that lost power while it cut may leave the old size, and zeros in the block where the cut is. The frames
+// behind vouch for what was there, but it is to go, and is in the tail's file.
+TEST(RewindTest, ZerosBehindTheForkOfACutThatLostPowerAreNoDamage) {
+  for (const size_t frames_zeroed : {1u, 2u}) {
+    FaultFileSystem fs;
+    Deposed deposed(fs);
+    ASSERT_TRUE(deposed.Make().ok());
+    const auto log = CheckLog(fs, deposed.driver.options.directory);
+    ASSERT_TRUE(deposed.Order().ok());
+    size_t zeroed = 0;
+    for (const auto& frame : log.frames) {
+      if (frame.kind != 1 || frame.offset < deposed.fork || zeroed == frames_zeroed) continue;
+      std::string bytes = fs.Content(frame.file);
+      bytes.replace(frame.position, frame.size, frame.size, '\0');
+      fs.SetContent(frame.file, bytes);
+      ++zeroed;
+    }
+    ASSERT_EQ(zeroed, frames_zeroed);
+    bool rewound = false;
+    CheckBeforeOrAfter(fs, deposed, &rewound);
+    EXPECT_TRUE(rewound);
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::wal
