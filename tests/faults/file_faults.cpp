@@ -56,7 +56,7 @@ void SetUp() {
   if (const char* path = getenv("HOLDFAST_FAULT_CONTROL")) {
     const int fd = static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC));
     if (fd >= 0) {
-      const long mapped = syscall(SYS_mmap, nullptr, sizeof(FaultControl), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+      const long mapped = syscall(SYS_mmap, nullptr, sizeof(FaultControl), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0L);
       // The kernel's errors are the last page of the address space.
       if (mapped < -4096 || mapped > 0) control = reinterpret_cast<FaultControl*>(mapped);
       syscall(SYS_close, fd);

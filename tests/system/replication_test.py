@@ -77,9 +77,11 @@ class Node:
         self.last_pid = pid = self.pid() or self.last_pid
         if pid is None:
             return False
+        # A first thread that has ended is shown while others still end, and hold the directory's lock.
         try:
             with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-                return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+                ended = file.read().rsplit(")", 1)[1].split()[0] == "Z"
+            return not ended or len(os.listdir(f"/proc/{pid}/task")) > 1
         except OSError:
             return False
 
