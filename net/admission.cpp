@@ -79,6 +79,19 @@ Verdict WriteAccepted(Admission& a) {
   return refusal ? a.Refuse(*std::move(refusal)) : Verdict::kRun;
 }
 
+// A write that could not be confirmed is better not begun.
+Verdict EnoughMembers(Admission& a) {
+  if ((a.flags & kWrite) == 0) return Verdict::kRun;
+  const int wanted = a.server.MembersFor(a.client);
+  if (wanted == 0) return Verdict::kRun;
+  const int good = a.server.replication().MembersInGoodStanding();
+  if (good >= wanted) return Verdict::kRun;
+  return a.Refuse(
+      fmt::format("NOREPLICAS Not enough members of the group in good standing to confirm writes: {} of {} "
+                  "(min-replicas-durable; HOLDFAST MEMBERS shows them)",
+                  good, wanted));
+}
+
 Verdict NotSubscribed(Admission& a) {
   if (!a.client.InSubscribeMode() || AllowedWhileSubscribed(a.spec->name)) return Verdict::kRun;
   return a.Refuse(
@@ -169,8 +182,8 @@ Verdict First(Admission& a) {
 }  // namespace
 
 Verdict Admission::Decide() {
-  return First<Known, ArityRight, Authenticated, AllowedInMulti, WriteAccepted, NotSubscribed, FreshEnough,
-               HasExpectedData, Loaded, NotPaused, WriterPaced, QueuedByMulti>(*this);
+  return First<Known, ArityRight, Authenticated, AllowedInMulti, WriteAccepted, EnoughMembers, NotSubscribed,
+               FreshEnough, HasExpectedData, Loaded, NotPaused, WriterPaced, QueuedByMulti>(*this);
 }
 
 std::optional<std::string> RefusalOfWrite(Server& server, uint32_t flags, bool all_free_space) {

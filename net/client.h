@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -72,6 +73,14 @@ class ClientTransport {
   virtual void Resume() = 0;
 };
 
+// What a reply waits for beyond this node's disk: `members` of the group to have it, too (0: nothing). A push that is
+// given up vanishes, a reply becomes an error.
+struct AwaitedMembers {
+  uint16_t members = 0;
+  bool push = false;
+  int64_t since_ms = 0;  // monotonic
+};
+
 // Output of a client: bytes with the offset that must be durable before they may leave. Order is kept: a later byte
 // never overtakes an earlier gated one. Positions count from the connection's start.
 class GatedOutput {
@@ -86,9 +95,14 @@ class GatedOutput {
   // Everything appended since the last call waits until the log is durable to `offset`. `open` is the offset up to
   // which the gate is open now; `sealed` the end of the batch in flight: offsets beyond it become durable together, so
   // that one gate does for all of them.
-  void Gate(uint64_t offset, uint64_t open, uint64_t sealed);
-  // Opens gates up to `open`; returns the bytes that may be sent now.
-  [[nodiscard]] std::string_view Sendable(uint64_t open);
+  void Gate(uint64_t offset, uint64_t open, uint64_t sealed, AwaitedMembers awaited = {});
+  // Opens gates up to `open`, of those that wait for n members up to confirmed[n]; returns the bytes that may be sent
+  // now.
+  [[nodiscard]] std::string_view Sendable(uint64_t open, std::span<const uint64_t> confirmed = {});
+  // What is durable here and waits for members since `since_ms` or longer is given up: `error` makes the line to be
+  // sent instead. Returns how many replies became errors.
+  size_t GiveUp(uint64_t open, std::span<const uint64_t> confirmed, int64_t since_ms,
+                const std::function<std::string(int members, uint64_t offset)>& error);
   void Sent(size_t count);
   // What was gated at kHeld waits for `offset` from now on.
   void ReleaseHeld(uint64_t offset);
@@ -102,6 +116,12 @@ class GatedOutput {
   struct GateMark {
     uint64_t end;     // position up to which it applies
     uint64_t offset;  // opens once the log is durable to here
+    AwaitedMembers awaited;
+
+    [[nodiscard]] bool Open(uint64_t open, std::span<const uint64_t> confirmed) const {
+      if (offset > open) return false;
+      return awaited.members == 0 || (awaited.members < confirmed.size() && offset <= confirmed[awaited.members]);
+    }
   };
   size_t sent_ = 0;              // of `bytes`
   uint64_t base_ = 0;            // position of bytes[0]
@@ -176,6 +196,9 @@ struct Client {
   int64_t blocked_deadline_ms = 0;  // monotonic; 0 none
   // Answers the client when the deadline passes or CLIENT UNBLOCK comes (true: with the UNBLOCKED error).
   std::function<void(Client&, bool unblocked_with_error)> on_unblock;
+
+  // HOLDFAST DURABLE: how many members must have what this client is told; -1: min-replicas-durable of them.
+  int durable_members = -1;
 
   // End offset of the last write of this client (WAIT counts replicas past it).
   uint64_t last_write_offset = 0;

@@ -98,13 +98,15 @@ struct Settings {
   bool replica_serve_stale_data = true;
   int64_t min_replicas_to_write = 0;
   int64_t min_replicas_max_lag = 10;
+  int64_t min_replicas_durable = 0;              // members of the group that must have a write on disk
+  int64_t min_replicas_durable_timeout = 10000;  // ms
   uint64_t repl_backlog_size = 1ull << 30;
   int64_t repl_timeout = 60;
   int64_t repl_ping_replica_period = 10;
   int64_t replica_priority = 100;
   bool replica_announced = true;
   bool expect_data = false;
-  std::vector<std::string> accept_full_sync;  // refusals that are overridden: empty, shorter, foreign
+  std::vector<std::string> accept_full_sync;  // refusals that are overridden: empty, shorter, foreign, superseded
   uint64_t replica_pin_quota = 0;             // 0: 16 GB or 20% of the disk, whichever is less
   int64_t full_sync_max_transfers = 0;        // 0: any number
   uint64_t full_sync_bandwidth = 0;           // bytes a second of all transfers together; 0: as fast as it goes

@@ -211,8 +211,8 @@ Directive AcceptFullSync() {
               if (!split) return Bad("unbalanced quotes");
               for (const std::string& word : *split) {
                 const std::string kind = LowerCase(word);
-                if (kind != "empty" && kind != "shorter" && kind != "foreign") {
-                  return Bad("argument(s) must be of the following: empty, shorter, foreign");
+                if (kind != "empty" && kind != "shorter" && kind != "foreign" && kind != "superseded") {
+                  return Bad("argument(s) must be of the following: empty, shorter, foreign, superseded");
                 }
                 accepted.push_back(kind);
               }

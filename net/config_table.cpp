@@ -321,6 +321,9 @@ void AddReplication(std::vector<Directive>& rows) {
   rows.push_back(
       Number("min-replicas-to-write", "min-slaves-to-write", 0, &Settings::min_replicas_to_write, 0, kIntMax));
   rows.push_back(Number("min-replicas-max-lag", "min-slaves-max-lag", 0, &Settings::min_replicas_max_lag, 0, kIntMax));
+  rows.push_back(Number("min-replicas-durable", "", 0, &Settings::min_replicas_durable, 0, 64));
+  rows.push_back(
+      Number("min-replicas-durable-timeout", "", 0, &Settings::min_replicas_durable_timeout, 1, 24 * 3600 * 1000));
   rows.push_back(Bytes("repl-backlog-size", 0, &Settings::repl_backlog_size, 1, std::numeric_limits<int64_t>::max()));
   rows.push_back(Number("repl-timeout", "", 0, &Settings::repl_timeout, 1, kIntMax));
   rows.push_back(

@@ -1,4 +1,6 @@
 // Server::Execute and what belongs to it: one command from admission to gated reply.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <memory>
@@ -106,7 +108,7 @@ void Server::Execute(Client& client, std::span<const std::string_view> args, con
     case Verdict::kQueued: {
       size_t begin = client.output.bytes.size();
       client.output.bytes += "+QUEUED\r\n";
-      return FinishReply(client, begin, 0, client.reply_mode == Client::ReplyMode::kSkipping);
+      return FinishReply(client, begin, {}, client.reply_mode == Client::ReplyMode::kSkipping);
     }
     case Verdict::kPostponed:
       client.retry_command = true;
@@ -127,7 +129,7 @@ void Server::Refused(Client& client, const CommandSpec* spec, const std::string&
     reply.Error(error);
   }
   CountError(std::string_view(client.output.bytes).substr(begin));
-  FinishReply(client, begin, 0, client.reply_mode == Client::ReplyMode::kSkipping);
+  FinishReply(client, begin, {}, client.reply_mode == Client::ReplyMode::kSkipping);
 }
 
 void Server::Run(Client& client, const CommandSpec& spec, std::span<const std::string_view> args) {
@@ -139,7 +141,7 @@ void Server::Run(Client& client, const CommandSpec& spec, std::span<const std::s
   bool was_skipping = client.reply_mode == Client::ReplyMode::kSkipping;
   size_t begin = client.output.bytes.size();
   Reply reply(client.output.bytes, client.resp);
-  uint64_t gate = 0;
+  ReplyGate gate;
   // One look at the clock a command: it begins when the one before it ended.
   const int64_t started_us = command_us_ != 0 ? command_us_ : clock().MonotonicUs();
   executing_ = &client;
@@ -154,12 +156,14 @@ void Server::Run(Client& client, const CommandSpec& spec, std::span<const std::s
 }
 
 void Server::RunHandler(Client& client, const CommandSpec& spec, std::span<const std::string_view> args, Reply& reply,
-                        uint64_t* gate) {
+                        ReplyGate* gate) {
+  const uint32_t flags = spec.flags | (client.multi.active && spec.name == "exec" ? client.multi.flags : 0);
+  gate->of_data = (flags & (kWrite | kReadOnly)) != 0;
   if ((spec.flags & kNoTransaction) != 0) {
     CommandContext context{*this, client, spec, args, reply, nullptr};
     spec.handler(context);
     // Asked after the handler: what it saw was appended before it ended.
-    if ((spec.flags & kUnkeyedRead) != 0) *gate = log().AppendedOffset();
+    if ((spec.flags & kUnkeyedRead) != 0) gate->offset = log().AppendedOffset();
     return;
   }
   Transaction& tx = store().Begin(TransactionMode::kLive, client.db, NowMs());
@@ -170,7 +174,9 @@ void Server::RunHandler(Client& client, const CommandSpec& spec, std::span<const
     reply.Error(room.error());
   }
   if ((spec.flags & kUnkeyedRead) != 0) tx.SawEverything();
-  *gate = CommitUnit(&client, tx);
+  gate->offset = CommitUnit(&client, tx);
+  // Rows in LMDB do not know who wrote them: until all of it is confirmed, each may be news.
+  if (gate->of_data && MembersFor(client) > 0) gate->offset = std::max(gate->offset, engine().RewindFloor());
 }
 
 void Server::ExecuteQueued(Client& client, const QueuedCommand& command, Transaction& tx, Reply& reply) {
@@ -244,7 +250,7 @@ void Server::Count(const Client& client, const CommandSpec& spec, std::span<cons
   monitoring_.CommandRan(client, args, duration_us, spec.flags);
 }
 
-void Server::FinishReply(Client& client, size_t reply_begin, uint64_t gate, bool was_skipping) {
+void Server::FinishReply(Client& client, size_t reply_begin, ReplyGate gate, bool was_skipping) {
   using Mode = Client::ReplyMode;
   if (client.reply_mode == Mode::kOff || (was_skipping && client.reply_mode != Mode::kOn)) {
     client.output.bytes.resize(std::min(reply_begin, client.output.bytes.size()));
@@ -253,12 +259,13 @@ void Server::FinishReply(Client& client, size_t reply_begin, uint64_t gate, bool
   if (client.reply_mode == Mode::kSkipNext) client.reply_mode = Mode::kSkipping;
   if (!deferred_push_.empty()) {
     client.output.bytes += deferred_push_;
-    gate = std::max(gate, deferred_gate_);
+    gate.offset = std::max(gate.offset, deferred_gate_);
+    gate.of_data = true;
     deferred_push_.clear();
     deferred_gate_ = 0;
   }
   if (client.hold_ticket != 0 && client.blocked == Client::Blocked::kNo) {
-    gate = GatedOutput::kHeld;
+    gate.offset = GatedOutput::kHeld;
     client.blocked = Client::Blocked::kCommit;
     held_.push_back(client.id);
   }
@@ -266,8 +273,39 @@ void Server::FinishReply(Client& client, size_t reply_begin, uint64_t gate, bool
   CheckOutputLimit(client);
 }
 
-void Server::GateOutput(Client& client, uint64_t gate_offset) {
-  client.output.Gate(gate_offset, GateOffset(), sealed_offset_);
+int Server::MembersFor(const Client& client) {
+  const int64_t wanted = config().settings().min_replicas_durable;
+  if (wanted == 0 && client.durable_members <= 0) return 0;
+  if (replication().IsReplica() || client.kind == ClientKind::kMaster) return 0;
+  return client.durable_members >= 0 ? client.durable_members : replication().DurableMembers();
+}
+
+void Server::GiveUpUnconfirmed(int64_t waited_ms) {
+  const uint64_t open = GateOffset();
+  const std::span<const uint64_t> confirmed = replication().Confirmed();
+  const auto error = [this, waited_ms](int members, uint64_t offset) {
+    return fmt::format(
+        "-NOTCONFIRMED durable here, not confirmed there: what this reply tells is on this node's disk, and within {} "
+        "ms {} of {} members of the group have confirmed it. It may survive a failover, or be lost by one\r\n",
+        waited_ms, replication().MembersWith(offset), members);
+  };
+  for (const ClientId id : gated_) {
+    Client* client = clients_.Find(id);
+    if (client == nullptr) continue;
+    const size_t errors = client->output.GiveUp(open, confirmed, MonotonicMs() - waited_ms, error);
+    monitoring_.stats.replies_not_confirmed += errors;
+  }
+  FlushGatedOutput();
+}
+
+void Server::GateOutput(Client& client, ReplyGate gate, bool push) {
+  AwaitedMembers awaited;
+  if (gate.of_data && gate.offset > 0 && gate.offset != GatedOutput::kHeld) {
+    awaited.members = static_cast<uint16_t>(std::min(MembersFor(client), UINT16_MAX));
+    awaited.push = push;
+    awaited.since_ms = MonotonicMs();
+  }
+  client.output.Gate(gate.offset, GateOffset(), sealed_offset_, awaited);
   if (client.output.HasGates() && !client.gate_listed) {
     client.gate_listed = true;
     gated_.push_back(client.id);
@@ -296,7 +334,7 @@ void Server::Push(Client& client, std::string_view bytes, uint64_t gate_offset) 
     return;
   }
   client.output.bytes += bytes;
-  GateOutput(client, gate_offset);
+  GateOutput(client, {gate_offset, true}, true);
   CheckOutputLimit(client);
   if (!client.ready_listed && client.transport != nullptr) {
     client.ready_listed = true;
@@ -305,7 +343,8 @@ void Server::Push(Client& client, std::string_view bytes, uint64_t gate_offset) 
 }
 
 void Server::Unblock(Client& client) {
-  GateOutput(client, log().AppendedOffset());
+  const bool of_data = client.last_command != nullptr && (client.last_command->flags & (kWrite | kReadOnly)) != 0;
+  GateOutput(client, {log().AppendedOffset(), of_data});
   CheckOutputLimit(client);
   if (client.transport == nullptr) return;
   if (!client.ready_listed) {

@@ -128,6 +128,7 @@ Result<LoadedGeneration> FullSyncLoader::Load(const LoadRequest& request) {
   ASSIGN_OR_RETURN(std::string path, request.directory->NewGeneration());
   auto load = [&]() -> Result<LoadedGeneration> {
     ASSIGN_OR_RETURN(wal::LogState state, request.rdb ? LoadRdbFile(request, path) : LoadFile(request, path));
+    state.membership = request.master.group;
     RETURN_IF_ERROR(wal::BeginLog(request.options, path, std::move(state), request.role_record));
     LoadedGeneration loaded;
     loaded.path = path;

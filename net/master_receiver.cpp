@@ -419,6 +419,12 @@ void MasterReceiver::Durable(uint64_t durable_offset, uint64_t applied_offset, c
   });
 }
 
+void MasterReceiver::SetFence(uint64_t epoch) {
+  asio::post(link_->context, [link = link_.get(), epoch] {
+    if (link->link) link->link->SetFence(epoch);
+  });
+}
+
 void MasterReceiver::Stop() {
   if (!thread_.joinable()) return;
   Disconnect();

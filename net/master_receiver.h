@@ -81,6 +81,8 @@ class MasterReceiver {
   void Loaded();
   void Rewound();
   void Durable(uint64_t durable_offset, uint64_t applied_offset, const std::string& lineage_id);
+  // Acknowledge nothing from now on (epoch of a candidate), or again (0).
+  void SetFence(uint64_t epoch);
   void Stop();
   [[nodiscard]] const LinkProgress& progress() const { return progress_; }
 

@@ -1,16 +1,10 @@
 #include "net/migration.h"
 
-#include <fcntl.h>
-#include <netdb.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <string_view>
 #include <utility>
 
+#include "net/target_socket.h"
 #include "storage/effects/effect_codec.h"
 #include "storage/types/numbers.h"
 
@@ -18,100 +12,7 @@ namespace holdfast::net {
 
 namespace {
 
-constexpr size_t kReplyLineMax = 64 * 1024;
 constexpr std::string_view kWriteError = "IOERR error or timeout writing to target instance";
-constexpr int64_t kLookMs = 50;  // how often a waiting thread looks whether it is to stop
-
-// A blocking connection with a time limit for each step. Not asio: one thread does one thing after the other.
-class TargetSocket {
- public:
-  TargetSocket(Clock& clock, const std::atomic<bool>& stopping, int64_t timeout_ms)
-      : clock_(clock), stopping_(stopping), timeout_ms_(timeout_ms) {}
-  ~TargetSocket() { Close(); }
-  TargetSocket(const TargetSocket&) = delete;
-  TargetSocket& operator=(const TargetSocket&) = delete;
-
-  bool Connect(const std::string& host, int port) {
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    addrinfo* found = nullptr;
-    if (::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) return false;
-    const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, &::freeaddrinfo);
-    for (const addrinfo* address = found; address != nullptr; address = address->ai_next) {
-      if (ConnectTo(*address)) return true;
-      Close();
-    }
-    return false;
-  }
-
-  // The target, or its machine, has answered that nobody listens there.
-  [[nodiscard]] bool refused() const { return refused_; }
-
-  bool Write(std::string_view bytes) {
-    while (!bytes.empty()) {
-      if (!Wait(POLLOUT)) return false;
-      const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      if (sent < 0 && errno != EAGAIN && errno != EINTR) return false;
-      if (sent > 0) bytes.remove_prefix(static_cast<size_t>(sent));
-    }
-    return true;
-  }
-
-  // One line without its end. Replies to what is sent here are all of one line.
-  std::optional<std::string> ReadLine() {
-    while (true) {
-      const size_t end = buffer_.find("\r\n");
-      if (end != std::string::npos) {
-        std::string line = buffer_.substr(0, end);
-        buffer_.erase(0, end + 2);
-        return line;
-      }
-      char bytes[4096];
-      if (buffer_.size() > kReplyLineMax || !Wait(POLLIN)) return std::nullopt;
-      const ssize_t count = ::recv(fd_, bytes, sizeof(bytes), 0);
-      if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR)) return std::nullopt;
-      if (count > 0) buffer_.append(bytes, static_cast<size_t>(count));
-    }
-  }
-
- private:
-  void Close() {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = -1;
-  }
-
-  bool ConnectTo(const addrinfo& address) {
-    refused_ = false;
-    fd_ = ::socket(address.ai_family, address.ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, address.ai_protocol);
-    if (fd_ < 0) return false;
-    if (::connect(fd_, address.ai_addr, address.ai_addrlen) == 0) return true;
-    if (errno != EINPROGRESS || !Wait(POLLOUT)) return false;
-    int error = 0;
-    socklen_t size = sizeof(error);
-    if (::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) refused_ = true;
-    return !refused_;
-  }
-
-  bool Wait(short events) {
-    const int64_t deadline_us = clock_.MonotonicUs() + timeout_ms_ * 1000;
-    while (!stopping_.load(std::memory_order_relaxed)) {
-      const int64_t left_ms = (deadline_us - clock_.MonotonicUs() + 999) / 1000;
-      if (left_ms <= 0) return false;
-      pollfd waited{fd_, events, 0};
-      const int ready = ::poll(&waited, 1, static_cast<int>(std::min(left_ms, kLookMs)));
-      if (ready > 0) return true;
-      if (ready < 0 && errno != EINTR) return false;
-    }
-    return false;
-  }
-
-  Clock& clock_;
-  const std::atomic<bool>& stopping_;
-  const int64_t timeout_ms_;
-  int fd_ = -1;
-  bool refused_ = false;
-  std::string buffer_;
-};
 
 class Migration {
  public:

@@ -19,7 +19,7 @@ struct Stats {
   uint64_t input_bytes = 0, output_bytes = 0;
   uint64_t keyspace_hits = 0, keyspace_misses = 0, expired_keys = 0;
   uint64_t sync_full = 0, sync_partial_ok = 0, sync_partial_err = 0;
-  uint64_t error_replies = 0, output_buffer_disconnections = 0, unexpected_errors = 0;
+  uint64_t error_replies = 0, output_buffer_disconnections = 0, replies_not_confirmed = 0, unexpected_errors = 0;
   uint64_t repl_input_bytes = 0, repl_output_bytes = 0;
   uint64_t acl_denied_auth = 0;
   std::map<std::string, uint64_t> errors_by_code;  // "ERR", "WRONGTYPE", ...; bounded

@@ -138,6 +138,7 @@ void ReplicaFeeder::Feed::Start() {
 }
 
 void ReplicaFeeder::Feed::Continue() {
+  link_->SetGroup(request_.group);
   link_->Continue(request_.past.history.lineage, request_.claim->end_offset, loop_.feeder.durable_.load(), out_);
   loop_.events.decided(status_, FeedOutcome::kContinued,
                        fmt::format("from offset {}{}", request_.claim->end_offset,
@@ -193,6 +194,7 @@ void ReplicaFeeder::Feed::SnapshotReady(const SharedSnapshot& snapshot) {
     diag::Notice("The transfer of {} to {}:{} goes on at byte {}", begin.name, status_->address, status_->port,
                  begin.start);
   }
+  link_->SetGroup(snapshot.group);
   link_->BeginFullSync(snapshot.lineage, loop_.feeder.durable_.load(), begin, out_);
   status_->snapshot_size = begin.size;
   status_->snapshot_sent = begin.start;
@@ -226,7 +228,10 @@ void ReplicaFeeder::Feed::Received(std::string_view bytes) {
   status_->last_ack_ms = link_->last_ack_ms();
   status_->applied_offset = link_->applied_offset();
   if (link_->online()) status_->state = FeedState::kOnline;
-  if (link_->online() && (!was_online || status_->acked_offset != link_->acked_offset())) {
+  const bool renamed = status_->AckedLineage() != link_->acked_lineage();
+  const bool fenced = status_->fenced_by.exchange(link_->fenced_by()) != link_->fenced_by();
+  if (renamed) status_->SetAckedLineage(link_->acked_lineage());
+  if (link_->online() && (!was_online || renamed || fenced || status_->acked_offset != link_->acked_offset())) {
     status_->acked_offset = link_->acked_offset();
     if (pin_) pin_->MoveTo(link_->acked_offset());
     loop_.events.acks_changed();

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -37,7 +38,22 @@ struct FeedStatus {
   std::atomic<uint64_t> applied_offset{0};
   std::atomic<int64_t> last_ack_ms{0};                       // monotonic
   std::atomic<uint64_t> snapshot_size{0}, snapshot_sent{0};  // while one is sent
-  std::atomic<bool> pinned{true};  // false: it fell too far behind, the log is no longer kept for it
+  std::atomic<uint64_t> fenced_by{0};  // it acknowledges nothing: promised to a candidate of this epoch
+  std::atomic<bool> pinned{true};      // false: it fell too far behind, the log is no longer kept for it
+
+  // The history the newest acknowledgement named.
+  [[nodiscard]] std::string AckedLineage() const {
+    const std::lock_guard lock(mutex_);
+    return acked_lineage_;
+  }
+  void SetAckedLineage(const std::string& id) {
+    const std::lock_guard lock(mutex_);
+    acked_lineage_ = id;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string acked_lineage_;  // guarded by mutex_
 };
 
 // What a replica of Redis' kind asks for.
@@ -59,6 +75,7 @@ struct FeedRequest {
   bool fork = false;                               // the claim is of a fork: the replica will cut its log there
   std::optional<RedisRequest> redis;               // nullopt: one of ours
   replication::OwnPast past;
+  std::string group;                                  // our group record
   std::string full_sync_refusal;                      // not empty: why there can be none now
   std::optional<replication::SnapshotBegin> partial;  // of a transfer that broke
   std::shared_ptr<wal::Log::Pin> pin;                 // from the claim's end
@@ -73,6 +90,7 @@ struct SharedSnapshot {
   uint64_t offset = 0;
   std::shared_ptr<wal::Log::Pin> pin;
   wal::Lineage lineage;  // the sender's, at the moment of handing over
+  std::string group;     // the same
   wal::Log* log = nullptr;
 };
 

@@ -53,12 +53,14 @@ std::unique_ptr<ReplicationService> CreateReplicationDriver(Server& server, Exec
   return std::make_unique<ReplicationDriver>(server, executor);
 }
 
-ReplicationDriver::ReplicationDriver(Server& server, Executor& executor) : server_(server), executor_(executor) {
+ReplicationDriver::ReplicationDriver(Server& server, Executor& executor)
+    : server_(server), executor_(executor), calls_(server.clock()) {
   server_.engine().SetApplyObserver(this);
   link_down_since_ms_ = server_.MonotonicMs();
   tails_ = wal::CountTails(server_.fs(), server_.directory().path());
   ReadRole();
   diag::SetRole(IsReplica() ? 'S' : 'M');
+  BeginConfirming();
   if (IsReplica()) {
     Post([this] {
       if (!stopped_) Connect();
@@ -98,6 +100,12 @@ void ReplicationDriver::ReadRole() {
     // Nothing says where this data comes from: it counts as our own.
     for (const auto& entry : log.lineage().entries()) replication::AddIdMadeHere(wanted, entry.id);
   }
+  // The same for min-replicas-durable, which CONFIG SET may have changed for the whole group.
+  const auto configured_durable = static_cast<int>(settings.min_replicas_durable);
+  if (!fresh && wanted.configured_durable == configured_durable && !Group().nodes.empty() && !master) {
+    settings.min_replicas_durable = Group().durable;
+  }
+  wanted.configured_durable = configured_durable;
   settings.replicaof = master;
   role_ = wanted;
   if (!record || *record != role_) WriteRoleFrame();
@@ -117,6 +125,11 @@ Result<void> ReplicationDriver::Follow(const std::string& host, int port) {
   }
   if (port <= 0 || port > 65535) return Error{ErrorCode::kInvalidArgument, "Invalid master port"};
   const bool was_master = !IsReplica();
+  candidacy_.reset();
+  fetch_from_.reset();
+  promotion_failure_ = "this server was told to follow another one";
+  AnswerTakeovers(std::nullopt);
+  promotion_failure_.clear();
   StopLink();
   role_.master = std::make_pair(host, port);
   role_.operator_consents = true;
@@ -125,30 +138,14 @@ Result<void> ReplicationDriver::Follow(const std::string& host, int port) {
   if (was_master) {
     server_.blocking().UnblockAll(
         "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)");
+    server_.GiveUpUnconfirmed(0);
+    BeginConfirming();
     link_down_since_ms_ = server_.MonotonicMs();
   }
   diag::SetRole('S');
   diag::Notice("REPLICAOF {}:{} enabled", host, port);
   backoff_.Reset();
   Connect();
-  return {};
-}
-
-Result<void> ReplicationDriver::Promote() {
-  if (!IsReplica()) return {};
-  StopLink();
-  wal::Log& log = server_.log();
-  role_.master.reset();
-  role_.operator_consents = false;
-  const std::string id = server_.random().Hex(wal::kLineageIdSize);
-  const std::string old_id = log.lineage().current_id();
-  replication::AddIdMadeHere(role_, id);
-  server_.config().mutable_settings().replicaof.reset();
-  // In the log before anything that is written under it: if this frame is lost, so is all that follows.
-  log.StartLineage(id, server_.NowMs());
-  WriteRoleFrame();
-  diag::SetRole('M');
-  diag::Notice("MASTER MODE enabled: history {} goes on as {} from offset {}", old_id, id, log.AppendedOffset());
   return {};
 }
 
@@ -172,7 +169,9 @@ ReplicaFeeder& ReplicationDriver::Feeder() {
   events.acks_changed = [this] {
     Post([this] {
       server_.blocking().Recheck();
-      if (!stopped_) FailoverStep();
+      if (stopped_) return;
+      NoteAcks();
+      FailoverStep();
     });
   };
   events.closed = [this](std::shared_ptr<FeedStatus> status, std::string reason) {
@@ -281,6 +280,11 @@ void ReplicationDriver::AttachWaiting() {
     Client* client = server_.clients().Find(waiting.client);
     if (client == nullptr) continue;
     client->blocked = Client::Blocked::kNo;
+    if (waiting.has_more) {
+      Reply(client->output.bytes, client->resp).Error("HOLDFAST TOOKOVER");
+      server_.Unblock(*client);
+      continue;
+    }
     Attach(*client, std::move(waiting.claim), waiting.redis);
   }
 }
@@ -291,9 +295,11 @@ void ReplicationDriver::Attach(Client& client, std::optional<HistoryClaim> claim
   request.address = client.replica_announced_ip;
   if (request.address.empty()) request.address = client.peer_address.substr(0, client.peer_address.rfind(':'));
   request.port = client.replica_listening_port;
+  if (!client.is_unix_socket) own_address_ = client.local_address.substr(0, client.local_address.rfind(':'));
   request.node_id = ReplicaOption(client, "holdfast-id");
   request.fork = ReplicaOption(client, "holdfast-fork") == "1";
   request.partial = ParsePartial(ReplicaOption(client, "holdfast-partial"));
+  request.group = log.membership();
   request.log = &log;
   if (claim) request.pin = log.PinFrom(claim->end_offset);
   request.past = replication::PastOf(log);  // looked at after the pin is set: from here on it holds
@@ -336,6 +342,8 @@ void ReplicationDriver::Decided(const std::shared_ptr<FeedStatus>& status, FeedO
 void ReplicationDriver::FeedClosed(const std::shared_ptr<FeedStatus>& status, const std::string& reason) {
   diag::Notice("Connection with replica {}:{} ended: {}", status->address, status->port, reason);
   std::erase(replicas_, status);
+  confirmation_.Gone(status->node_id);
+  if (!stopped_) NoteAcks();  // it may have come back on another connection
   if (!stopped_) server_.blocking().Recheck();
 }
 
@@ -373,6 +381,8 @@ int ReplicationDriver::ReplicasDurable(uint64_t offset) const {
 
 void ReplicationDriver::OnDurable(uint64_t durable_offset) {
   AttachWaiting();
+  UpdateFence();
+  if (candidacy_) CandidacyStep();
   NoteDurable(durable_offset);
   if (feeder_ && !replicas_.empty()) feeder_->Durable(durable_offset);
   if (receiver_ && linked_) {
@@ -392,6 +402,7 @@ void ReplicationDriver::OnTick(int64_t monotonic_ms) {
   KeepLogForReplicas(monotonic_ms);
   if (feeder_) server_.monitoring().stats.repl_output_bytes = feeder_->SentBytes();
   if (receiver_) server_.monitoring().stats.repl_input_bytes = receiver_->progress().received_bytes;
+  GroupStep();
   FailoverStep();
   PingWhenIdle(monotonic_ms);
   if (old_generations_ && !server_.HasRetiredEngine()) {
@@ -420,6 +431,7 @@ void ReplicationDriver::AppendPing() { server_.log().AppendUnit(kPing, server_.l
 void ReplicationDriver::OnEngineReplaced() {
   server_.engine().SetApplyObserver(this);
   role_ticket_ = 0;  // the new generation was made with the role in its log
+  BeginConfirming();
 }
 
 void ReplicationDriver::Shutdown() {
@@ -431,6 +443,7 @@ void ReplicationDriver::Shutdown() {
   if (receiver_) receiver_->Stop();
   loader_.Cancel();
   if (feeder_) feeder_->Stop();
+  calls_.Stop();
   rdb_cancelled_ = true;
   rdb_thread_.reset();
   rdb_.reset();

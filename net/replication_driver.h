@@ -16,9 +16,12 @@
 
 #include "net/full_sync_loader.h"
 #include "net/master_receiver.h"
+#include "net/member_calls.h"
 #include "net/replica_feeder.h"
 #include "net/replication_service.h"
 #include "net/server.h"
+#include "replication/candidacy.h"
+#include "replication/confirmation.h"
 #include "replication/role.h"
 #include "storage/effects/applier.h"
 #include "wal/background_thread.h"
@@ -43,6 +46,15 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   [[nodiscard]] int ReplicasAcked(uint64_t offset) const override;
   [[nodiscard]] int ReplicasDurable(uint64_t offset) const override;
   [[nodiscard]] std::vector<ReplicaView> Replicas() const override;
+
+  [[nodiscard]] std::span<const uint64_t> Confirmed() const override { return confirmation_.Confirmed(); }
+  [[nodiscard]] int DurableMembers() const override;
+  [[nodiscard]] int MembersInGoodStanding() const override;
+  [[nodiscard]] int MembersWith(uint64_t offset) const override;
+  void WriteMembers(Reply& reply) const override;
+  Result<void> SetMembers(std::span<const std::string_view> names) override;
+  void HandlePromise(Client& client, uint64_t epoch, std::string_view candidate, Reply& reply) override;
+  Result<void> PromoteByForce() override;
 
   Result<void> Follow(const std::string& host, int port) override;
   Result<void> Promote() override;
@@ -71,6 +83,32 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void AppendFeedInfo(std::string& to) const;                     // replication_info.cpp
   void AppendTailInfo(std::string& to) const;                     // replication_info.cpp
   void AppendReplicaInfo(std::string& to, int64_t now_ms) const;  // replication_info.cpp
+
+  // ---- the group: what its members have confirmed, and promised (replication_group.cpp) ----
+  [[nodiscard]] const std::string& OwnId() const;
+  // As the log has it; empty if it has none.
+  [[nodiscard]] const replication::GroupRecord& Group() const;
+  [[nodiscard]] Result<replication::GroupNode> NodeNamed(std::string_view name) const;
+  void WriteGroup(replication::GroupRecord record);
+  // After each change of role, history or group.
+  void BeginConfirming();
+  void NoteAcks();
+  void GroupStep();
+  // We have promised to somebody that no master of our group's present epoch is acknowledged.
+  [[nodiscard]] bool PromisedAway() const;
+  void UpdateFence();
+  void AppendGroupInfo(std::string& to) const;
+
+  // ---- becoming a master (replication_promotion.cpp) ----
+  void BecomeMaster(uint64_t epoch);
+  void StartCandidacy();
+  void CandidacyStep();
+  void PromiseOurselves();
+  void Ask(const replication::GroupNode& node);
+  void FetchFrom(const std::pair<std::string, int>& source);
+  void AbandonCandidacy(const std::string& reason);
+  void AnswerTakeovers(std::optional<uint64_t> fork);
+  void RenewWhenFenced();
 
   // ---- role ----
   void ReadRole();
@@ -178,6 +216,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
     ClientId client = 0;
     std::optional<replication::HistoryClaim> claim;
     std::optional<RedisRequest> redis;
+    bool has_more = false;  // than we, when we took its place: it is told so and comes again
   };
   std::vector<WaitingReplica> waiting_replicas_;
 
@@ -203,6 +242,19 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   uint64_t acks_requested_at_ = UINT64_MAX;  // end of the stream behind the newest REPLCONF GETACK
 
   std::optional<Failover> failover_;
+
+  mutable std::string group_text_;  // group_ is this, parsed
+  mutable replication::GroupRecord group_;
+  replication::Confirmation confirmation_;
+  std::optional<replication::Candidacy> candidacy_;
+  std::optional<std::pair<std::string, int>> fetch_from_;  // followed during the candidacy, instead of our master
+  std::string promotion_failure_;                          // of the last candidacy
+  std::vector<WaitingReplica> takeovers_;                  // wait for the end of the candidacy
+  int64_t renewal_since_ms_ = 0;                           // 0: no member is promised away
+  uint64_t fence_ = 0;                                     // what the receiver was told
+  uint64_t copy_reaches_ = 0;                              // the master's end when it gave the copy being loaded
+  std::string own_address_;                                // where a replica has reached this node
+  MemberCalls calls_;
 
   uint64_t epoch_ = 0;  // of the link
   uint64_t load_ = 0;   // of the snapshot being loaded; survives the loss of the link that brought it

@@ -120,11 +120,17 @@ bool ReplicationDriver::TakeOver(Client& client, std::span<const std::string_vie
   }
   diag::Notice("MASTER MODE asked for by {} (failover request)", client.peer_address);
   const auto claim = ClaimOf(client, args);
+  const uint64_t fork = server_.log().AppendedOffset();
   if (auto promoted = Promote(); !promoted.ok()) {
     reply.Error("ERR " + promoted.error().message);
     return false;
   }
-  if (!claim.ok() || !claim->has_value() || (*claim)->end_offset <= server_.log().AppendedOffset()) return true;
+  if (IsReplica() && claim.ok()) {  // behind the promotion barrier
+    client.blocked = Client::Blocked::kCommit;
+    takeovers_.push_back({client.id, *claim, std::nullopt});
+    return false;
+  }
+  if (!claim.ok() || !claim->has_value() || (*claim)->end_offset <= fork) return true;
   // Forced: the old master has more than we. It comes again and finds where the histories part. Not before that is on
   // disk: it gives up being master when it reads this.
   server_.HoldForRole(client);

@@ -93,8 +93,8 @@ void ReplicationDriver::Connect() {
   const Settings& settings = server_.config().settings();
   LinkRequest request;
   request.epoch = epoch_;
-  request.host = role_.master->first;
-  request.port = role_.master->second;
+  request.host = fetch_from_ ? fetch_from_->first : role_.master->first;
+  request.port = fetch_from_ ? fetch_from_->second : role_.master->second;
   request.options.user = settings.masteruser;
   request.options.password = settings.masterauth;
   request.options.listening_port = settings.replica_announce_port > 0 ? settings.replica_announce_port : settings.port;
@@ -117,6 +117,10 @@ void ReplicationDriver::Connect() {
   request.situation.accept_empty = accepts("empty");
   request.situation.accept_shorter = accepts("shorter");
   request.situation.accept_foreign = accepts("foreign");
+  request.situation.accept_superseded = accepts("superseded");
+  request.situation.group_epoch = Group().epoch;
+  UpdateFence();
+  request.options.fenced_by = fence_;
   request.first_offset = log.FirstOffset();
   request.log = &log;
   request.spool_path = JoinPath(server_.directory().path(), "full-sync.tmp");
@@ -333,6 +337,7 @@ void ReplicationDriver::SnapshotComplete(const replication::SnapshotComplete& co
   request.options.random = engine_randoms_.back().get();
   replication::RoleRecord role = role_;
   role.operator_consents = false;  // used up
+  role.copied_up_to = copy_reaches_ = master.end_offset;
   request.role_record = replication::FormatRole(role);
   request.directory = &server_.directory();
   request.master = master;
@@ -373,6 +378,7 @@ void ReplicationDriver::GenerationLoaded(Result<LoadedGeneration> loaded, bool l
   }
   if (loaded->tail) TailKept(*loaded->tail);
   role_.operator_consents = false;
+  role_.copied_up_to = copy_reaches_;
   last_failure_.clear();
   backoff_.Reset();
   diag::Notice("MASTER <-> REPLICA sync: Finished with success, at offset {}", server_.log().AppendedOffset());

@@ -118,6 +118,7 @@ void ReplicationDriver::AppendInfo(std::string& to) const {
   Line(to, "repl_backlog_histlen:{}", log.DurableOffset() - std::min(first, log.DurableOffset()));
   AppendFeedInfo(to);
   AppendTailInfo(to);
+  AppendGroupInfo(to);
 }
 
 // Per replica: what it lacks, in bytes and in the age of the oldest of them, and how a copy gets on.
@@ -190,8 +191,9 @@ void ReplicationDriver::AppendReplicaInfo(std::string& to, int64_t now_ms) const
         shown.begin(), shown.end(), [](char c) { return c == '\r' || c == '\n'; }, ' ');
     if (!shown.empty()) Line(to, "master_link_down_reason:{}", shown);
   }
-  // While a copy is being taken over this node is no candidate for promotion.
-  Line(to, "slave_priority:{}", syncing ? 0 : settings.replica_priority);
+  // While a copy is being taken over, or lacks what may be confirmed, this node is no candidate for promotion.
+  const bool unfit = syncing || (Group().Active() && server_.log().DurableOffset() < role_.copied_up_to);
+  Line(to, "slave_priority:{}", unfit ? 0 : settings.replica_priority);
   Line(to, "slave_read_only:{}", settings.replica_read_only ? 1 : 0);
   Line(to, "replica_announced:{}", settings.replica_announced ? 1 : 0);
 }

@@ -44,7 +44,21 @@ class ReplicationService {
   [[nodiscard]] virtual int ReplicasDurable(uint64_t offset) const = 0;
   [[nodiscard]] virtual std::vector<ReplicaView> Replicas() const = 0;
 
-  // REPLICAOF host port / NO ONE. Harms nothing before the new master has proved good.
+  // ---- the group (docs/replication.md "Semi-synchronous commit") ----
+  // [n]: the offset that n members have on disk. Empty while there is no group, or another node is its master.
+  [[nodiscard]] virtual std::span<const uint64_t> Confirmed() const { return {}; }
+  // How many must have a write of a client that asked for nothing else.
+  [[nodiscard]] virtual int DurableMembers() const { return 0; }
+  [[nodiscard]] virtual int MembersInGoodStanding() const { return 0; }
+  [[nodiscard]] virtual int MembersWith(uint64_t) const { return 0; }
+  // HOLDFAST MEMBERS [SET ...], PROMISE, PROMOTE FORCE. Errors: kInvalidArgument with the text to answer.
+  virtual void WriteMembers(Reply& reply) const = 0;
+  virtual Result<void> SetMembers(std::span<const std::string_view> names) = 0;
+  virtual void HandlePromise(Client& client, uint64_t epoch, std::string_view candidate, Reply& reply) = 0;
+  virtual Result<void> PromoteByForce() = 0;
+
+  // REPLICAOF host port / NO ONE. A member of a group becomes master later, once the promotion barrier is passed. Harms
+  // nothing before the new master has proved good.
   virtual Result<void> Follow(const std::string& host, int port) = 0;
   virtual Result<void> Promote() = 0;
   // FAILOVER: pauses writes, waits until a replica (`to`, or any) has everything, and changes places with it. With

@@ -84,6 +84,7 @@ void ReplicationDriver::HandOutSnapshot() {
   snapshot_used_ms_ = server_.MonotonicMs();
   SharedSnapshot snapshot = *snapshot_;
   snapshot.lineage = server_.log().lineage();
+  snapshot.group = server_.log().membership();
   snapshot.log = &server_.log();
   if (feeder_) feeder_->SnapshotReady(std::move(snapshot));
   if (rdb_wanted_) HandOutRdb();

@@ -109,7 +109,7 @@ void Server::CloseGatedClients(wal::Log& old_log) {
     Client* client = clients_.Find(id);
     if (client == nullptr) continue;
     client->gate_listed = false;
-    (void)client->output.Sendable(open);
+    (void)client->output.Sendable(open, replication().Confirmed());
     if (client->output.HasGates()) {
       ++closed;
       client->close_asap = true;
@@ -330,6 +330,7 @@ void Server::CronHundredMs() {
   cold_reads_.Tick(MonotonicMs(), config().settings().prefetch_cold_reads);
   blocking_.Tick(MonotonicMs());
   replication().OnTick(MonotonicMs());
+  if (!gated_.empty()) GiveUpUnconfirmed(config().settings().min_replicas_durable_timeout);
   if (!expiring_) ActiveExpiry();
   CheckSavePoints(*this);
   if (++cron_ticks_ % 10 == 0) {

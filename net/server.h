@@ -130,6 +130,12 @@ class Server : public TurnHooks {
 
   // The offset up to which gated replies may leave now: the durable offset, or more when appendfsync loosens the gate.
   [[nodiscard]] uint64_t GateOffset();
+  // How many members of the group must have what this client is told (0: none), while this node is their master.
+  [[nodiscard]] int MembersFor(const Client& client);
+  // Members have more than before, or less will do: replies may leave.
+  void RepliesMayLeave() { FlushGatedOutput(); }
+  // Replies that have waited for members for more than `waited_ms` become errors.
+  void GiveUpUnconfirmed(int64_t waited_ms);
   // While true, the log is synced at the end of each turn whatever appendfsync says (WAITAOF, SAVE).
   void SyncSoon() { sync_soon_ = true; }
   // Control frames (role, lineage) count no bytes, so no offset says when they are on disk. A ticket does: of the batch
@@ -172,12 +178,17 @@ class Server : public TurnHooks {
 
   // dispatcher.cpp
   void Run(Client& client, const CommandSpec& spec, std::span<const std::string_view> args);
+  // What a reply waits for. `of_data`: it tells of data, and members of the group must have that, too.
+  struct ReplyGate {
+    uint64_t offset = 0;
+    bool of_data = false;
+  };
   void RunHandler(Client& client, const CommandSpec& spec, std::span<const std::string_view> args, Reply& reply,
-                  uint64_t* gate);
+                  ReplyGate* gate);
   void Count(const Client& client, const CommandSpec& spec, std::span<const std::string_view> args, const Reply& reply,
              size_t reply_begin, int64_t duration_us);
-  void FinishReply(Client& client, size_t reply_begin, uint64_t gate, bool was_skipping);
-  void GateOutput(Client& client, uint64_t gate_offset);
+  void FinishReply(Client& client, size_t reply_begin, ReplyGate gate, bool was_skipping);
+  void GateOutput(Client& client, ReplyGate gate, bool push = false);
   void Refused(Client& client, const CommandSpec* spec, const std::string& error);
   void CountError(std::string_view reply);
   void CheckOutputLimit(Client& client);

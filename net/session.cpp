@@ -303,7 +303,8 @@ void Session::Flush() {
   if (client_ == nullptr) return;
   std::shared_ptr<Session> alive = shared_from_this();
   uint64_t open = host_.server.GateOffset();
-  std::string_view bytes = client_->output.Sendable(open);
+  const std::span<const uint64_t> confirmed = host_.server.replication().Confirmed();
+  std::string_view bytes = client_->output.Sendable(open, confirmed);
   while (!bytes.empty() && !writing_) {
     ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0) {
@@ -315,7 +316,7 @@ void Session::Flush() {
     host_.server.monitoring().stats.output_bytes += static_cast<uint64_t>(sent);
     client_->output_bytes_total += static_cast<uint64_t>(sent);
     client_->output.Sent(static_cast<size_t>(sent));
-    bytes = client_->output.Sendable(open);
+    bytes = client_->output.Sendable(open, confirmed);
   }
   Account();
   Continue();

@@ -21,6 +21,16 @@ void StandaloneReplication::HandlePsync(Client&, std::span<const std::string_vie
   reply.Error(std::string("NOMASTERLINK ") + kNoReplication);
 }
 
+void StandaloneReplication::WriteMembers(Reply& reply) const { reply.Array(0); }
+
+Result<void> StandaloneReplication::SetMembers(std::span<const std::string_view>) {
+  return Error{ErrorCode::kUnsupported, kNoReplication};
+}
+
+void StandaloneReplication::HandlePromise(Client&, uint64_t, std::string_view, Reply& reply) {
+  reply.Error(std::string("ERR ") + kNoReplication);
+}
+
 void StandaloneReplication::WriteRole(Reply& reply) const {
   reply.Array(3);
   reply.Bulk("master");

@@ -36,6 +36,10 @@ class StandaloneReplication : public ReplicationService {
   void HandlePsync(Client& client, std::span<const std::string_view> args, Reply& reply) override;
   void WriteRole(Reply& reply) const override;
   void AppendInfo(std::string& to) const override;
+  void WriteMembers(Reply& reply) const override;
+  Result<void> SetMembers(std::span<const std::string_view>) override;
+  void HandlePromise(Client&, uint64_t, std::string_view, Reply& reply) override;
+  Result<void> PromoteByForce() override { return {}; }
   void RequestAcks() override {}
   void OnDurable(uint64_t) override {}
   void OnTick(int64_t) override {}

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "replication/group.h"
 #include "storage/base/coding.h"
 
 namespace holdfast::replication {
@@ -148,6 +149,22 @@ std::optional<std::string> RefuseFullSync(const OwnSituation& own, const FullSyn
         common->id, offer.end_offset, ours);
   }
   return std::nullopt;
+}
+
+std::optional<std::string> RefuseSuperseded(const OwnSituation& own, const FullSyncOffer& master) {
+  if (own.group_epoch == 0 || own.accept_superseded) return std::nullopt;
+  if (!FindCommon(own.lineage, own.end_offset, master.lineage, master.end_offset)) return std::nullopt;
+  uint64_t epoch = 0;
+  if (!master.group.empty()) {
+    auto record = ParseGroup(master.group);
+    if (!record.ok()) return "the master's group record cannot be read: " + record.error().message;
+    epoch = record->epoch;
+  }
+  if (epoch >= own.group_epoch) return std::nullopt;
+  return fmt::format(
+      "the master is of epoch {} of the group, and this server knows of epoch {}: the master was replaced; follow the "
+      "later one, promote this server, or, if the master is right, CONFIG SET accept-full-sync superseded",
+      EpochNumber(epoch), EpochNumber(own.group_epoch));
 }
 
 bool HasLostData(const OwnSituation& own, const FullSyncOffer& master) {

@@ -72,6 +72,7 @@ struct DigestEvidence {
 struct FullSyncOffer {
   wal::Lineage lineage;
   uint64_t end_offset = 0;
+  std::string group = {};  // the master's group record, if it has one
 };
 struct OwnSituation {
   wal::Lineage lineage;
@@ -81,8 +82,14 @@ struct OwnSituation {
   uint64_t rewind_floor = UINT64_MAX;      // lowest offset to which our log and data can go back
   // Overrides (accept-full-sync): of an empty master, of one that lost data of ours, of one without shared history.
   bool accept_empty = false, accept_shorter = false, accept_foreign = false;
+  bool accept_superseded = false;  // of a master of an earlier epoch of the group
+  uint64_t group_epoch = 0;        // the latest we know of
 };
 [[nodiscard]] std::optional<std::string> RefuseFullSync(const OwnSituation& own, const FullSyncOffer& offer);
+
+// Replica: a master of our history that was replaced is not followed, and nothing given up for it: what we have of a
+// later epoch may be confirmed, and what it still writes is not.
+[[nodiscard]] std::optional<std::string> RefuseSuperseded(const OwnSituation& own, const FullSyncOffer& master);
 
 // Replica: the master has less than we of a history it has not left.
 [[nodiscard]] bool HasLostData(const OwnSituation& own, const FullSyncOffer& master);

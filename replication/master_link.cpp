@@ -10,6 +10,7 @@ void MasterLink::Continue(const wal::Lineage& lineage, uint64_t start_offset, ui
                           std::string& out) {
   CHECK(state_ == MasterState::kPreparing);
   fmt::format_to(std::back_inserter(out), "+CONTINUE {}\r\n", lineage.current_id());
+  if (!group_.empty()) AppendMessage(out, MessageType::kGroup, group_);
   AppendHistory(out, lineage, durable_offset);
   start_offset_ = next_offset_ = start_offset;
   state_ = MasterState::kStreaming;
@@ -20,6 +21,7 @@ void MasterLink::BeginFullSync(const wal::Lineage& lineage, uint64_t durable_off
   CHECK(state_ == MasterState::kPreparing);
   fmt::format_to(std::back_inserter(out), "+FULLRESYNC {} {} {}\r\n", lineage.current_id(), snapshot.offset,
                  snapshot.reason);
+  if (!group_.empty()) AppendMessage(out, MessageType::kGroup, group_);
   AppendHistory(out, lineage, durable_offset);
   AppendSnapshotBegin(out, snapshot);
   start_offset_ = next_offset_ = snapshot.offset;
@@ -58,9 +60,15 @@ Result<void> MasterLink::Frame(const wal::HistoryFrame& frame, std::string& out)
 
 Result<void> MasterLink::OnPair(std::string_view name, std::string_view value, int64_t now_ms) {
   uint64_t number = 0;
-  if (SameWord(name, "ack")) return OnAck(value, now_ms);
+  if (SameWord(name, "ack")) {
+    fenced_by_ = 0;
+    return OnAck(value, now_ms);
+  }
   if (SameWord(name, "copying")) {
     last_ack_ms_ = now_ms;
+  } else if (SameWord(name, "fenced")) {
+    last_ack_ms_ = now_ms;
+    if (ParseNumber(value, number)) fenced_by_ = number;
   } else if (SameWord(name, "applied")) {
     if (ParseNumber(value, number) && number <= next_offset_) applied_offset_ = number;
   } else if (SameWord(name, "lineage") && value.size() == wal::kLineageIdSize) {

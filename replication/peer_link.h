@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "replication/wire.h"
@@ -43,6 +44,8 @@ class PeerLink {
   PeerLink& operator=(const PeerLink&) = delete;
 
   // ---- beginnings; each appends what to send ----
+  // Before either beginning: the payload of our newest membership frame.
+  void SetGroup(std::string record) { group_ = std::move(record); }
   virtual void Continue(const wal::Lineage& lineage, uint64_t start_offset, uint64_t durable_offset,
                         std::string& out) = 0;
   virtual void BeginFullSync(const wal::Lineage& lineage, uint64_t durable_offset, const SnapshotBegin& snapshot,
@@ -76,6 +79,8 @@ class PeerLink {
   [[nodiscard]] uint64_t applied_offset() const { return applied_offset_; }
   [[nodiscard]] const std::string& acked_lineage() const { return acked_lineage_; }
   [[nodiscard]] int64_t last_ack_ms() const { return last_ack_ms_; }
+  // Not 0: it acknowledges nothing, as it has promised to a candidate of this epoch.
+  [[nodiscard]] uint64_t fenced_by() const { return fenced_by_; }
   // A replica is online once it acknowledged from within the stream.
   [[nodiscard]] bool online() const { return state_ == MasterState::kStreaming && stream_acked_; }
 
@@ -94,6 +99,8 @@ class PeerLink {
   bool stream_acked_ = false;
   uint64_t acked_offset_ = 0, applied_offset_ = 0;
   std::string acked_lineage_;
+  uint64_t fenced_by_ = 0;
+  std::string group_;
   int64_t last_ack_ms_, last_sent_ms_;
 
  private:

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "replication/redis_replica_link.h"
+#include "wal/history_state.h"
 
 namespace holdfast::replication {
 
@@ -38,6 +39,7 @@ ReplicaLink::ReplicaLink(ReplicaLinkOptions options, HistoryClaim claim, OwnSitu
       durable_(claim_.end_offset),
       applied_(claim_.end_offset),
       lineage_id_(claim_.lineage.current_id()),
+      fenced_by_(options_.fenced_by),
       last_io_ms_(now_ms) {}
 
 ReplicaLink::~ReplicaLink() = default;
@@ -278,7 +280,7 @@ void ReplicaLink::Messages(ReplicaActions& actions) {
 
 Result<void> ReplicaLink::OnMessage(const Message& message, ReplicaActions& actions) {
   if (!history_seen_ && message.type != MessageType::kHistory && message.type != MessageType::kKeepalive &&
-      message.type != MessageType::kNotice) {
+      message.type != MessageType::kNotice && message.type != MessageType::kGroup) {
     return Error{ErrorCode::kCorruption, "the master's first message does not name its history"};
   }
   switch (message.type) {
@@ -298,6 +300,10 @@ Result<void> ReplicaLink::OnMessage(const Message& message, ReplicaActions& acti
       master_time_ms_ = keepalive.time_ms;
       return {};
     }
+    case MessageType::kGroup:
+      if (message.body.size() > wal::kStickyPayloadMax) return Error{ErrorCode::kCorruption, "a group record too long"};
+      master_.group = message.body;
+      return {};
     case MessageType::kNotice:
       return Error{ErrorCode::kAborted, fmt::format("the master closes the link: {}", message.body)};
   }
@@ -309,7 +315,11 @@ Result<void> ReplicaLink::OnHistory(std::string_view body, ReplicaActions& actio
   ASSIGN_OR_RETURN(auto history, ParseHistory(body));
   history_seen_ = true;
   master_offset_ = history.end_offset;
-  master_ = {history.lineage, history.end_offset};
+  master_ = {history.lineage, history.end_offset, std::move(master_.group)};
+  if (auto superseded = RefuseSuperseded(situation_, master_)) {
+    End(CloseKind::kRefused, *superseded, actions);
+    return {};
+  }
   if (full_sync_) {
     auto refusal = RefuseFullSync(situation_, master_);
     if (refusal) End(CloseKind::kRefused, "full synchronization refused: " + *refusal, actions);
@@ -428,7 +438,7 @@ void ReplicaLink::Durable(uint64_t durable_offset, uint64_t applied_offset, std:
                           ReplicaActions& actions) {
   if (redis_) return redis_->Durable(durable_offset, actions);
   if (state_ != ReplicaState::kStreaming || !history_seen_) return;
-  bool grew = durable_offset > durable_;
+  const bool grew = durable_offset > durable_ || lineage_id != lineage_id_;
   durable_ = durable_offset;
   applied_ = applied_offset;
   lineage_id_ = lineage_id;
@@ -456,7 +466,9 @@ void ReplicaLink::Tick(int64_t now_ms, ReplicaActions& actions) {
 void ReplicaLink::SendAck(ReplicaActions& actions) {
   if (redis_) return redis_->SendAck(actions);
   SendBytes send;
-  if (state_ == ReplicaState::kStreaming) {
+  if (state_ == ReplicaState::kStreaming && fenced_by_ != 0) {
+    AppendCommand(send.bytes, {"REPLCONF", "FENCED", std::to_string(fenced_by_)});
+  } else if (state_ == ReplicaState::kStreaming) {
     AppendCommand(send.bytes, {"REPLCONF", "ACK", std::to_string(durable_), "APPLIED", std::to_string(applied_),
                                "LINEAGE", lineage_id_});
   } else {

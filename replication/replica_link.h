@@ -39,6 +39,7 @@ struct ReplicaLinkOptions {
   bool skip_functions = false;
   uint64_t unit_bytes_max = 1ull << 30;
   int64_t wall_ms = 0;     // the beginning of a history that is learnt
+  uint64_t fenced_by = 0;  // acknowledge nothing: promised to a candidate of this epoch; see SetFence
   bool take_over = false;  // FAILOVER: the peer, a replica so far, is asked to become master
   int64_t timeout_ms = 60'000;
   int64_t ack_period_ms = 1000;
@@ -142,6 +143,8 @@ class ReplicaLink {
   void Heard(int64_t now_ms) { last_io_ms_ = now_ms; }
   // A master of Redis' kind keeps nothing for long: it wants to be read, whatever happens here.
   [[nodiscard]] bool ToBeReadAlways() const { return redis_ != nullptr; }
+  // Not 0: from now on nothing is acknowledged, as a candidate of this epoch was promised; 0: no more so.
+  void SetFence(uint64_t epoch) { fenced_by_ = epoch; }
   // At least once a second: acks, timeouts.
   void Tick(int64_t now_ms, ReplicaActions& actions);
 
@@ -199,6 +202,7 @@ class ReplicaLink {
   bool in_unit_ = false;  // a first part came, its last did not
   uint64_t durable_ = 0, applied_ = 0;
   std::string lineage_id_;
+  uint64_t fenced_by_ = 0;
   uint64_t master_offset_ = 0;
   int64_t master_time_ms_ = 0;
   int64_t last_io_ms_ = 0, last_ack_ms_ = 0;

@@ -35,6 +35,23 @@ Result<MasterAddress> ParseAddress(std::string_view text, std::string_view line)
   return MasterAddress(std::in_place, std::string(text.substr(1)), port);
 }
 
+template <typename Number>
+bool ReadNumber(std::string_view text, Number& value) {
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
+// What belongs to the replication group.
+bool ParseGroupLine(std::string_view line, RoleRecord& record) {
+  if (line.starts_with("durable ")) return ReadNumber(line.substr(8), record.configured_durable);
+  if (line.starts_with("copied-up-to ")) return ReadNumber(line.substr(13), record.copied_up_to);
+  if (!line.starts_with("promise ")) return false;
+  const std::string_view rest = line.substr(8);
+  const size_t space = std::min(rest.find(' '), rest.size());
+  record.promise.candidate = rest.substr(std::min(space + 1, rest.size()));
+  return ReadNumber(rest.substr(0, space), record.promise.epoch) && !record.promise.candidate.empty();
+}
+
 }  // namespace
 
 uint64_t HashOf(const MasterAddress& address) { return Checksum64(FormatAddress(address)); }
@@ -44,6 +61,9 @@ std::string FormatRole(const RoleRecord& record) {
       fmt::format("{}\nrole {}\nconfigured {:016x}\nconsent {}\n", kFirstLine, FormatAddress(record.master),
                   record.configured, record.operator_consents ? "yes" : "no");
   for (const auto& id : record.ids_made_here) text += fmt::format("made-here {}\n", id);
+  if (record.promise.epoch > 0) text += fmt::format("promise {} {}\n", record.promise.epoch, record.promise.candidate);
+  if (record.configured_durable > 0) text += fmt::format("durable {}\n", record.configured_durable);
+  if (record.copied_up_to > 0) text += fmt::format("copied-up-to {}\n", record.copied_up_to);
   text += fmt::format("checksum {:016x}\n", Checksum64(text));
   return text;
 }
@@ -77,7 +97,7 @@ Result<RoleRecord> ParseRole(std::string_view text) {
       record.operator_consents = line == "consent yes";
     } else if (line.starts_with("made-here ")) {
       AddIdMadeHere(record, std::string(line.substr(10)));
-    } else {
+    } else if (!ParseGroupLine(line, record)) {
       return Broken(line);
     }
   }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "replication/group.h"
 #include "storage/base/clock.h"
 #include "storage/base/result.h"
 
@@ -27,6 +28,9 @@ struct RoleRecord {
   uint64_t configured = 0;                 // HashOf what the configuration said when this was written
   bool operator_consents = false;          // the master was named by REPLICAOF and no full sync has ended since
   std::vector<std::string> ids_made_here;  // history ids under which this node was a master, newest last
+  Promise promise;                         // given to a candidate of our group
+  int configured_durable = 0;              // min-replicas-durable of the configuration when this was written
+  uint64_t copied_up_to = 0;               // our data is a copy; the master had this much when it gave it
   friend bool operator==(const RoleRecord&, const RoleRecord&) = default;
 };
 

@@ -21,6 +21,7 @@ bool IsKnown(uint8_t type) {
     case MessageType::kSnapshotEnd:
     case MessageType::kKeepalive:
     case MessageType::kNotice:
+    case MessageType::kGroup:
       return true;
   }
   return false;

@@ -34,6 +34,7 @@ enum class MessageType : uint8_t {
   kSnapshotData = 4,
   kSnapshotEnd = 5,
   kKeepalive = 0x81,  // the link lives; says how far the sender is
+  kGroup = 0x83,      // the sender's group record, before the history; not sent without one
   kNotice = 0x82,     // why the sender is about to close, for people
 };
 

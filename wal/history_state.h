@@ -14,7 +14,7 @@
 namespace holdfast::wal {
 
 // Role and membership frames are kept in segment headers, so that they outlive the segment they were written to.
-inline constexpr size_t kStickyPayloadMax = 512;
+inline constexpr size_t kStickyPayloadMax = 768;
 
 struct HistoryState {
   StreamPosition end;  // lineage_id is not kept here: see lineage

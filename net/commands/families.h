@@ -19,6 +19,7 @@ CommandSpec AclContainer();                      // acl.cpp
 CommandSpec ObjectContainer();                   // object.cpp
 std::vector<CommandSpec> PersistenceCommands();  // persistence.cpp: SAVE BGSAVE BGREWRITEAOF LASTSAVE SHUTDOWN
 CommandSpec MigrateCommand();                    // migrate.cpp
+CommandSpec HoldfastContainer();                 // holdfast.cpp
 std::vector<CommandSpec> PayloadCommands();      // payloads.cpp: DUMP RESTORE
 std::vector<CommandSpec> KeyspaceCommands();     // keyspace.cpp: SCAN KEYS RANDOMKEY DBSIZE FLUSHDB FLUSHALL SWAPDB
 

@@ -5,6 +5,7 @@
 
 #include "net/command.h"
 #include "net/commands/arguments.h"
+#include "net/commands/families.h"
 #include "net/commands/rows.h"
 #include "net/server.h"
 #include "storage/base/diag.h"
@@ -192,6 +193,7 @@ std::vector<CommandSpec> ReplicationCommands() {
   specs.push_back(MakeCommand("waitaof", 4, kNoScript | kNoTransaction, kCatConnection, kNoKeys, WaitAof,
                               {"Waits until the client's writes are on disk here and on replicas.", "7.2.0", "generic",
                                "O(1)", "numlocal numreplicas timeout"}));
+  specs.push_back(HoldfastContainer());
   return specs;
 }
 

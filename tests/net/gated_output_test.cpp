@@ -55,6 +55,53 @@ TEST(GatedOutputTest, OffsetsOfTheBatchInFlightAreNotHeldForTheNextOne) {
   EXPECT_EQ(output.Sendable(130), "abc");
 }
 
+TEST(GatedOutputTest, RepliesWaitForMembersOfTheGroup) {
+  GatedOutput output;
+  output.bytes += "one";
+  output.Gate(110, 200, 200, {1, false, 5});
+  output.bytes += "two";
+  output.Gate(120, 200, 200, {2, false, 5});
+  output.bytes += "own";
+  output.Gate(130, 200, 200);
+  const std::vector<uint64_t> none;
+  EXPECT_EQ(output.Sendable(200, none), "");
+  EXPECT_EQ(output.Sendable(200, std::vector<uint64_t>{UINT64_MAX, 109}), "");
+  EXPECT_EQ(output.Sendable(200, std::vector<uint64_t>{UINT64_MAX, 200}), "one");  // nobody counts two
+  EXPECT_EQ(output.Sendable(200, std::vector<uint64_t>{UINT64_MAX, 200, 119}), "one");
+  EXPECT_EQ(output.Sendable(119, std::vector<uint64_t>{UINT64_MAX, 200, 120}), "one");  // not durable here
+  EXPECT_EQ(output.Sendable(120, std::vector<uint64_t>{UINT64_MAX, 200, 120}), "onetwo");
+  EXPECT_EQ(output.Sendable(130), "onetwoown");
+}
+
+TEST(GatedOutputTest, WhatMembersDoNotConfirmBecomesAnErrorInItsPlace) {
+  GatedOutput output;
+  const auto error = [](int members, uint64_t offset) {
+    return "-" + std::to_string(members) + "@" + std::to_string(offset) + "\r\n";
+  };
+  output.bytes += "free";
+  output.Gate(0, 100, 100);
+  output.bytes += "first";
+  output.Gate(110, 100, 100, {1, false, 10});
+  output.bytes += "push";
+  output.Gate(110, 100, 100, {1, true, 10});
+  output.bytes += "plain";
+  output.Gate(0, 100, 100);
+  output.bytes += "later";
+  output.Gate(115, 100, 100, {2, false, 20});
+  output.bytes += "unsynced";
+  output.Gate(150, 100, 100, {1, false, 10});
+  const std::vector<uint64_t> confirmed{UINT64_MAX, 50, 50};
+  EXPECT_EQ(output.Sendable(120, confirmed), "free");
+  output.Sent(2);
+  EXPECT_EQ(output.GiveUp(120, confirmed, 9, error), 0u);  // not that long yet
+  EXPECT_EQ(output.GiveUp(120, confirmed, 10, error), 1u);
+  EXPECT_EQ(output.Sendable(120, confirmed), "ee-1@110\r\nplain");
+  output.Sent(5);
+  EXPECT_EQ(output.GiveUp(120, confirmed, 20, error), 1u);
+  EXPECT_EQ(output.Sendable(120, confirmed), "110\r\nplain-2@115\r\n");
+  EXPECT_EQ(output.Sendable(150, std::vector<uint64_t>{UINT64_MAX, 150}), "110\r\nplain-2@115\r\nunsynced");
+}
+
 // Against the plainest model: each reply has its offset and leaves when all before it may.
 TEST(GatedOutputTest, AgreesWithAModelOnRandomHistories) {
   const unsigned seed = std::random_device{}();

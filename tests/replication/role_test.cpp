@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "wal/history_state.h"
+
 namespace holdfast::replication {
 namespace {
 
@@ -10,7 +12,8 @@ const MasterAddress kA{std::in_place, "a.example", 6379};
 const MasterAddress kB{std::in_place, "fe80::1%eth0", 6380};
 
 TEST(RoleRecord, RoundTripsAndDetectsEveryFlip) {
-  RoleRecord record{kB, HashOf(kA), true, {std::string(40, '1'), std::string(40, '2')}};
+  RoleRecord record{kB, HashOf(kA), true, {std::string(40, '1'), std::string(40, '2')}, {7, std::string(40, 'c')},
+                    2,  99};
   std::string text = FormatRole(record);
   auto parsed = ParseRole(text);
   ASSERT_TRUE(parsed.ok()) << parsed.error().message;
@@ -24,9 +27,12 @@ TEST(RoleRecord, RoundTripsAndDetectsEveryFlip) {
 }
 
 TEST(RoleRecord, LongestRecordFitsARoleFrame) {
-  RoleRecord record{MasterAddress(std::in_place, std::string(kHostBytesMax, 'h'), 65535), 1, false, {}};
+  RoleRecord record{MasterAddress(std::in_place, std::string(kHostBytesMax, 'h'), 65535), 1, false, {}, {}, 0, 0};
   for (char digit = '0'; digit <= '9'; ++digit) AddIdMadeHere(record, std::string(40, digit));
-  EXPECT_LE(FormatRole(record).size(), 512u);
+  record.promise = {UINT64_MAX, std::string(40, 'f')};
+  record.configured_durable = INT32_MAX;
+  record.copied_up_to = UINT64_MAX;
+  EXPECT_LE(FormatRole(record).size(), wal::kStickyPayloadMax);
 }
 
 TEST(RoleRecord, KeepsTheNewestIds) {
@@ -38,7 +44,7 @@ TEST(RoleRecord, KeepsTheNewestIds) {
 
 TEST(RoleAtBoot, ChangedConfigurationWinsElseTheRecord) {
   auto record = [](const MasterAddress& master, const MasterAddress& configured) {
-    return std::optional<RoleRecord>(RoleRecord{master, HashOf(configured), false, {}});
+    return std::optional<RoleRecord>(RoleRecord{master, HashOf(configured), false, {}, {}, 0, 0});
   };
   EXPECT_EQ(RoleAtBoot(std::nullopt, kA), kA);
   EXPECT_EQ(RoleAtBoot(std::nullopt, kMaster), kMaster);

@@ -11,7 +11,9 @@ import sys
 from holdfast_testing import ReplyError, Workspace, check, has_redis_7_0, run_tests
 
 # Commands of ours that Redis 7.0 does not have.
-OURS_ALONE = {"client|no-touch", "client|setinfo", "waitaof"}
+OURS_ALONE = {"client|no-touch", "client|setinfo", "waitaof", "holdfast", "holdfast|compare", "holdfast|digest",
+              "holdfast|durable", "holdfast|help", "holdfast|members", "holdfast|promise", "holdfast|promote",
+              "holdfast|resync", "holdfast|verdict"}
 # Redis' that are not here: scripts, functions, modules, users, tracking. Names, or beginnings of names.
 NOT_HERE = ("eval", "fcall", "function", "script", "module", "client|caching", "client|tracking", "acl|deluser",
             "acl|dryrun", "acl|genpass", "acl|getuser", "acl|load", "acl|log", "acl|save", "acl|setuser")

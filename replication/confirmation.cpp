@@ -1,0 +1,90 @@
+#include "replication/confirmation.h"
+
+#include <algorithm>
+#include <functional>
+
+namespace holdfast::replication {
+
+void Confirmation::Begin(const GroupRecord& record, std::string_view self, std::string_view lineage_id) {
+  if (lineage_id != lineage_id_) {
+    members_.clear();
+    confirmed_.clear();
+  }
+  lineage_id_ = lineage_id;
+  record_ = record;
+  std::erase_if(members_, [&](const auto& entry) { return record.Find(entry.first) == nullptr; });
+  for (const GroupNode& node : record.nodes) {
+    if (node.id != self) members_.try_emplace(node.id);
+  }
+  const std::vector<uint64_t> before = std::move(confirmed_);
+  confirmed_.assign(record.nodes.empty() ? 0 : members_.size() + 1, 0);
+  if (!confirmed_.empty()) confirmed_[0] = UINT64_MAX;
+  // What was said to be confirmed stays so: that many nodes have it on disk.
+  for (size_t n = 1; n < std::min(before.size(), confirmed_.size()); ++n) confirmed_[n] = before[n];
+  Recompute();
+}
+
+void Confirmation::End() {
+  record_ = {};
+  lineage_id_.clear();
+  members_.clear();
+  confirmed_.clear();
+}
+
+void Confirmation::Acked(std::string_view node, std::string_view lineage_id, uint64_t offset, int64_t at_ms) {
+  const auto found = members_.find(node);
+  if (found == members_.end() || lineage_id != lineage_id_) return;
+  Member& member = found->second;
+  member.connected = true;
+  member.fenced_by = 0;
+  member.acked_ms = std::max(member.acked_ms, at_ms);
+  if (offset <= member.offset) return;
+  member.offset = offset;
+  Recompute();
+}
+
+void Confirmation::Fenced(std::string_view node, uint64_t epoch) {
+  const auto found = members_.find(node);
+  if (found == members_.end()) return;
+  found->second.connected = true;
+  found->second.fenced_by = epoch;
+}
+
+void Confirmation::Gone(std::string_view node) {
+  const auto found = members_.find(node);
+  if (found == members_.end()) return;
+  found->second.connected = false;
+  found->second.acked_ms = 0;
+}
+
+void Confirmation::Recompute() {
+  if (confirmed_.empty()) return;
+  std::vector<uint64_t> offsets;
+  for (const auto& [id, member] : members_) offsets.push_back(member.offset > record_.since ? member.offset : 0);
+  std::sort(offsets.begin(), offsets.end(), std::greater<>());
+  for (size_t n = 1; n < confirmed_.size(); ++n) {
+    const uint64_t now = record_.settled ? offsets[n - 1] : offsets.back();
+    confirmed_[n] = std::max(confirmed_[n], now);
+  }
+}
+
+int Confirmation::InGoodStanding(int64_t now_ms, int64_t max_lag_ms) const {
+  return static_cast<int>(std::count_if(members_.begin(), members_.end(), [&](const auto& entry) {
+    const Member& member = entry.second;
+    return member.connected && member.fenced_by == 0 && member.acked_ms != 0 &&
+           (max_lag_ms == 0 || now_ms - member.acked_ms <= max_lag_ms);
+  }));
+}
+
+bool Confirmation::KnownToAll() const {
+  return !members_.empty() && std::all_of(members_.begin(), members_.end(),
+                                          [&](const auto& entry) { return entry.second.offset > record_.since; });
+}
+
+uint64_t Confirmation::FencedBy() const {
+  uint64_t highest = 0;
+  for (const auto& [id, member] : members_) highest = std::max(highest, member.fenced_by);
+  return highest > record_.epoch ? highest : 0;
+}
+
+}  // namespace holdfast::replication

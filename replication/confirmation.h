@@ -1,0 +1,61 @@
+// Which offsets of a master's stream enough members of its group have on disk: what replies wait for under
+// min-replicas-durable. A pure step function: acknowledgements in, offsets out.
+//
+// An acknowledgement counts if it comes from a member, names the master's present history, and reaches beyond the
+// group's record: a node that has less may not know of this master yet, and could be made to follow another one.
+// While the record is not settled a write is confirmed by all members: somebody may still have an older record, with
+// another idea of how many nodes a new master must ask.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "replication/group.h"
+
+namespace holdfast::replication {
+
+class Confirmation {
+ public:
+  // Takes up the group as `self`, its master, sees it, writing the history `lineage_id`. What members of the same
+  // history have acknowledged stays known.
+  void Begin(const GroupRecord& record, std::string_view self, std::string_view lineage_id);
+  // Not a master any more: nothing is confirmed.
+  void End();
+
+  // A member has our stream on its disk up to `offset`, and called its history so.
+  void Acked(std::string_view node, std::string_view lineage_id, uint64_t offset, int64_t at_ms);
+  // It is connected and alive but acknowledges nothing: it has promised so to a candidate of this epoch.
+  void Fenced(std::string_view node, uint64_t epoch);
+  // Its link is gone. What it has on disk stays there.
+  void Gone(std::string_view node);
+
+  // [n]: the offset up to which n members have everything; [0] is UINT64_MAX. Empty while there is no group. Never
+  // goes back while the history lasts.
+  [[nodiscard]] std::span<const uint64_t> Confirmed() const { return confirmed_; }
+  // Members that are connected, not fenced, and acknowledged our history within `max_lag_ms` (0: ever).
+  [[nodiscard]] int InGoodStanding(int64_t now_ms, int64_t max_lag_ms) const;
+  // Every member has the record: it may be called settled.
+  [[nodiscard]] bool KnownToAll() const;
+  // The highest epoch a member has promised itself to that is above ours; 0: none.
+  [[nodiscard]] uint64_t FencedBy() const;
+
+ private:
+  struct Member {
+    uint64_t offset = 0;   // acknowledged, of our history
+    int64_t acked_ms = 0;  // 0: not since it connected
+    bool connected = false;
+    uint64_t fenced_by = 0;
+  };
+  void Recompute();
+
+  GroupRecord record_;
+  std::string lineage_id_;
+  std::map<std::string, Member, std::less<>> members_;
+  std::vector<uint64_t> confirmed_;
+};
+
+}  // namespace holdfast::replication
