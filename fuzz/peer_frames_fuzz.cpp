@@ -1,6 +1,8 @@
 // Bytes from peers: what a master may send a replica, a replica a master, and the records both parse. The first byte
 // chooses the receiver, the second where the rest is cut in two.
 // With HOLDFAST_WRITE_SEEDS=DIR in the environment a seed corpus is written to DIR before fuzzing starts.
+#include <fmt/format.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -8,12 +10,14 @@
 #include <string>
 #include <string_view>
 
+#include "replication/group.h"
 #include "replication/history.h"
 #include "replication/master_link.h"
 #include "replication/replica_link.h"
 #include "replication/role.h"
 #include "replication/wire.h"
 #include "storage/base/check.h"
+#include "storage/base/hash.h"
 
 namespace holdfast::replication {
 namespace {
@@ -108,6 +112,10 @@ void WriteSeeds(const std::string& directory) {
   AppendClaim(claim, Claim(100));
   WriteSeed(directory, "claim", 4, claim);
   WriteSeed(directory, "role", 5, FormatRole({}));
+  GroupRecord group;
+  group.nodes = {{std::string(40, 'a'), "10.0.0.1", 6379}, {std::string(40, 'b'), "10.0.0.2", 6379}};
+  const std::string record = FormatGroup(group);
+  WriteSeed(directory, "group", 6, record.substr(0, record.rfind("checksum ")));
 }
 
 }  // namespace
@@ -124,7 +132,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 2) return 0;
   std::string_view bytes(reinterpret_cast<const char*>(data) + 2, size - 2);
   size_t cut = bytes.size() * data[1] / 255;
-  switch (data[0] % 6) {
+  switch (data[0] % 8) {
     case 0:
       FuzzReplica("", bytes, cut, 100);
       break;
@@ -145,6 +153,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         CHECK(again == bytes);
         (void)DecideByLineage({Claim(0).lineage, 0, 100, 0}, &*claim);
       }
+      break;
+    }
+    case 6: {
+      // With the checksum that no fuzzer finds.
+      auto group = ParseGroup(std::string(bytes) + fmt::format("checksum {:016x}\n", holdfast::Checksum64(bytes)));
+      if (!group.ok()) break;
+      auto again = ParseGroup(FormatGroup(*group));
+      CHECK(again.ok());
+      CHECK(*again == *group);
+      break;
+    }
+    case 7: {
+      auto answer = ParsePromiseAnswer(bytes);
+      if (answer.ok()) CHECK(ParsePromiseAnswer(FormatPromiseAnswer(*answer)).ok());
       break;
     }
     default: {
