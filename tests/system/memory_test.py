@@ -47,8 +47,9 @@ def main():
             with server.client() as client:
                 check(client.call("DBSIZE") == STEP * STEPS, "all keys are there")
         check(peak.bytes < BOUND, f"private memory reached {peak.bytes / MIB:.0f} MiB")
-        growth = max(sizes[-1], read) - sizes[0]
-        check(growth < 32 * MIB, f"private memory grew by {growth / MIB:.0f} MiB from {STEP} to {STEP * STEPS} keys")
+        # From the second step on: in the first one tables and buffers of all layers still come to their size.
+        growth = max(sizes[-1], read) - sizes[1]
+        check(growth < 32 * MIB, f"private memory grew by {growth / MIB:.0f} MiB from {2 * STEP} to {STEP * STEPS} keys")
     return 0
 
 
