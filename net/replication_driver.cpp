@@ -459,17 +459,17 @@ void ReplicationDriver::UnitApplied(uint64_t, const std::vector<Transaction::Tou
   for (const auto& key : keys) server_.watches().Touched(key);
 }
 
-// What is applied has been appended, and is told of as other writes are: when it is on disk.
-void ReplicationDriver::KeysChanged(const std::vector<KeyEvent>& events) {
-  server_.TellKeyEvents(events, server_.log().AppendedOffset());
+// What is applied is told of as other writes are: when it is on disk. A Redis master's is appended only after this.
+void ReplicationDriver::KeysChanged(const std::vector<KeyEvent>& events, uint64_t unit_end) {
+  server_.TellKeyEvents(events, unit_end);
 }
 
-void ReplicationDriver::Published(std::string_view channel, std::string_view message) {
-  server_.pubsub().Publish(channel, message, server_.log().AppendedOffset());
+void ReplicationDriver::Published(std::string_view channel, std::string_view message, uint64_t unit_end) {
+  server_.pubsub().Publish(channel, message, unit_end);
 }
 
-void ReplicationDriver::ShardPublished(std::string_view channel, std::string_view message) {
-  server_.pubsub().PublishShard(channel, message, server_.log().AppendedOffset());
+void ReplicationDriver::ShardPublished(std::string_view channel, std::string_view message, uint64_t unit_end) {
+  server_.pubsub().PublishShard(channel, message, unit_end);
 }
 
 void ReplicationDriver::AckRequested(uint64_t) {}  // each sync acks

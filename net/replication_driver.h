@@ -74,10 +74,10 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
 
  private:
   // ApplyObserver: what the master's stream changes here.
-  void KeysChanged(const std::vector<KeyEvent>& events) override;
+  void KeysChanged(const std::vector<KeyEvent>& events, uint64_t unit_end) override;
   void UnitApplied(uint64_t end_offset, const std::vector<Transaction::Touched>& keys) override;
-  void Published(std::string_view channel, std::string_view message) override;
-  void ShardPublished(std::string_view channel, std::string_view message) override;
+  void Published(std::string_view channel, std::string_view message, uint64_t unit_end) override;
+  void ShardPublished(std::string_view channel, std::string_view message, uint64_t unit_end) override;
   void AckRequested(uint64_t end_offset) override;
 
   void AppendFeedInfo(std::string& to) const;                     // replication_info.cpp

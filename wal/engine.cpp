@@ -296,8 +296,7 @@ void Engine::StartCheckpoint() {
 [[noreturn]] static void StoreFailed(const Error& error) {
   diag::Warning(
       "FATAL: the store could not be written: {}. Nothing acknowledged is lost: it is in the log. The server stops. "
-      "Check "
-      "the disk (dmesg), then start the server again.",
+      "Check the disk (dmesg), then start the server again.",
       error.message);
   diag::Flush();
   ::_exit(kExitStoreFailed);

@@ -162,14 +162,14 @@ class Engine {
     void UnitApplied(uint64_t end_offset, const std::vector<Transaction::Touched>& keys) override {
       if (target != nullptr) target->UnitApplied(end_offset, keys);
     }
-    void KeysChanged(const std::vector<KeyEvent>& events) override {
-      if (target != nullptr) target->KeysChanged(events);
+    void KeysChanged(const std::vector<KeyEvent>& events, uint64_t unit_end) override {
+      if (target != nullptr) target->KeysChanged(events, unit_end);
     }
-    void Published(std::string_view channel, std::string_view message) override {
-      if (target != nullptr) target->Published(channel, message);
+    void Published(std::string_view channel, std::string_view message, uint64_t unit_end) override {
+      if (target != nullptr) target->Published(channel, message, unit_end);
     }
-    void ShardPublished(std::string_view channel, std::string_view message) override {
-      if (target != nullptr) target->ShardPublished(channel, message);
+    void ShardPublished(std::string_view channel, std::string_view message, uint64_t unit_end) override {
+      if (target != nullptr) target->ShardPublished(channel, message, unit_end);
     }
     void AckRequested(uint64_t end_offset) override {
       if (target != nullptr) target->AckRequested(end_offset);

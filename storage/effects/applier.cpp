@@ -84,7 +84,8 @@ Result<size_t> Applier::ApplyOne(std::string_view rest, int64_t time_ms) {
     offset_ += length;
     return length;
   }
-  ASSIGN_OR_RETURN(bool was_message, HandleMessage(offset_ + length));
+  unit_end_ = offset_ + length;
+  ASSIGN_OR_RETURN(bool was_message, HandleMessage(unit_end_));
   if (was_message) {
     offset_ += length;
     unit_start_ = offset_;
@@ -96,8 +97,8 @@ Result<size_t> Applier::ApplyOne(std::string_view rest, int64_t time_ms) {
     ASSIGN_OR_RETURN(size_t body_length, FindExec(rest.substr(length)));
     whole += body_length;
   }
-  const uint64_t unit_end = offset_ + whole;
-  store_.SetApplyUnit(unit_start_, unit_end);
+  unit_end_ = offset_ + whole;
+  store_.SetApplyUnit(unit_start_, unit_end_);
   Transaction& transaction = store_.Begin(TransactionMode::kApply, selected_db_ < 0 ? 0 : selected_db_, time_ms);
   Result<void> applied;
   if (multi) {
@@ -106,12 +107,14 @@ Result<size_t> Applier::ApplyOne(std::string_view rest, int64_t time_ms) {
   } else {
     applied = ApplyInside(transaction);
   }
-  if (applied.ok() && observer_ != nullptr && transaction.HasEvents()) observer_->KeysChanged(transaction.TakeEvents());
-  if (applied.ok() && observer_ != nullptr) observer_->UnitApplied(unit_end, transaction.touched());
+  if (applied.ok() && observer_ != nullptr) {
+    if (transaction.HasEvents()) observer_->KeysChanged(transaction.TakeEvents(), unit_end_);
+    observer_->UnitApplied(unit_end_, transaction.touched());
+  }
   transaction.Commit();
   RETURN_IF_ERROR(applied);
-  offset_ = unit_end;
-  unit_start_ = unit_end;
+  offset_ = unit_end_;
+  unit_start_ = unit_end_;
   return whole;
 }
 
@@ -158,11 +161,11 @@ Result<bool> Applier::HandleMessage(uint64_t end_offset) {
   std::string_view name = arguments_[0];
   if (EqualsIgnoreCase(name, "PING")) return true;
   if (EqualsIgnoreCase(name, "PUBLISH") && arguments_.size() == 3) {
-    if (observer_ != nullptr) observer_->Published(arguments_[1], arguments_[2]);
+    if (observer_ != nullptr) observer_->Published(arguments_[1], arguments_[2], unit_end_);
     return true;
   }
   if (EqualsIgnoreCase(name, "SPUBLISH") && arguments_.size() == 3) {
-    if (observer_ != nullptr) observer_->ShardPublished(arguments_[1], arguments_[2]);
+    if (observer_ != nullptr) observer_->ShardPublished(arguments_[1], arguments_[2], unit_end_);
     return true;
   }
   if (EqualsIgnoreCase(name, "REPLCONF") && arguments_.size() >= 2 && EqualsIgnoreCase(arguments_[1], "GETACK")) {

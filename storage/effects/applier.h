@@ -39,16 +39,17 @@ Result<void> CheckStreamCommand(std::span<const std::string_view> arguments, con
 // FUNCTION or SCRIPT.
 [[nodiscard]] bool IsFunctionCommand(std::string_view name);
 
-// What a replay tells others. Calls come in the stream's order, on the executor.
+// What a replay tells others. Calls come in the stream's order, on the executor. `unit_end` is where in the stream the
+// unit ends that did it: who lets others know waits until that is durable.
 class ApplyObserver {
  public:
   virtual ~ApplyObserver() = default;
   // A unit was applied; `keys` were written or removed by it.
   virtual void UnitApplied(uint64_t end_offset, const std::vector<Transaction::Touched>& keys) = 0;
   // What it did to keys, told before UnitApplied(); never without any. See Store::SetEventClasses.
-  virtual void KeysChanged(const std::vector<KeyEvent>& events) { (void)events; }
-  virtual void Published(std::string_view channel, std::string_view message) = 0;
-  virtual void ShardPublished(std::string_view channel, std::string_view message) = 0;
+  virtual void KeysChanged(const std::vector<KeyEvent>& events, uint64_t unit_end) { (void)events, (void)unit_end; }
+  virtual void Published(std::string_view channel, std::string_view message, uint64_t unit_end) = 0;
+  virtual void ShardPublished(std::string_view channel, std::string_view message, uint64_t unit_end) = 0;
   // The master asks for an acknowledgement; `end_offset` is the end of the question.
   virtual void AckRequested(uint64_t end_offset) = 0;
 };
@@ -86,6 +87,7 @@ class Applier {
   ApplyObserver* observer_;
   uint64_t offset_ = 0;      // of what is parsed next
   uint64_t unit_start_ = 0;  // end of the last unit
+  uint64_t unit_end_ = 0;    // of the one being applied
   int selected_db_ = -1;
   Arguments arguments_;
   std::optional<Error> failure_;

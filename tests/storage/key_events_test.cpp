@@ -82,9 +82,9 @@ TEST_F(KeyEvents, AWriteThatMeetsAnExpiredKeyTellsThat) {
 
 struct Collector : ApplyObserver {
   void UnitApplied(uint64_t, const std::vector<Transaction::Touched>&) override {}
-  void KeysChanged(const std::vector<KeyEvent>& events) override { text += Text(events) + ";"; }
-  void Published(std::string_view, std::string_view) override {}
-  void ShardPublished(std::string_view, std::string_view) override {}
+  void KeysChanged(const std::vector<KeyEvent>& events, uint64_t) override { text += Text(events) + ";"; }
+  void Published(std::string_view, std::string_view, uint64_t) override {}
+  void ShardPublished(std::string_view, std::string_view, uint64_t) override {}
   void AckRequested(uint64_t) override {}
   std::string text;
 };

@@ -212,11 +212,22 @@ def slow_disk(workspace):
     return True
 
 
+def slow_disk_of_a_redis_replica(workspace):
+    """As a replica of redis-server, whose stream is applied before it is appended."""
+    if shutil.which("redis-server") is None:
+        print("skipped: slow disk of a replica of redis-server (not installed)")
+        return False
+    return slow_disk_below(workspace, workspace.redis("redis", "--repl-diskless-sync-delay", "0").start())
+
+
 def slow_disk_of_a_replica(workspace):
+    return slow_disk_below(workspace, workspace.server("master").start())
+
+
+def slow_disk_below(workspace, master):
     if shutil.which("strace") is None:
         print("skipped: slow disk of a replica (no strace)")
         return False
-    master = workspace.server("master").start()
     replica = workspace.server("behind", "--replicaof", "127.0.0.1", master.port, "--notify-keyspace-events", "KEA")
     replica.start()
     with master.client() as writer, replica.client() as reader, replica.client() as listener:
@@ -243,10 +254,10 @@ def slow_disk_of_a_replica(workspace):
 
 def main():
     ran = 0
-    for test in (full_disk, failing_disk, slow_disk, slow_disk_of_a_replica):
+    for test in (full_disk, failing_disk, slow_disk, slow_disk_of_a_replica, slow_disk_of_a_redis_replica):
         with Workspace() as workspace:
             ran += bool(test(workspace))
-    print(f"{ran} of 4 faults tested")
+    print(f"{ran} of 5 faults tested")
     return 0 if ran else SKIPPED
 
 

@@ -21,11 +21,11 @@ class Recorder : public ApplyObserver {
     events.push_back("unit " + std::to_string(end_offset));
     for (const auto& key : keys) events.back() += " " + std::to_string(key.db) + ":" + key.key;
   }
-  void Published(std::string_view channel, std::string_view message) override {
-    events.push_back("publish " + std::string(channel) + " " + std::string(message));
+  void Published(std::string_view channel, std::string_view message, uint64_t unit_end) override {
+    events.push_back("publish " + std::string(channel) + " " + std::string(message) + " " + std::to_string(unit_end));
   }
-  void ShardPublished(std::string_view channel, std::string_view message) override {
-    events.push_back("spublish " + std::string(channel) + " " + std::string(message));
+  void ShardPublished(std::string_view channel, std::string_view message, uint64_t unit_end) override {
+    events.push_back("spublish " + std::string(channel) + " " + std::string(message) + " " + std::to_string(unit_end));
   }
   void AckRequested(uint64_t end_offset) override { events.push_back("ack " + std::to_string(end_offset)); }
 
@@ -179,12 +179,12 @@ TEST_F(Replay, UnitsEndAtCommandsAndAtExec) {
   const uint64_t first = start + size("SELECT 2;SET a 1");
   const uint64_t second = first + size("MULTI;SET b 2;SELECT 3;SET c 3;EXEC");
   const uint64_t third = second + size("PING;DEL a");
-  const std::vector<std::string> expected = {"unit " + std::to_string(first) + " 2:a",
-                                             "unit " + std::to_string(second) + " 2:b 3:c",
-                                             "unit " + std::to_string(third),
-                                             "ack " + std::to_string(third + size("REPLCONF GETACK *")),
-                                             "publish ch hi",
-                                             "spublish ch ho"};
+  const uint64_t fourth = third + size("REPLCONF GETACK *");
+  const uint64_t fifth = fourth + size("PUBLISH ch hi");
+  const std::vector<std::string> expected = {
+      "unit " + std::to_string(first) + " 2:a", "unit " + std::to_string(second) + " 2:b 3:c",
+      "unit " + std::to_string(third),          "ack " + std::to_string(fourth),
+      "publish ch hi " + std::to_string(fifth), "spublish ch ho " + std::to_string(fifth + size("SPUBLISH ch ho"))};
   EXPECT_EQ(recorder_.events, expected);
   EXPECT_EQ(applier_.selected_db(), 3);
   EXPECT_EQ(applier_.offset(), offset_);
