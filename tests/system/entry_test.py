@@ -286,9 +286,28 @@ def ignored_directives(workspace):
     server.stop()
 
 
+def stock_file(workspace):
+    """The file that comes with redis-server: only where it runs and writes is told anew, as packages do it."""
+    stock = "/etc/redis/redis.conf"
+    if not os.path.exists(stock):
+        print(f"no {stock}")
+        return
+    directory = fresh(workspace, "stock")
+    own = {"dir": directory, "logfile": '""', "daemonize": "no", "pidfile": os.path.join(directory, "pid")}
+    lines = read(stock).splitlines()
+    lines = [f"{name} {own[name]}" if (name := line.split(" ")[0]) in own else line for line in lines]
+    check(sum(line.startswith(tuple(own)) for line in lines) == len(own), "the stock file names them all")
+    server = workspace.server("stock", config=write(os.path.join(directory, "redis.conf"), "\n".join(lines) + "\n")).start()
+    with server.client() as client:
+        check(client.call("SET", "k", "v") == "OK", "it runs")
+        check(client.call("CONFIG", "GET", "appendfsync")[1] == b"everysec", "the stock file's fsync mode is obeyed")
+    check("appendfsync everysec: " in server.log_text(), "what everysec can lose is said")
+    server.stop()
+
+
 def main():
     for test in (help_and_version, bad_configuration, one_process_a_directory, damaged_directory, stop_signals,
-                 log_rotation, daemon, arguments_and_files, ignored_directives):
+                 log_rotation, daemon, arguments_and_files, ignored_directives, stock_file):
         if len(sys.argv) > 1 and test.__name__ not in sys.argv[1:]:
             continue
         began = time.monotonic()
