@@ -46,29 +46,24 @@ int LayerCursor::Compare(const Position& a, const Position& b) const {
 
 // ---- tables ---------------------------------------------------------------------------------------------------------
 
+// The row at the layer's slot; the end, forwards, is there, too.
 void LayerCursor::LoadTable(Layer& layer) {
-  const RowTable& table = *layer.table;
-  // An unsigned step below 0 is beyond every slot count, too.
-  while (layer.slot < table.slot_count() && table.slot(layer.slot).row == nullptr) {
-    layer.slot += reverse_ ? size_t(-1) : size_t{1};
-  }
-  layer.at_end = layer.slot >= table.slot_count();
+  layer.at_end = layer.at_end || layer.slot == layer.table->End();
   if (layer.at_end) return;
-  const RowTable::Slot& slot = table.slot(layer.slot);
+  const RowTable::Slot& slot = layer.table->At(layer.slot);
   layer.position = {slot.hash, slot.row->key(), slot.row->value(), slot.row->writer_offset, slot.row->tombstone, false};
 }
 
 void LayerCursor::StartTable(Layer& layer, const std::optional<RowStart>& from) {
   const RowTable& table = *layer.table;
+  layer.at_end = false;
   if (!reverse_) {
-    layer.slot = from.has_value() ? table.LowerBound(from->hash, from->key) : 0;
-  } else if (!from.has_value()) {
-    layer.slot = table.slot_count() - 1;
+    layer.slot = from.has_value() ? table.LowerBound(from->hash, from->key) : table.First();
   } else {
-    layer.slot = table.LowerBound(from->hash, from->key);
-    const bool exact = layer.slot < table.slot_count() && table.slot(layer.slot).hash == from->hash &&
-                       table.slot(layer.slot).row->key() == from->key;
-    if (!exact) --layer.slot;  // below 0 wraps to "at the end"
+    layer.slot = from.has_value() ? table.LowerBound(from->hash, from->key) : table.End();
+    const bool exact = from.has_value() && layer.slot != table.End() && table.At(layer.slot).hash == from->hash &&
+                       table.At(layer.slot).row->key() == from->key;
+    if (!exact) layer.at_end = !table.Previous(layer.slot);
   }
   LoadTable(layer);
 }
@@ -152,7 +147,11 @@ Result<void> LayerCursor::StartLayer(Layer& layer, const std::optional<RowStart>
 
 Result<void> LayerCursor::AdvanceLayer(Layer& layer) {
   if (layer.table != nullptr) {
-    layer.slot += reverse_ ? size_t(-1) : size_t{1};
+    if (!reverse_) {
+      layer.table->Next(layer.slot);
+    } else {
+      layer.at_end = !layer.table->Previous(layer.slot);
+    }
     LoadTable(layer);
   } else if (layer.memtable != nullptr) {
     if (!reverse_) {

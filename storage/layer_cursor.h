@@ -70,7 +70,7 @@ class LayerCursor {
   };
   struct Layer {
     const RowTable* table = nullptr;
-    size_t slot = 0;
+    RowTable::Position slot;
     const Memtable* memtable = nullptr;
     OrderedRows::Iterator row;
     bool at_end = true;

@@ -1,10 +1,6 @@
 #include "storage/memtable.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -15,39 +11,10 @@
 namespace holdfast {
 namespace {
 
-constexpr size_t kTableCapacityMin = 8;
-constexpr size_t kSparseMost = 16;  // a table gets room for this many times its rows at most
-constexpr size_t kShrinkFrom = 1024;
-constexpr size_t kSlotsPerRowMost = 64;  // where rows were taken out
-constexpr size_t kChunkBytes = 256 * 1024;
-constexpr size_t kBigRow = 16 * 1024;  // rows from this size on are allocated one by one
-constexpr size_t kCacheLine = 64;
-constexpr size_t kPrefetchedBytes = 3 * kCacheLine;  // of a row: header, a usual key and value
-constexpr uint64_t kTableRowCost = 32;               // slots of a table at its usual load
-constexpr uint64_t kOrderedRowCost = 32;             // its place in the tree, with inner nodes and room left in leaves
-constexpr uint64_t kTableCost = 256;                 // an empty table and its place in the map
-
-// The most rows a table of this capacity may hold: 11/16, where runs of displaced rows are still short.
-size_t RowsMax(size_t capacity) { return capacity / 16 * 11 + capacity % 16 / 2; }
-
-size_t CapacityFor(size_t rows) {
-  size_t capacity = kTableCapacityMin;
-  while (RowsMax(capacity) < rows) capacity *= 2;
-  return capacity;
-}
-
-void Fetch(const Row* row) {
-  const char* at = reinterpret_cast<const char*>(row);
-  for (size_t line = 0; line < kPrefetchedBytes; line += kCacheLine) __builtin_prefetch(at + line, 1);
-}
-
-// Walks over a table in order meet rows at places without order: those of the next slots are fetched meanwhile.
-void FetchAhead(const RowTable& table, size_t position) {
-  constexpr size_t kAhead = 16;
-  if (position + kAhead >= table.slot_count()) return;
-  const Row* row = table.slot(position + kAhead).row;
-  if (row != nullptr) Fetch(row);
-}
+constexpr size_t kBigRow = 16 * 1024;     // rows from this size on are allocated one by one
+constexpr uint64_t kTableRowCost = 32;    // slots of a table at its usual load
+constexpr uint64_t kOrderedRowCost = 32;  // its place in the tree, with inner nodes and room left in leaves
+constexpr uint64_t kTableCost = 256;      // an empty table and its place in the map
 
 template <typename T>
 T* Allocated(T* pointer) {
@@ -55,132 +22,7 @@ T* Allocated(T* pointer) {
   return pointer;
 }
 
-// Asks for huge pages where they are to be had. A table that grows writes all of the new one at once: with small pages
-// nearly all of that time, some ten milliseconds for half a million rows, would be page faults.
-void PreferHugePages(void* memory, size_t size) {
-  constexpr size_t kWorthIt = 4 << 20;
-  if (size < kWorthIt) return;
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<uintptr_t>(memory);
-  const uintptr_t from = (begin + page - 1) / page * page;
-  const uintptr_t to = (begin + size) / page * page;
-  ::madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);  // without them it is only slower
-}
-
 }  // namespace
-
-// ---- RowTable -------------------------------------------------------------------------------------------------------
-
-RowTable::RowTable(size_t expected_rows) : expected_rows_(expected_rows) { Allocate(kTableCapacityMin, 4); }
-
-RowTable::~RowTable() { std::free(slots_); }
-
-void RowTable::Allocate(size_t capacity, size_t tail) {
-  capacity_ = capacity;
-  shift_ = 64 - std::countr_zero(capacity);
-  slot_count_ = capacity + tail;
-  slots_ = Allocated(static_cast<Slot*>(std::calloc(slot_count_, sizeof(Slot))));
-  PreferHugePages(slots_, slot_count_ * sizeof(Slot));
-}
-
-RowTable::Slot* RowTable::Find(uint64_t hash, std::string_view key) const {
-  for (size_t i = Home(hash); i < slot_count_; ++i) {
-    Slot& slot = slots_[i];
-    if (slot.row == nullptr || slot.hash > hash) return nullptr;
-    if (slot.hash == hash && slot.row->key() == key) return &slot;
-  }
-  return nullptr;
-}
-
-bool RowTable::PrefetchRow(uint64_t hash) const {
-  for (size_t i = Home(hash); i < slot_count_; ++i) {
-    const Slot& slot = slots_[i];
-    if (slot.row == nullptr || slot.hash > hash) return false;
-    if (slot.hash != hash) continue;
-    Fetch(slot.row);
-    return true;
-  }
-  return false;
-}
-
-// Into empty slots; entries without a row are skipped.
-void RowTable::Place(std::span<const Slot> sorted) {
-  size_t next = 0;  // first slot behind the last row placed
-  for (const Slot& from : sorted) {
-    if (from.row == nullptr) continue;
-    next = std::max(next, Home(from.hash));
-    if (next >= slot_count_) {
-      const size_t more = slot_count_ / 2;
-      slots_ = Allocated(static_cast<Slot*>(std::realloc(slots_, (slot_count_ + more) * sizeof(Slot))));
-      std::memset(static_cast<void*>(slots_ + slot_count_), 0, more * sizeof(Slot));
-      slot_count_ += more;
-    }
-    slots_[next++] = from;
-  }
-}
-
-void RowTable::Grow() {
-  size_t capacity = capacity_ * 2;
-  if (count_ >= expected_rows_ / kSparseMost) capacity = std::max(capacity, CapacityFor(expected_rows_));
-  Resize(capacity);
-}
-
-void RowTable::Resize(size_t capacity) {
-  Slot* old = slots_;
-  const size_t old_count = slot_count_;
-  Allocate(capacity, 64);
-  Place({old, old_count});
-  std::free(old);
-}
-
-void RowTable::Fill(std::span<const Slot> sorted) {
-  CHECK(count_ == 0);
-  const size_t capacity = CapacityFor(sorted.size());
-  std::free(slots_);
-  Allocate(capacity, capacity == kTableCapacityMin ? 4 : 64);
-  Place(sorted);
-  count_ = sorted.size();
-}
-
-void RowTable::Insert(uint64_t hash, Row* row) {
-  if (count_ >= RowsMax(capacity_)) Grow();
-  size_t at = Home(hash);
-  while (at < slot_count_ && slots_[at].row != nullptr &&
-         (slots_[at].hash < hash || (slots_[at].hash == hash && slots_[at].row->key() < row->key()))) {
-    ++at;
-  }
-  size_t free = at;
-  while (free < slot_count_ && slots_[free].row != nullptr) ++free;
-  if (free == slot_count_) {  // the tail is full: many rows with the highest hashes
-    const size_t more = std::max<size_t>(64, slot_count_ / 2);
-    slots_ = Allocated(static_cast<Slot*>(std::realloc(slots_, (slot_count_ + more) * sizeof(Slot))));
-    std::memset(static_cast<void*>(slots_ + slot_count_), 0, more * sizeof(Slot));
-    slot_count_ += more;
-  }
-  std::memmove(static_cast<void*>(slots_ + at + 1), slots_ + at, (free - at) * sizeof(Slot));
-  slots_[at] = Slot{hash, row};
-  ++count_;
-}
-
-void RowTable::Remove(Slot* slot) {
-  const auto at = static_cast<size_t>(slot - slots_);
-  // Rows behind it that stand behind their homes move up by one.
-  size_t end = at + 1;
-  while (end < slot_count_ && slots_[end].row != nullptr && Home(slots_[end].hash) < end) ++end;
-  std::memmove(static_cast<void*>(slots_ + at), slots_ + at + 1, (end - at - 1) * sizeof(Slot));
-  slots_[end - 1] = Slot{0, nullptr};
-  --count_;
-  if (capacity_ >= kShrinkFrom && count_ < capacity_ / kSlotsPerRowMost) Resize(CapacityFor(4 * count_));
-}
-
-size_t RowTable::LowerBound(uint64_t hash, std::string_view key) const {
-  for (size_t i = Home(hash); i < slot_count_; ++i) {
-    const Slot& slot = slots_[i];
-    if (slot.row == nullptr) continue;
-    if (slot.hash > hash || (slot.hash == hash && slot.row->key() >= key)) return i;
-  }
-  return slot_count_;
-}
 
 // ---- rows -----------------------------------------------------------------------------------------------------------
 
@@ -197,14 +39,7 @@ Row* Memtable::NewRow(std::string_view key, size_t value_size, size_t value_capa
     place = Allocated(static_cast<char*>(std::malloc(size)));
     big_rows_.insert(reinterpret_cast<Row*>(place));
   } else {
-    if (size > chunk_left_) {
-      chunks_.emplace_back(new char[kChunkBytes]);
-      chunk_at_ = chunks_.back().get();
-      chunk_left_ = kChunkBytes;
-    }
-    place = chunk_at_;
-    chunk_at_ += size;
-    chunk_left_ -= size;
+    place = arena_.Allocate(size);
   }
   bytes_ += size;
   Row* row = new (place) Row{writer_offset,
@@ -248,10 +83,10 @@ RowTable* Memtable::FindKeyTable(KeyspaceId keyspace) const {
   return found == key_tables_.end() ? nullptr : found->second.get();
 }
 
-RowTable* Memtable::KeyTable(KeyspaceId keyspace, size_t expected_rows) {
+RowTable* Memtable::KeyTable(KeyspaceId keyspace) {
   std::unique_ptr<RowTable>& table = key_tables_[keyspace];
   if (table == nullptr) {
-    table = std::make_unique<RowTable>(expected_rows);
+    table = std::make_unique<RowTable>(arena_);
     bytes_ += kTableCost;
   }
   return table.get();
@@ -262,10 +97,10 @@ RowTable* Memtable::FindMemberTable(CollectionId collection) const {
   return found == member_tables_.end() ? nullptr : found->second.get();
 }
 
-RowTable* Memtable::MemberTable(CollectionId collection, size_t expected_rows) {
+RowTable* Memtable::MemberTable(CollectionId collection) {
   std::unique_ptr<RowTable>& table = member_tables_[collection];
   if (table == nullptr) {
-    table = std::make_unique<RowTable>(expected_rows);
+    table = std::make_unique<RowTable>(arena_);
     bytes_ += kTableCost;
   }
   return table.get();
@@ -358,10 +193,9 @@ Result<void> Memtable::VisitKeys(const Visitor& visit) const {
   std::sort(keyspaces.begin(), keyspaces.end());
   for (const KeyspaceId keyspace : keyspaces) {
     const RowTable& table = *key_tables_.at(keyspace);
-    for (size_t i = 0; i < table.slot_count(); ++i) {
-      const RowTable::Slot& slot = table.slot(i);
-      FetchAhead(table, i);
-      if (slot.row == nullptr) continue;
+    for (RowTable::Position at = table.First(); at != table.End(); table.Next(at)) {
+      const RowTable::Slot& slot = table.At(at);
+      table.FetchAhead(at);
       RowKey row_key;
       row_key.AppendByte(static_cast<uint8_t>(RowClass::kKey));
       row_key.AppendBig32(keyspace);
@@ -375,10 +209,9 @@ Result<void> Memtable::VisitKeys(const Visitor& visit) const {
 
 Result<void> Memtable::VisitMembers(CollectionId collection, const Visitor& visit) const {
   const RowTable& table = *member_tables_.at(collection);
-  for (size_t i = 0; i < table.slot_count(); ++i) {
-    const RowTable::Slot& slot = table.slot(i);
-    FetchAhead(table, i);
-    if (slot.row == nullptr) continue;
+  for (RowTable::Position at = table.First(); at != table.End(); table.Next(at)) {
+    const RowTable::Slot& slot = table.At(at);
+    table.FetchAhead(at);
     RowKey row_key;
     row_key.AppendByte(static_cast<uint8_t>(RowClass::kCollection));
     row_key.AppendBig64(collection);

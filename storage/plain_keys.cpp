@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "storage/base/check.h"
 #include "storage/base/hash.h"
 
 namespace holdfast {
@@ -15,8 +16,16 @@ constexpr size_t kGrowth = 4;
 
 PlainKeys::PlainKeys(uint64_t bytes_max, uint64_t seed)
     : slots_max_(bytes_max < kSlotsMin * sizeof(uint64_t) ? 0 : std::bit_floor(bytes_max / sizeof(uint64_t))),
-      seed_(seed),
-      slots_(std::min<uint64_t>(slots_max_, kSlotsMin)) {}
+      seed_(seed) {
+  Allocate(std::min<uint64_t>(slots_max_, kSlotsMin));
+}
+
+void PlainKeys::Allocate(uint64_t slots) {
+  slot_count_ = slots;
+  used_ = 0;
+  slots_.reset(slots == 0 ? nullptr : static_cast<uint64_t*>(std::calloc(slots, sizeof(uint64_t))));
+  CHECK_MSG(slots == 0 || slots_ != nullptr, "out of memory");
+}
 
 uint64_t PlainKeys::Fingerprint(KeyspaceId keyspace, std::string_view key) const {
   const uint64_t fingerprint = Checksum64(key, seed_ + keyspace * 0x9E3779B97F4A7C15ull);
@@ -24,15 +33,15 @@ uint64_t PlainKeys::Fingerprint(KeyspaceId keyspace, std::string_view key) const
 }
 
 bool PlainKeys::Has(KeyspaceId keyspace, uint64_t hash, std::string_view key) const {
-  if (slots_.empty() || key.size() > kKeyMax) return false;
-  const uint64_t* bucket = slots_.data() + Bucket(hash);
+  if (slot_count_ == 0 || key.size() > kKeyMax) return false;
+  const uint64_t* bucket = slots_.get() + Bucket(hash);
   return std::find(bucket, bucket + kBucket, Fingerprint(keyspace, key)) != bucket + kBucket;
 }
 
 void PlainKeys::Set(KeyspaceId keyspace, uint64_t hash, std::string_view key) {
-  if (slots_.empty() || key.size() > kKeyMax) return;
+  if (slot_count_ == 0 || key.size() > kKeyMax) return;
   const uint64_t fingerprint = Fingerprint(keyspace, key);
-  uint64_t* bucket = slots_.data() + Bucket(hash);
+  uint64_t* bucket = slots_.get() + Bucket(hash);
   uint64_t* free = nullptr;
   for (uint64_t* slot = bucket; slot != bucket + kBucket; ++slot) {
     if (*slot == fingerprint) return;
@@ -44,12 +53,12 @@ void PlainKeys::Set(KeyspaceId keyspace, uint64_t hash, std::string_view key) {
     return;
   }
   *free = fingerprint;
-  if (++used_ > slots_.size() / 4 * 3 && slots_.size() < slots_max_) Grow();
+  if (++used_ > slot_count_ / 4 * 3 && slot_count_ < slots_max_) Grow();
 }
 
 void PlainKeys::Forget(KeyspaceId keyspace, uint64_t hash, std::string_view key) {
-  if (slots_.empty() || key.size() > kKeyMax) return;
-  uint64_t* bucket = slots_.data() + Bucket(hash);
+  if (slot_count_ == 0 || key.size() > kKeyMax) return;
+  uint64_t* bucket = slots_.get() + Bucket(hash);
   uint64_t* found = std::find(bucket, bucket + kBucket, Fingerprint(keyspace, key));
   if (found == bucket + kBucket) return;
   *found = 0;
@@ -57,9 +66,6 @@ void PlainKeys::Forget(KeyspaceId keyspace, uint64_t hash, std::string_view key)
 }
 
 // Buckets come from row hashes, which are not kept: the larger table starts empty.
-void PlainKeys::Grow() {
-  slots_ = std::vector<uint64_t>(std::min<uint64_t>(slots_.size() * kGrowth, slots_max_));
-  used_ = 0;
-}
+void PlainKeys::Grow() { Allocate(std::min<uint64_t>(slot_count_ * kGrowth, slots_max_)); }
 
 }  // namespace holdfast

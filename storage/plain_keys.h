@@ -11,8 +11,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
 #include <string_view>
-#include <vector>
 
 #include "storage/row.h"
 
@@ -28,23 +29,29 @@ class PlainKeys {
   void Forget(KeyspaceId keyspace, uint64_t hash, std::string_view key);
   // A hint to the processor.
   void Prefetch(uint64_t hash) const {
-    if (!slots_.empty()) __builtin_prefetch(slots_.data() + Bucket(hash), 1);
+    if (slot_count_ != 0) __builtin_prefetch(slots_.get() + Bucket(hash), 1);
   }
-  [[nodiscard]] uint64_t bytes() const { return slots_.size() * sizeof(uint64_t); }
+  [[nodiscard]] uint64_t bytes() const { return slot_count_ * sizeof(uint64_t); }
 
  private:
   static constexpr size_t kBucket = 8;  // one cache line
   static constexpr size_t kKeyMax = 128;
 
   // First slot of the bucket.
-  [[nodiscard]] size_t Bucket(uint64_t hash) const { return (hash >> 20) & (slots_.size() - 1) & ~(kBucket - 1); }
+  [[nodiscard]] size_t Bucket(uint64_t hash) const { return (hash >> 20) & (slot_count_ - 1) & ~(kBucket - 1); }
   [[nodiscard]] uint64_t Fingerprint(KeyspaceId keyspace, std::string_view key) const;
   void Grow();
+  void Allocate(uint64_t slots);
+
+  struct Free {
+    void operator()(uint64_t* slots) const { std::free(slots); }
+  };
 
   uint64_t slots_max_;
   uint64_t seed_;
-  uint64_t used_ = 0;            // slots
-  std::vector<uint64_t> slots_;  // 0: empty
+  uint64_t used_ = 0;  // slots
+  uint64_t slot_count_ = 0;
+  std::unique_ptr<uint64_t[], Free> slots_;  // 0: empty. Zeroed memory costs nothing until it is used
 };
 
 }  // namespace holdfast

@@ -19,7 +19,6 @@ namespace holdfast {
 namespace {
 
 constexpr uint64_t kManyDeletedRowsMin = 4000;  // with fewer rows in memory a checkpoint would not help
-constexpr size_t kExpectedRowsMin = 4096;       // a table of this size or more tells how large the next one will be
 
 std::string RunDirectory(const StoreOptions& options) { return JoinPath(options.directory, "run"); }
 
@@ -171,20 +170,11 @@ void StoreState::MapDatabase(int db) {
 }
 
 RowTable& StoreState::ActiveKeys(Database& database) {
-  if (database.active == nullptr) {
-    // A table as large as the last one spares the stalls of growing.
-    const size_t last = database.below == nullptr ? 0 : database.below->size();
-    database.active = active->KeyTable(database.keyspace, last < kExpectedRowsMin ? 0 : last);
-  }
+  if (database.active == nullptr) database.active = active->KeyTable(database.keyspace);
   return *database.active;
 }
 
-RowTable& StoreState::ActiveMembers(CollectionId id) {
-  if (RowTable* table = active->FindMemberTable(id); table != nullptr) return *table;
-  const RowTable* before = MayBeFrozen(id) ? frozen->FindMemberTable(id) : nullptr;
-  const size_t last = before == nullptr ? 0 : before->size();
-  return *active->MemberTable(id, last < kExpectedRowsMin ? 0 : last);
-}
+RowTable& StoreState::ActiveMembers(CollectionId id) { return *active->MemberTable(id); }
 
 void StoreState::PutExpiryRow(int64_t at, KeyspaceId keyspace, uint64_t hash, std::string_view key,
                               uint64_t writer_offset) {
@@ -220,7 +210,7 @@ Result<std::unique_ptr<Store>> Store::Open(StoreOptions options) {
   ASSIGN_OR_RETURN(OnDisk disk, ReadDisk(options, lmdb));
   auto state = std::make_unique<StoreState>(options, disk.env);
   state->reader = std::move(disk.reader);
-  state->active = std::make_shared<Memtable>();
+  state->active = std::make_shared<Memtable>(state->slabs);
   if (disk.run.has_value()) {
     diag::Notice("store {}: the run at offset {} ({} rows) waits to be merged", options.directory,
                  disk.run->meta.position.offset, disk.run->rows->rows());
@@ -325,7 +315,7 @@ std::shared_ptr<CheckpointJob> Store::FreezeActive(StreamPosition position) {
   ++state.checkpoint;
   state.met_many_deleted = false;
   state.frozen = std::move(state.active);
-  state.active = std::make_shared<Memtable>();
+  state.active = std::make_shared<Memtable>(state.slabs);
   state.job = std::make_shared<MemtableCheckpoint>(state.env, state.options, state.frozen,
                                                    state.MakeMeta(state.checkpoint, std::move(position)), std::string(),
                                                    std::exchange(state.merged, nullptr));

@@ -106,6 +106,7 @@ struct StoreState {
   PlainKeys plain_keys;
   PickWindows pick_windows;
   RankTrees rank_trees;
+  std::shared_ptr<SlabPool> slabs = std::make_shared<SlabPool>();  // of its memtables
   std::shared_ptr<Memtable> active;
   std::shared_ptr<const Memtable> frozen;
   std::shared_ptr<MemtableCheckpoint> job;  // of `frozen`
