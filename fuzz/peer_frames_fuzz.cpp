@@ -3,6 +3,7 @@
 // With HOLDFAST_WRITE_SEEDS=DIR in the environment a seed corpus is written to DIR before fuzzing starts.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -10,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "replication/comparison.h"
 #include "replication/group.h"
 #include "replication/history.h"
 #include "replication/master_link.h"
@@ -70,6 +72,38 @@ void FuzzMaster(std::string_view bytes, size_t cut) {
   }
 }
 
+// A node's content: one range of each of two databases.
+RangedDigest Content(uint64_t range) {
+  RangedDigest digest;
+  for (const int db : {0, kDigestDatabases}) {
+    RangedDigest::Database& database = digest.databases[db];
+    database.keys = 1;
+    database.ranges.assign(kDigestRanges, 0);
+    database.ranges[range] = range;
+  }
+  return digest;
+}
+
+// Lines that nodes answer, one after the other.
+void FuzzAnswers(std::string_view lines) {
+  const RangedDigest own = Content(70);
+  ContentJudge judge(own, 100);
+  while (!lines.empty()) {
+    const size_t end = std::min(lines.find('\n'), lines.size());
+    const std::string_view line = lines.substr(0, end);
+    lines.remove_prefix(std::min(end + 1, lines.size()));
+    const auto verdict = judge.Take(line);
+    CHECK(judge.detail().size() <= 400);
+    CHECK(judge.Question().size() <= 2);
+    if (verdict == ContentJudge::Verdict::kDifferent) CHECK(!judge.detail().empty());
+    auto prepared = ParsePrepared(line);
+    if (!prepared.ok()) continue;
+    auto again = ParsePrepared(FormatPrepared(*prepared));
+    CHECK(again.ok());
+    CHECK(again->replicas == prepared->replicas && again->reason == prepared->reason);
+  }
+}
+
 wal::HistoryFrame Frame(uint64_t offset, wal::UnitPart part, std::string_view payload) {
   wal::HistoryFrame frame;
   frame.offset = offset;
@@ -112,6 +146,21 @@ void WriteSeeds(const std::string& directory) {
   AppendClaim(claim, Claim(100));
   WriteSeed(directory, "claim", 4, claim);
   WriteSeed(directory, "role", 5, FormatRole({}));
+  wal::HistoryFrame marker = Frame(100, wal::UnitPart::kWhole, "0123456789abcdef");
+  marker.kind = wal::FrameKind::kDigestMarker;
+  std::string marked;
+  AppendHistory(marked, Claim(100).lineage, 100);
+  AppendFrameMessage(marked, marker);
+  AppendFrameMessage(marked, Frame(100, wal::UnitPart::kWhole, ping));
+  WriteSeed(directory, "marker", 1, marked);
+  PreparedAnswer prepared;
+  prepared.replicas = {{ComparedReplica::Kind::kOnline, std::string(40, 'a'), "10.0.0.1", 6379},
+                       {ComparedReplica::Kind::kRedis, "", "fe80::1", 6380}};
+  const RangedDigest other = Content(71);
+  WriteSeed(directory, "compared", 8,
+            FormatPrepared(prepared) + "\nBUSY  a checkpoint is under way\nUNKNOWN 99\nRUNNING\n" +
+                FormatDigest(100, other) + " 0:2:x\n" + FormatRanges(other, 0, std::nullopt) + "\n" +
+                FormatRanges(other, 0, 1) + "\n");
   GroupRecord group;
   group.nodes = {{std::string(40, 'a'), "10.0.0.1", 6379}, {std::string(40, 'b'), "10.0.0.2", 6379}};
   const std::string record = FormatGroup(group);
@@ -132,7 +181,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 2) return 0;
   std::string_view bytes(reinterpret_cast<const char*>(data) + 2, size - 2);
   size_t cut = bytes.size() * data[1] / 255;
-  switch (data[0] % 8) {
+  switch (data[0] % 9) {
     case 0:
       FuzzReplica("", bytes, cut, 100);
       break;
@@ -169,6 +218,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       if (answer.ok()) CHECK(ParsePromiseAnswer(FormatPromiseAnswer(*answer)).ok());
       break;
     }
+    case 8:
+      FuzzAnswers(bytes);
+      break;
     default: {
       auto role = ParseRole(bytes);
       if (role.ok()) CHECK(ParseRole(FormatRole(*role)).ok());

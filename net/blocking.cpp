@@ -82,7 +82,9 @@ bool Blocking::Unblock(ClientId id, bool error) {
   auto found = waits_.find(id);
   if (found == waits_.end()) return false;
   const Client::Blocked kind = found->second.wait.kind;
-  if (kind == Client::Blocked::kShutdown || kind == Client::Blocked::kMigrate) return false;
+  if (kind == Client::Blocked::kShutdown || kind == Client::Blocked::kMigrate || kind == Client::Blocked::kCompare) {
+    return false;
+  }
   if (error) {
     Finish(id, [](Client& client) {
       Reply(client.output.bytes, client.resp).Error("UNBLOCKED client unblocked via CLIENT UNBLOCK");

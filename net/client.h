@@ -185,7 +185,8 @@ struct Client {
     kShutdown,
     kThrottled,
     kCommit,
-    kMigrate
+    kMigrate,
+    kCompare
   } blocked = Blocked::kNo;
   // The present reply leaves only once this batch of the log is on disk (Server::HoldUntilCommitted); 0: no need.
   uint64_t hold_ticket = 0;

@@ -131,6 +131,7 @@ Result<void> ReplicationDriver::Follow(const std::string& host, int port) {
   AnswerTakeovers(std::nullopt);
   promotion_failure_.clear();
   StopLink();
+  copy_wanted_ = false;
   role_.master = std::make_pair(host, port);
   role_.operator_consents = true;
   server_.config().mutable_settings().replicaof = role_.master;
@@ -403,6 +404,7 @@ void ReplicationDriver::OnTick(int64_t monotonic_ms) {
   if (feeder_) server_.monitoring().stats.repl_output_bytes = feeder_->SentBytes();
   if (receiver_) server_.monitoring().stats.repl_input_bytes = receiver_->progress().received_bytes;
   GroupStep();
+  CompareStep();
   FailoverStep();
   PingWhenIdle(monotonic_ms);
   if (old_generations_ && !server_.HasRetiredEngine()) {
@@ -431,6 +433,7 @@ void ReplicationDriver::AppendPing() { server_.log().AppendUnit(kPing, server_.l
 void ReplicationDriver::OnEngineReplaced() {
   server_.engine().SetApplyObserver(this);
   role_ticket_ = 0;  // the new generation was made with the role in its log
+  own_digest_ = {};
   BeginConfirming();
 }
 

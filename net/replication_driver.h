@@ -21,6 +21,7 @@
 #include "net/replication_service.h"
 #include "net/server.h"
 #include "replication/candidacy.h"
+#include "replication/comparison.h"
 #include "replication/confirmation.h"
 #include "replication/role.h"
 #include "storage/effects/applier.h"
@@ -55,6 +56,10 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   Result<void> SetMembers(std::span<const std::string_view> names) override;
   void HandlePromise(Client& client, uint64_t epoch, std::string_view candidate, Reply& reply) override;
   Result<void> PromoteByForce() override;
+  Result<std::shared_ptr<const ComparisonResult>> StartComparison(int64_t timeout_ms) override;
+  void AnswerDigest(std::string_view marker, std::span<const std::string_view> part, Reply& reply) override;
+  void TakeVerdict(std::string_view marker, std::string_view verdict) override;
+  Result<void> Resync() override;
 
   Result<void> Follow(const std::string& host, int port) override;
   Result<void> Promote() override;
@@ -98,6 +103,56 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   [[nodiscard]] bool PromisedAway() const;
   void UpdateFence();
   void AppendGroupInfo(std::string& to) const;
+
+  // ---- comparing nodes (replication_compare.cpp) ----
+  // Our own content at a digest marker.
+  struct OwnDigest {
+    std::string marker;
+    uint64_t offset = 0;
+    bool done = false;
+    std::optional<Error> failure;
+    RangedDigest digest;
+  };
+  struct ComparedPeer {
+    ComparedNode node;
+    std::string host;
+    int port = 0;
+    bool resolved = false;  // node.outcome stands
+    bool asking = false;    // a question is under way
+    int64_t ask_at_ms = 0, ask_pause_ms = 100;
+    int64_t heard_ms = 0;  // when it last said anything of use; all times monotonic
+    int64_t ready_ms = 0;  // when it last said that it is ready, 0: never
+    std::string last;      // what it said, or why it did not
+    std::optional<replication::ContentJudge> judge;
+    bool again = false;  // could not digest at this marker
+    std::string marker;  // at which it was judged
+    bool told = false;
+    int verdict_tries = 0;
+  };
+  struct Comparison {
+    enum class Phase { kPreparing, kDigesting, kTelling } phase = Phase::kPreparing;
+    std::shared_ptr<ComparisonResult> result = std::make_shared<ComparisonResult>();
+    std::string id, marker;
+    bool marked = false;  // at least once, and our own digest came of it
+    int64_t deadline_ms = 0, since_ms = 0, not_before_ms = 0, retry_ms = 0;
+    std::vector<std::unique_ptr<ComparedPeer>> peers;
+  };
+  Result<void> DigestAt(const std::string& marker);
+  void MarkerReceived(std::string_view marker);
+  void AnswerPrepare(Reply& reply);
+  void AddPeers(const std::vector<replication::ComparedReplica>& replicas);
+  void CompareStep();
+  void GiveUpOnSilent(int64_t now);
+  void PrepareStep(int64_t now);
+  void MarkComparison(int64_t now);
+  void DigestingStep(int64_t now);
+  void MarkAgain(int64_t now);
+  void TellingStep(int64_t now);
+  void Ask(ComparedPeer& peer, int64_t now, std::vector<std::string> question);
+  void Answered(ComparedPeer& peer, const Result<std::string>& line);
+  void TakePrepared(ComparedPeer& peer, std::string_view text);
+  void Resolve(ComparedPeer& peer, std::string outcome, std::string detail);
+  void EndComparison(std::string failure);
 
   // ---- becoming a master (replication_promotion.cpp) ----
   void BecomeMaster(uint64_t epoch);
@@ -255,6 +310,10 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   uint64_t copy_reaches_ = 0;                              // the master's end when it gave the copy being loaded
   std::string own_address_;                                // where a replica has reached this node
   MemberCalls calls_;
+  OwnDigest own_digest_;
+  std::optional<Comparison> comparison_;
+  std::string difference_;  // what the master found to differ here, "" if nothing
+  bool copy_wanted_ = false;
 
   uint64_t epoch_ = 0;  // of the link
   uint64_t load_ = 0;   // of the snapshot being loaded; survives the loss of the link that brought it

@@ -121,6 +121,7 @@ void ReplicationDriver::Connect() {
   request.situation.group_epoch = Group().epoch;
   UpdateFence();
   request.options.fenced_by = fence_;
+  request.options.copy_anew = copy_wanted_;
   request.first_offset = log.FirstOffset();
   request.log = &log;
   request.spool_path = JoinPath(server_.directory().path(), "full-sync.tmp");
@@ -285,6 +286,7 @@ Result<void> ReplicationDriver::TakeFrame(const wal::SharedFrame& frame) {
   ASSIGN_OR_RETURN(const bool news, replication::IsNews(server_.log(), frame));
   if (!news) return {};
   RETURN_IF_ERROR(server_.engine().AppendAndApply(frame.history));
+  if (frame.history.kind == wal::FrameKind::kDigestMarker) MarkerReceived(frame.bytes);
   if (frame.history.kind == wal::FrameKind::kLineage) {
     diag::Notice("The master's history goes on as {} from offset {}", server_.log().lineage().current_id(),
                  frame.history.offset);
@@ -377,6 +379,8 @@ void ReplicationDriver::GenerationLoaded(Result<LoadedGeneration> loaded, bool l
     diag::Warning("The transferred snapshot could not be removed: {}", removed.error().message);
   }
   if (loaded->tail) TailKept(*loaded->tail);
+  copy_wanted_ = false;
+  difference_.clear();
   role_.operator_consents = false;
   role_.copied_up_to = copy_reaches_;
   last_failure_.clear();

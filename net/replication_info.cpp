@@ -119,6 +119,12 @@ void ReplicationDriver::AppendInfo(std::string& to) const {
   AppendFeedInfo(to);
   AppendTailInfo(to);
   AppendGroupInfo(to);
+  if (comparison_) Line(to, "holdfast_comparison_in_progress:1");
+  if (own_digest_.done && !own_digest_.failure) {
+    Line(to, "holdfast_compared_offset:{}", own_digest_.offset);
+    Line(to, "holdfast_compared_digest:{}", own_digest_.digest.digest.Hex());
+  }
+  if (!difference_.empty()) Line(to, "holdfast_differs_from_master:{}", difference_);
 }
 
 // Per replica: what it lacks, in bytes and in the age of the oldest of them, and how a copy gets on.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -56,6 +57,29 @@ class ReplicationService {
   virtual Result<void> SetMembers(std::span<const std::string_view> names) = 0;
   virtual void HandlePromise(Client& client, uint64_t epoch, std::string_view candidate, Reply& reply) = 0;
   virtual Result<void> PromoteByForce() = 0;
+
+  // ---- proof of equality (docs/replication.md "Comparing nodes") ----
+  struct ComparedNode {
+    std::string id, address;
+    std::string outcome;  // equal, different, not comparable, failed
+    uint64_t offset = 0;  // at which it was compared, 0: it was not
+    std::string detail;   // where they first differ, or why it failed
+  };
+  struct ComparisonResult {
+    bool done = false;
+    std::string failure;  // of all of it
+    uint64_t offset = 0;  // of the digest
+    std::string digest;
+    std::vector<ComparedNode> nodes;
+  };
+  // The result fills up while ComparisonResult::done is false.
+  virtual Result<std::shared_ptr<const ComparisonResult>> StartComparison(int64_t timeout_ms) = 0;
+  // Another node's questions: whether we could digest now ("PREPARE"), for our digest at its marker, for parts of it;
+  // and what it found.
+  virtual void AnswerDigest(std::string_view marker, std::span<const std::string_view> part, Reply& reply) = 0;
+  virtual void TakeVerdict(std::string_view marker, std::string_view verdict) = 0;
+  // Replica: everything is copied anew from the master.
+  virtual Result<void> Resync() = 0;
 
   // REPLICAOF host port / NO ONE. A member of a group becomes master later, once the promotion barrier is passed. Harms
   // nothing before the new master has proved good.

@@ -21,6 +21,16 @@ void StandaloneReplication::HandlePsync(Client&, std::span<const std::string_vie
   reply.Error(std::string("NOMASTERLINK ") + kNoReplication);
 }
 
+Result<std::shared_ptr<const ReplicationService::ComparisonResult>> StandaloneReplication::StartComparison(int64_t) {
+  return Error{ErrorCode::kUnsupported, kNoReplication};
+}
+
+void StandaloneReplication::AnswerDigest(std::string_view, std::span<const std::string_view>, Reply& reply) {
+  reply.Error(std::string("ERR ") + kNoReplication);
+}
+
+Result<void> StandaloneReplication::Resync() { return Error{ErrorCode::kUnsupported, kNoReplication}; }
+
 void StandaloneReplication::WriteMembers(Reply& reply) const { reply.Array(0); }
 
 Result<void> StandaloneReplication::SetMembers(std::span<const std::string_view>) {

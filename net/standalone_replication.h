@@ -2,6 +2,7 @@
 // tool and tests of commands need.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,10 @@ class StandaloneReplication : public ReplicationService {
   Result<void> SetMembers(std::span<const std::string_view>) override;
   void HandlePromise(Client&, uint64_t, std::string_view, Reply& reply) override;
   Result<void> PromoteByForce() override { return {}; }
+  Result<std::shared_ptr<const ComparisonResult>> StartComparison(int64_t) override;
+  void AnswerDigest(std::string_view, std::span<const std::string_view>, Reply& reply) override;
+  void TakeVerdict(std::string_view, std::string_view) override {}
+  Result<void> Resync() override;
   void RequestAcks() override {}
   void OnDurable(uint64_t) override {}
   void OnTick(int64_t) override {}

@@ -142,7 +142,7 @@ void ReplicaLink::SendClaim(Expected expected, SendBytes& send) {
 void ReplicaLink::SendPsync(ReplicaActions& actions) {
   state_ = ReplicaState::kPsync;
   SendBytes send;
-  if (NoHistory() || ask_for_all_) {
+  if (NoHistory() || ask_for_all_ || options_.copy_anew) {
     AppendCommand(send.bytes, {"PSYNC", "?", "-1"});
   } else {
     const std::string from = std::to_string(claim_.end_offset + 1);

@@ -40,6 +40,7 @@ struct ReplicaLinkOptions {
   uint64_t unit_bytes_max = 1ull << 30;
   int64_t wall_ms = 0;     // the beginning of a history that is learnt
   uint64_t fenced_by = 0;  // acknowledge nothing: promised to a candidate of this epoch; see SetFence
+  bool copy_anew = false;  // everything is asked for, whatever the past is
   bool take_over = false;  // FAILOVER: the peer, a replica so far, is asked to become master
   int64_t timeout_ms = 60'000;
   int64_t ack_period_ms = 1000;

@@ -228,6 +228,28 @@ Result<ContentDigest> DigestOf(StoreView& view) {
   return digest;
 }
 
+Result<RangedDigest> RangedDigestOf(StoreView& view, const std::function<bool()>& stop) {
+  RowSource rows = [&](CollectionId id, CollectionKind kind, const RowVisitor& visit) {
+    return view.VisitRows(id, kind, visit);
+  };
+  constexpr uint64_t kKeysBetweenLooks = 256;
+  RangedDigest all;
+  uint64_t keys = 0;
+  for (int db = 0; db < view.database_count(); ++db) {
+    RETURN_IF_ERROR(view.VisitKeys(db, [&](std::string_view key, uint64_t hash, const KeyValue& value) -> Result<void> {
+      if (keys++ % kKeysBetweenLooks == 0 && stop()) return Error{ErrorCode::kAborted, "it was ended"};
+      ASSIGN_OR_RETURN(ContentDigest one, DigestBuilder::Key(db, key, value, rows));
+      RangedDigest::Database& database = all.databases[std::min(db, kDigestDatabases)];
+      if (database.keys++ == 0) database.ranges.assign(kDigestRanges, 0);
+      database.digest.Combine(one);
+      database.ranges[hash >> (64 - kDigestRangeBits)] ^= one.Short();
+      all.digest.Combine(one);
+      return {};
+    }));
+  }
+  return all;
+}
+
 Result<ContentDigest> DigestOf(Transaction& transaction) {
   RowSource rows = [&](CollectionId id, CollectionKind kind, const RowVisitor& visit) {
     return transaction.VisitRows(id, kind, {}, /*reverse=*/false, visit);

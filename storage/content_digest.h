@@ -7,8 +7,10 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "storage/base/result.h"
 #include "storage/row.h"
@@ -21,6 +23,8 @@ class ContentDigest {
  public:
   // 40 hex digits; all zeros for no keys.
   [[nodiscard]] std::string Hex() const;
+  // Of three parts the first: enough to tell where two differ that are known to.
+  [[nodiscard]] uint64_t Short() const { return lanes_[0]; }
   // Keys may be added in any order.
   void Combine(const ContentDigest& other);
 
@@ -33,6 +37,22 @@ class ContentDigest {
 
 // Every key of every database, expired ones included.
 Result<ContentDigest> DigestOf(StoreView& view);
+// The same, and where to look if two are not equal: by database, and in each by ranges of row hashes, which is the
+// order of SCAN. The databases from kDigestDatabases on count as one, so it takes 2 MB at most.
+inline constexpr int kDigestDatabases = 64;
+inline constexpr int kDigestRangeBits = 12;
+inline constexpr size_t kDigestRanges = size_t{1} << kDigestRangeBits;
+struct RangedDigest {
+  struct Database {
+    uint64_t keys = 0;
+    ContentDigest digest;
+    std::vector<uint64_t> ranges;  // kDigestRanges of ContentDigest::Short()
+  };
+  ContentDigest digest;
+  std::map<int, Database> databases;  // those that hold keys
+};
+// kAborted when `stop` says so; it is asked now and then.
+Result<RangedDigest> RangedDigestOf(StoreView& view, const std::function<bool()>& stop);
 // The same of what a transaction sees; in live mode expired keys are left out.
 Result<ContentDigest> DigestOf(Transaction& transaction);
 // One key's type, value and expiry, without its name; all zeros if there is no such key.

@@ -349,8 +349,10 @@ Result<void> Store::FinishCheckpoint() {
   return {};
 }
 
-double Store::WritePressure() const {
-  if (state_->frozen == nullptr || state_->options.memtable_bytes == 0) return 0;
+double Store::WritePressure() const { return state_->frozen == nullptr ? 0 : ActiveFill(); }
+
+double Store::ActiveFill() const {
+  if (state_->options.memtable_bytes == 0) return 0;
   return static_cast<double>(state_->active->bytes()) / static_cast<double>(state_->options.memtable_bytes);
 }
 

@@ -110,6 +110,8 @@ class Store {
   // Fraction (0..1+) of the active memtable's bound that is in use while a frozen one is still being merged: writers
   // are slowed smoothly as it approaches 1 and beyond. 0 when nothing is frozen.
   [[nodiscard]] double WritePressure() const;
+  // How much of its bound the active memtable uses, frozen one or not.
+  [[nodiscard]] double ActiveFill() const;
 
   // A view of the last finished checkpoint for another thread. kBusy while LMDB is between two states (a merge was
   // begun and not finished): finish the checkpoint first. Executor.

@@ -180,7 +180,7 @@ void Engine::RunCompletions() {
 void Engine::Stop() {
   if (threads_ == nullptr) return;
   stopping_ = true;
-  snapshot_cancelled_ = true;
+  snapshot_cancelled_ = digest_cancelled_ = true;
   threads_.reset();  // runs out what is queued; jobs see stopping_ and give up early
   {
     std::lock_guard lock(completions_mutex_);
@@ -192,6 +192,7 @@ void Engine::Stop() {
     snapshot_.reset();
     done(Error{ErrorCode::kAborted, "the server is stopping"});
   }
+  if (digest_.has_value()) EndDigest(Error{ErrorCode::kAborted, "the server is stopping"});
 }
 
 // ---- replica --------------------------------------------------------------------------------------------------------
@@ -241,11 +242,13 @@ void Engine::Tick(int64_t monotonic_ms) {
   now_monotonic_ms_ = monotonic_ms;
   TickCheckpoint();
   if (snapshot_.has_value()) TickSnapshot();
+  if (digest_.has_value()) TickDigest();
   if (monotonic_ms >= next_files_job_ms_ || (monotonic_ms >= next_spare_job_ms_ && !log_->SpareReady())) TickFiles();
 }
 
 void Engine::TickCheckpoint() {
   if (checkpoint_job_ == nullptr) {
+    if (HeldForDigest()) return;
     if (apply_refusal_.has_value()) return;
     if (log_->InsideUnit()) return;  // a checkpoint stands at a unit end
     const uint64_t since = log_->AppendedOffset() - store_->CheckpointPosition().offset;
@@ -268,6 +271,7 @@ uint64_t Engine::RewindFloor() const {
 
 bool Engine::CheckpointHeld() const {
   if (checkpoint_begun_ || !checkpoint_may_wait_ || checkpoint_requested_ || snapshot_.has_value()) return false;
+  if (digest_.has_value() || now_monotonic_ms_ < digest_hold_until_ms_) return false;
   if (checkpoint_job_->position().offset <= checkpoint_hold_) return false;
   return FilledSinceFreeze() < kHeldPressureMax;
 }
@@ -355,6 +359,7 @@ const std::optional<std::string>& Engine::WriteRefusal() const {
 
 Result<void> Engine::StartSnapshot(SnapshotRequest request, SnapshotCallback done) {
   if (snapshot_.has_value()) return Error{ErrorCode::kBusy, "a snapshot is being made already"};
+  if (digest_.has_value()) CancelDigest({ErrorCode::kBusy, "a snapshot went first"});
   ActiveSnapshot active;
   active.wanted_offset = request.fresh ? log_->AppendedOffset() : 0;
   active.request = std::move(request);
@@ -404,18 +409,25 @@ void Engine::TickSnapshot() {
 // A slow disk, or writers that are faster than it, must not fill the disk by way of a snapshot.
 void Engine::BoundSnapshot() {
   if (snapshot_->ended.has_value()) return;
-  const uint64_t lmdb_bytes = store_->Stats().lmdb_used_bytes;
-  const uint64_t lmdb_grown = lmdb_bytes - std::min(lmdb_bytes, snapshot_->lmdb_bytes);
-  const uint64_t log_grown = log_->DurableOffset() - snapshot_->offset;
-  if (lmdb_grown + log_grown <= options_.snapshot_growth_bytes) return;
-  snapshot_->ended = fmt::format(
-      "the snapshot was ended: the store grew by {} and the log by {} while it was written, more than "
-      "snapshot-growth-max "
-      "({}) allows; try again when there are fewer writes, or raise snapshot-growth-max",
-      Megabytes(lmdb_grown), Megabytes(log_grown), Megabytes(options_.snapshot_growth_bytes));
+  std::optional<std::string> grown = GrownBeyondBounds(snapshot_->offset, snapshot_->lmdb_bytes);
+  if (!grown.has_value()) return;
+  snapshot_->ended = "the snapshot was ended: " + *grown;
   diag::Warning("{}", *snapshot_->ended);
   snapshot_cancelled_ = true;
 }
+
+std::optional<std::string> Engine::GrownBeyondBounds(uint64_t offset, uint64_t lmdb_bytes) const {
+  const uint64_t lmdb_now = store_->Stats().lmdb_used_bytes;
+  const uint64_t lmdb_grown = lmdb_now - std::min(lmdb_now, lmdb_bytes);
+  const uint64_t log_grown = log_->DurableOffset() - std::min(log_->DurableOffset(), offset);
+  if (lmdb_grown + log_grown <= options_.snapshot_growth_bytes) return std::nullopt;
+  return fmt::format(
+      "the store grew by {} and the log by {} meanwhile, more than snapshot-growth-max ({}) allows; try again when "
+      "there are fewer writes, or raise snapshot-growth-max",
+      Megabytes(lmdb_grown), Megabytes(log_grown), Megabytes(options_.snapshot_growth_bytes));
+}
+
+void Engine::RunOnSnapshotThread(std::function<void()> job) { threads_->snapshot.Run(std::move(job)); }
 
 void Engine::RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::Pin> pin) {
   SnapshotHeader header;

@@ -22,6 +22,7 @@
 #include "storage/base/clock.h"
 #include "storage/base/file.h"
 #include "storage/base/result.h"
+#include "storage/content_digest.h"
 #include "storage/effects/applier.h"
 #include "storage/snapshot.h"
 #include "storage/store.h"
@@ -69,6 +70,8 @@ struct SnapshotResult {
   std::shared_ptr<Log::Pin> pin;  // keeps the log from `position` on while anyone holds it
 };
 using SnapshotCallback = std::function<void(Result<SnapshotResult>)>;
+
+using DigestCallback = std::function<void(Result<RangedDigest>)>;
 
 struct EngineProgress {  // recovery, for people
   std::function<void(uint64_t done_bytes, uint64_t total_bytes)> replay;
@@ -140,6 +143,16 @@ class Engine {
   [[nodiscard]] SnapshotProgress CurrentSnapshotProgress() const;
   void CancelSnapshot() { snapshot_cancelled_ = true; }
 
+  // ---- digests of the content, for comparing nodes (engine_digest.cpp) ----
+  // Ok: StartDigest would begin at this moment. kBusy: a checkpoint or snapshot is under way; ask again. Ends a digest
+  // under way, and for `hold_ms` no checkpoint is begun, unless the write buffer needs one or somebody wants a
+  // snapshot.
+  Result<void> PrepareDigest(int64_t hold_ms);
+  // Digests the content as of the present appended end, from a checkpoint made exactly there, in the background. Not
+  // while a transaction is open. The callback runs on the executor; kBusy, from here or there: something else went
+  // first, to be tried again. kLimit: it grew beyond snapshot_growth_bytes.
+  Result<void> StartDigest(DigestCallback done);
+
   // Runtime settings (CONFIG SET).
   void SetBacklogBytes(uint64_t bytes) { options_.backlog_bytes = bytes; }
 
@@ -155,6 +168,13 @@ class Engine {
     uint64_t offset = 0;               // of its view
     uint64_t lmdb_bytes = 0;           // used when it started
     std::optional<std::string> ended;  // why it was cancelled
+  };
+  struct ActiveDigest {
+    DigestCallback done;
+    uint64_t offset = 0;         // of which it is
+    bool started = false;        // reading
+    uint64_t lmdb_bytes = 0;     // used when it started
+    std::optional<Error> ended;  // why it was cancelled
   };
   struct BackgroundThreads;
   // The applier's observer for life; tells whoever wants to know after recovery.
@@ -191,6 +211,15 @@ class Engine {
   void TickSnapshot();
   void BoundSnapshot();
   void RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::Pin> pin);
+  void TickDigest();
+  void RunDigest(std::shared_ptr<StoreView> view);
+  void CancelDigest(Error reason);
+  void EndDigest(Result<RangedDigest> result);
+  // No checkpoint may begin now, for the sake of a digest.
+  [[nodiscard]] bool HeldForDigest() const;
+  // By how much disk a view that was opened then holds up; empty while that is within bounds.
+  [[nodiscard]] std::optional<std::string> GrownBeyondBounds(uint64_t offset, uint64_t lmdb_bytes) const;
+  void RunOnSnapshotThread(std::function<void()> job);
   void TickFiles();
   void CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes);
   void ArchiveLog();
@@ -230,6 +259,10 @@ class Engine {
   std::optional<ActiveSnapshot> snapshot_;
   std::atomic<bool> snapshot_cancelled_{false};
   std::atomic<uint64_t> snapshot_keys_done_{0}, snapshot_keys_total_{0}, snapshot_raw_{0}, snapshot_stored_{0};
+
+  std::optional<ActiveDigest> digest_;
+  std::atomic<bool> digest_cancelled_{false};
+  int64_t digest_hold_until_ms_ = 0;  // monotonic
 
   std::unique_ptr<LogArchive> archive_;
   std::string archive_failure_;  // as it was told; files thread

@@ -11,7 +11,9 @@
 #include "net/commands/redis_digest.h"
 #include "net/commands/rows.h"
 #include "net/server.h"
+#include "storage/base/diag.h"
 #include "storage/types/encoding.h"
+#include "storage/types/keys.h"
 #include "storage/types/list_value.h"
 #include "storage/types/members.h"
 #include "storage/types/numbers.h"
@@ -106,11 +108,27 @@ void Checkpoint(CommandContext& context) {
                            .answer = [](Client& client) { Reply(client.output.bytes, client.resp).Ok(); }});
 }
 
+// DEBUG FORGET: deletes a key in this node's data and not in its log, so that it differs from all others. To try what
+// HOLDFAST COMPARE finds.
+void Forget(CommandContext& context) {
+  Server& server = context.server;
+  // Behind the transaction that is open now.
+  server.executor().Post([&server, db = context.client.db, key = std::string(context.arg(2))] {
+    Transaction& tx = server.store().Begin(TransactionMode::kApply, db, server.NowMs());
+    const std::string_view name = key;
+    const auto deleted = keys::Delete(tx, {&name, 1});
+    tx.Commit();
+    diag::Warning("DEBUG FORGET: {} key deleted in this node's data alone", deleted.ok() ? *deleted : 0);
+  });
+  context.reply.Ok();
+}
+
 void Help(CommandContext& context) {
   ReplyHelp(context, "DEBUG",
             {"CHECKPOINT", "    Writes everything to the store and waits for it.", "DIGEST",
              "    Digests all databases, as Redis does.", "DIGEST-VALUE <key> [<key> ...]",
-             "    Digests what keys hold, as Redis does.", "OBJECT <key>", "    Tells how a value is held.", "RELOAD",
+             "    Digests what keys hold, as Redis does.", "FORGET <key>",
+             "    Deletes a key here alone, past the log.", "OBJECT <key>", "    Tells how a value is held.", "RELOAD",
              "    The same as CHECKPOINT: what is read afterwards comes from disk.", "SET-ACTIVE-EXPIRE <0|1>",
              "    Stops and starts the deletion of expired keys in the background.", "SLEEP <seconds>",
              "    Stops the server for some time."});
@@ -137,6 +155,7 @@ void Debug(CommandContext& context) {
       {"checkpoint", 2, 2, Checkpoint},
       {"digest", 2, 2, Digest},
       {"digest-value", 2, SIZE_MAX, DigestValue},
+      {"forget", 3, 3, Forget},
       {"help", 2, 2, Help},
       {"object", 3, 4, Object},
       {"reload", 2, SIZE_MAX, Checkpoint},

@@ -13,6 +13,7 @@ namespace holdfast::net {
 namespace {
 
 constexpr int64_t kMembersMax = 64;
+constexpr int64_t kCompareMs = 600'000;
 
 void AnswerOutcome(CommandContext& context, const Result<void>& outcome) {
   if (!outcome.ok()) return context.reply.Error("ERR " + outcome.error().message);
@@ -65,14 +66,68 @@ void Promote(CommandContext& context) {
   AnswerOutcome(context, promoted);
 }
 
+using ComparisonResult = ReplicationService::ComparisonResult;
+
+void WriteComparison(Reply reply, const ComparisonResult& result) {
+  if (!result.failure.empty()) return reply.Error("ERR " + result.failure);
+  reply.Array(2 + result.nodes.size());
+  reply.Bulk("offset " + std::to_string(result.offset));
+  reply.Bulk("digest " + result.digest);
+  for (const auto& node : result.nodes) {
+    reply.Array(5);
+    for (const std::string* text : {&node.id, &node.address, &node.outcome}) reply.Bulk(*text);
+    reply.Integer(static_cast<int64_t>(node.offset));
+    reply.Bulk(node.detail);
+  }
+}
+
+void Compare(CommandContext& context) {
+  if (context.in_exec) return context.reply.Error("ERR HOLDFAST COMPARE is not allowed in a transaction");
+  Server& server = context.server;
+  Arguments arguments(context.args, 2);
+  int64_t timeout_ms = kCompareMs;
+  if (arguments.NextIs("TIMEOUT", 1)) {
+    timeout_ms = arguments.NextInteger(1, 24 * 3600 * 1000, "ERR timeout is out of range");
+  }
+  if (arguments.HasNext()) arguments.Fail(kSyntaxError);
+  if (arguments.Refused(context.reply)) return;
+  auto started = server.replication().StartComparison(timeout_ms);
+  if (!started.ok()) return context.reply.Error("ERR " + started.error().message);
+  Blocking::Wait wait;
+  wait.kind = Client::Blocked::kCompare;
+  wait.ready = [result = *started] { return result->done; };
+  wait.answer = [result = *started](Client& client) {
+    if (!result->done) return Reply(client.output.bytes, client.resp).Error("ERR the comparison goes on, unseen");
+    WriteComparison(Reply(client.output.bytes, client.resp), *result);
+  };
+  server.blocking().Block(context.client, std::move(wait));
+}
+
+void Digest(CommandContext& context) {
+  context.server.replication().AnswerDigest(context.arg(2), context.args.subspan(3), context.reply);
+}
+
+void Verdict(CommandContext& context) {
+  context.server.replication().TakeVerdict(context.arg(2), context.arg(3));
+  context.reply.Ok();
+}
+
+void Resync(CommandContext& context) { AnswerOutcome(context, context.server.replication().Resync()); }
+
 void Help(CommandContext& context) {
-  ReplyHelp(context, "HOLDFAST",
-            {"MEMBERS", "    Shows the members of the replication group: id, address, state, acknowledged offset.",
-             "MEMBERS SET [<host:port>|<id> ...]", "    Names the members, to the master; none: no group.",
-             "DURABLE [<members>|DEFAULT]",
-             "    How many members must have what this connection writes and reads, instead of min-replicas-durable.",
-             "PROMOTE FORCE", "    Makes this replica a master without asking the group. May lose confirmed writes.",
-             "PROMISE <epoch> <candidate>", "    Sent by a member that is to become master."});
+  ReplyHelp(
+      context, "HOLDFAST",
+      {"COMPARE [TIMEOUT <ms>]",
+       "    Lets this master and its replicas digest their content at the same offset, and tells who differs where.",
+       "RESYNC", "    Makes this replica copy everything from its master anew.", "MEMBERS",
+       "    Shows the members of the replication group: id, address, state, acknowledged offset.",
+       "MEMBERS SET [<host:port>|<id> ...]", "    Names the members, to the master; none: no group.",
+       "DURABLE [<members>|DEFAULT]",
+       "    How many members must have what this connection writes and reads, instead of min-replicas-durable.",
+       "PROMOTE FORCE", "    Makes this replica a master without asking the group. May lose confirmed writes.",
+       "PROMISE <epoch> <candidate>", "    Sent by a member that is to become master.",
+       "DIGEST <comparison> PREPARE|[<db> [<ranges>]]", "    Sent by a master that compares.",
+       "VERDICT <comparison> <text>", "    Sent by a master that has compared."});
 }
 
 }  // namespace
@@ -93,6 +148,16 @@ CommandSpec HoldfastContainer() {
                       {"Sent by a member that is to become master.", "7.0.0", "server", "O(1)", "epoch candidate"}),
           MakeCommand("holdfast|promote", 3, kFlags, kCatDangerous, kNoKeys, Promote,
                       {"Makes a replica a master without asking the group.", "7.0.0", "server", "O(1)", "FORCE"}),
+          MakeCommand("holdfast|compare", -2, kFlags | kBlocking | kNoMulti, kCatDangerous, kNoKeys, Compare,
+                      {"Compares the content of this master and its replicas.", "7.0.0", "server",
+                       "O(N) with N all keys, in the background", "[TIMEOUT milliseconds]"}),
+          MakeCommand(
+              "holdfast|digest", -3, kFlags, kCatDangerous, kNoKeys, Digest,
+              {"Sent by a master that compares.", "7.0.0", "server", "O(1)", "comparison [PREPARE|db [ranges]]"}),
+          MakeCommand("holdfast|verdict", 4, kFlags, kCatDangerous, kNoKeys, Verdict,
+                      {"Sent by a master that has compared.", "7.0.0", "server", "O(1)", "comparison text"}),
+          MakeCommand("holdfast|resync", 2, kFlags, kCatDangerous, kNoKeys, Resync,
+                      {"Makes a replica copy everything anew.", "7.0.0", "server", "O(1)", ""}),
           MakeCommand("holdfast|help", 2, kLoading | kStale | kNoTransaction, 0, kNoKeys, Help,
                       {"Explains the subcommands.", "7.0.0", "server", "O(1)", ""}),
       });
