@@ -31,7 +31,6 @@ namespace {
 constexpr size_t kReadChunk = 256 * 1024;
 // Of a snapshot, between two syncs of its file: who waits for this thread does not wait for the whole file.
 constexpr uint64_t kSpoolSyncBytes = 64ull << 20;
-constexpr uint64_t kBytesBetweenLooks = 64ull << 20;
 constexpr auto kTick = std::chrono::milliseconds(100);
 
 }  // namespace

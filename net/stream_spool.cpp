@@ -7,7 +7,6 @@ namespace holdfast::net {
 namespace {
 
 constexpr uint64_t kBytesMax = 16ull << 30;
-constexpr uint64_t kBytesBetweenLooks = 64ull << 20;
 constexpr uint64_t kFreeBytesMin = 2ull << 30;
 constexpr uint64_t kFreeShare = 10;  // of the disk, if that is less
 

@@ -14,6 +14,8 @@ namespace holdfast::net {
 
 // Whether the disk's free space comes near the mark below which writes are refused.
 Result<bool> DiskIsLow(FileSystem& fs, const std::string& directory);
+// Who writes much looks again after so many bytes.
+inline constexpr uint64_t kBytesBetweenLooks = 64ull << 20;
 
 class StreamSpool {
  public:
