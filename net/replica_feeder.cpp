@@ -142,7 +142,7 @@ void ReplicaFeeder::Feed::Continue() {
   link_->Continue(request_.past.history.lineage, request_.claim->end_offset, loop_.feeder.durable_.load(), out_);
   loop_.events.decided(status_, FeedOutcome::kContinued,
                        fmt::format("from offset {}{}", request_.claim->end_offset,
-                                   request_.fork ? ", the fork up to which it goes back" : ""));
+                                   request_.fork ? ", up to which the past is proved equal" : ""));
 }
 
 void ReplicaFeeder::Feed::WantFullSync(const std::string& reason) {

@@ -132,6 +132,7 @@ Result<void> ReplicationDriver::Follow(const std::string& host, int port) {
   promotion_failure_.clear();
   StopLink();
   copy_wanted_ = false;
+  refusals_ = 0;
   role_.master = std::make_pair(host, port);
   role_.operator_consents = true;
   server_.config().mutable_settings().replicaof = role_.master;

@@ -325,8 +325,11 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   replication::Backoff backoff_;
   uint64_t held_window_ = 0;  // bytes of frames taken, for which the receiver may not read on yet
   bool window_timer_ = false;
-  bool linked_ = false;         // streaming
-  std::string last_failure_;    // logged once while it repeats
+  bool linked_ = false;       // streaming
+  std::string last_failure_;  // logged once while it repeats
+  // How often in a row our log refused the first frames of a stream, and at which end of ours.
+  int refusals_ = 0;
+  uint64_t refused_at_ = 0;
   std::string halted_;          // why the link is not tried again
   std::string rewind_refusal_;  // why the last fork ended in a full sync instead
   uint64_t rewinds_ = 0;

@@ -108,6 +108,7 @@ void ReplicationDriver::Connect() {
   request.options.wall_ms = server_.NowMs();
   request.options.take_over = failover_.has_value();
   request.claim = replication::ClaimAtEnd(log);
+  request.options.refusals = refused_at_ == request.claim.end_offset ? refusals_ : 0;
   request.situation = {log.lineage(), request.claim.end_offset, role_.ids_made_here, role_.operator_consents,
                        server_.engine().RewindFloor()};
   const auto accepts = [&settings](std::string_view kind) {
@@ -240,7 +241,10 @@ void ReplicationDriver::TakeFrames(const FrameBatch& frames) {
   for (const auto& frame : frames) {
     const uint64_t before = server_.log().AppendedOffset();
     auto taken = TakeFrame(*frame);
-    if (taken.ok()) continue;
+    if (taken.ok()) {
+      refusals_ = 0;
+      continue;
+    }
     const bool in_log = server_.log().AppendedOffset() != before;
     StopLink();
     if (in_log) {
@@ -252,9 +256,13 @@ void ReplicationDriver::TakeFrames(const FrameBatch& frames) {
           halted_);
     } else {
       last_failure_ = taken.error().message;
-      diag::Warning("The master's stream does not continue ours: {}. Trying again in {} s", last_failure_,
-                    kRefusedPauseMs / 1000);
-      ConnectIn(kRefusedPauseMs);
+      const uint64_t end = server_.log().AppendedOffset();
+      refusals_ = refused_at_ == end ? refusals_ + 1 : 1;
+      refused_at_ = end;
+      diag::Warning(
+          "The master's stream does not continue ours at offset {}: {}. The next attempt {}", end, last_failure_,
+          refusals_ < replication::kRefusalsMax ? "demands proof that the pasts are equal" : "asks for a copy");
+      ConnectIn(refusals_ > replication::kRefusalsMax ? kRefusedPauseMs : backoff_.NextMs(server_.random()));
     }
     return;
   }
@@ -325,6 +333,7 @@ uint64_t ReplicationDriver::KeysHere() {
 
 void ReplicationDriver::SnapshotComplete(const replication::SnapshotComplete& complete) {
   FailoverDone();
+  refusals_ = 0;
   const replication::FullSyncOffer& master = complete.master;
   LoadRequest request;
   request.snapshot_path = JoinPath(server_.directory().path(), "full-sync.tmp");

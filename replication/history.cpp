@@ -95,6 +95,11 @@ Decision DecideByLineage(const OwnHistory& own, const HistoryClaim* claim) {
 }
 
 Decision DecideByDigest(const HistoryClaim& claim, const DigestEvidence& evidence, bool must_prove) {
+  if (evidence.inside_frame) {
+    return {Verdict::kFullSync,
+            fmt::format("offset {}, where the replica's past ends, lies inside a unit here: the pasts differ",
+                        claim.end_offset)};
+  }
   bool same_base = claim.digest_base == evidence.digest_base;
   if (same_base && evidence.digest) {
     if (*evidence.digest == claim.digest) return {Verdict::kContinue, {}};

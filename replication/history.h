@@ -63,9 +63,12 @@ struct DigestEvidence {
   uint64_t digest_base = 0;
   std::optional<uint64_t> digest;         // at the claim's end offset, if a frame ends there and is retained
   std::optional<uint64_t> tail_checksum;  // of the claim's tail range, if all of it is retained
+  // A frame of ours begins before the claim's end and ends behind it. Frames travel as they are and a claim ends with a
+  // unit, so no such replica has our past.
+  bool inside_frame = false;
 };
 // Second half, after DecideByLineage said kContinue. With `must_prove` an equal past must be seen here and now: the
-// replica is going to cut its log there.
+// replica is going to cut its log there, or has refused our stream at this point.
 [[nodiscard]] Decision DecideByDigest(const HistoryClaim& claim, const DigestEvidence& evidence, bool must_prove);
 
 // Replica: may what we have be replaced by a copy of this master? The refusal's reason, or nullopt.

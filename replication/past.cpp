@@ -32,18 +32,22 @@ DigestEvidence GatherEvidence(wal::Log& log, const OwnPast& past, const HistoryC
   if (claim.end_offset == past.digest_offset) evidence.digest = past.digest;
   if (claim.end_offset == past.history.first_offset) evidence.digest = past.first_digest;
   auto cursor = wal::OpenCursor(log);
-  if (!evidence.digest && claim.digest_base == evidence.digest_base && claim.end_offset > past.history.first_offset &&
-      cursor->Seek(claim.end_offset - 1).ok()) {
+  if (!evidence.digest && claim.end_offset > past.history.first_offset && cursor->Seek(claim.end_offset - 1).ok()) {
     // The frame that holds the last byte carries the digest at its own end.
     for (;;) {
       auto frame = cursor->Next();
       if (!frame.ok() || *frame == nullptr) break;
       if ((*frame)->history.kind != wal::FrameKind::kData) continue;
-      if ((*frame)->history.EndOffset() == claim.end_offset) evidence.digest = (*frame)->history.digest;
+      if ((*frame)->history.EndOffset() == claim.end_offset) {
+        evidence.digest = (*frame)->history.digest;
+      } else {
+        evidence.inside_frame = true;
+      }
       break;
     }
   }
-  if (!evidence.digest && claim.tail_length > 0) {
+  const bool digests_compare = evidence.digest && claim.digest_base == evidence.digest_base;
+  if (!digests_compare && !evidence.inside_frame && claim.tail_length > 0) {
     auto tail = ReadStream(*cursor, claim.end_offset - claim.tail_length, claim.end_offset);
     if (tail) evidence.tail_checksum = Checksum64(*tail);
   }

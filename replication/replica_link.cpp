@@ -127,7 +127,7 @@ void ReplicaLink::PingReply(std::string_view line, ReplicaActions& actions) {
 void ReplicaLink::SendClaim(Expected expected, SendBytes& send) {
   std::string claim;
   AppendClaim(claim, claim_);
-  const bool fork = expected == Expected::kForkHistory;
+  const bool prove = expected == Expected::kForkHistory || options_.refusals > 0;
   std::string partial;
   if (options_.partial) {
     partial = fmt::format("{} {} {} {}", options_.partial->offset, options_.partial->size, options_.partial->start,
@@ -135,14 +135,14 @@ void ReplicaLink::SendClaim(Expected expected, SendBytes& send) {
   }
   AppendCommand(send.bytes,
                 {"REPLCONF", "holdfast-node", options_.run_id, "holdfast-id", options_.node_id, "holdfast-fork",
-                 fork ? "1" : "0", "holdfast-partial", partial, "holdfast-history", claim});
+                 prove ? "1" : "0", "holdfast-partial", partial, "holdfast-history", claim});
   expected_.push_back(expected);
 }
 
 void ReplicaLink::SendPsync(ReplicaActions& actions) {
   state_ = ReplicaState::kPsync;
   SendBytes send;
-  if (NoHistory() || ask_for_all_ || options_.copy_anew) {
+  if (NoHistory() || ask_for_all_ || options_.copy_anew || StreamRefused()) {
     AppendCommand(send.bytes, {"PSYNC", "?", "-1"});
   } else {
     const std::string from = std::to_string(claim_.end_offset + 1);
@@ -231,6 +231,8 @@ void ReplicaLink::FollowRedis() {
   snapshot_read_ = redis_->snapshot_read();
 }
 
+bool ReplicaLink::StreamRefused() const { return options_.refusals >= kRefusalsMax && !rewind_; }
+
 bool ReplicaLink::NoHistory() const { return HasNoHistory(claim_, situation_); }
 
 void ReplicaLink::PsyncReply(std::string_view line, ReplicaActions& actions) {
@@ -254,6 +256,10 @@ void ReplicaLink::PsyncReply(std::string_view line, ReplicaActions& actions) {
       return End(CloseKind::kRetry, fmt::format("unexpected answer '{}' to PSYNC", line), actions);
     }
     full_sync_reason_ = offset.substr(std::min(space + 1, offset.size()));
+    if (StreamRefused()) {
+      full_sync_reason_ = fmt::format("the master's stream was refused {} times in a row at our end, offset {}",
+                                      options_.refusals, claim_.end_offset);
+    }
     full_sync_ = true;
     state_ = ReplicaState::kSnapshot;
     return;

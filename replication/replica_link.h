@@ -26,6 +26,8 @@
 
 namespace holdfast::replication {
 
+inline constexpr int kRefusalsMax = 3;
+
 struct ReplicaLinkOptions {
   std::string user, password;  // password empty: no AUTH
   int listening_port = 0;
@@ -41,6 +43,9 @@ struct ReplicaLinkOptions {
   int64_t wall_ms = 0;     // the beginning of a history that is learnt
   uint64_t fenced_by = 0;  // acknowledge nothing: promised to a candidate of this epoch; see SetFence
   bool copy_anew = false;  // everything is asked for, whatever the past is
+  // How often in a row our log has refused this master's stream at our end. From the first time on the master must
+  // prove that it has our past; from kRefusalsMax on we ask for a copy, whatever it proves.
+  int refusals = 0;
   bool take_over = false;  // FAILOVER: the peer, a replica so far, is asked to become master
   int64_t timeout_ms = 60'000;
   int64_t ack_period_ms = 1000;
@@ -171,6 +176,8 @@ class ReplicaLink {
   void SpeakRedis(std::string_view line, ReplicaActions& actions);
   void FollowRedis();
   [[nodiscard]] bool NoHistory() const;
+  // Proof or not: its stream does not continue ours.
+  [[nodiscard]] bool StreamRefused() const;
   void PsyncReply(std::string_view line, ReplicaActions& actions);
   void Messages(ReplicaActions& actions);
   Result<void> OnMessage(const Message& message, ReplicaActions& actions);

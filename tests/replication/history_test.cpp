@@ -271,6 +271,18 @@ TEST(FullSyncOffer, RoundTripsAndRejectsEveryCut) {
   EXPECT_FALSE(ParseOffer("1 zz").ok());
 }
 
+TEST(DecideByDigest, APastThatEndsInsideAUnitDiffers) {
+  HistoryClaim claim;
+  claim.end_offset = 50;
+  claim.digest = 7;
+  claim.tail_length = 10;
+  claim.tail_checksum = 9;
+  DigestEvidence evidence{0, std::nullopt, 9};
+  evidence.inside_frame = true;
+  EXPECT_EQ(DecideByDigest(claim, evidence, false).verdict, Verdict::kFullSync);
+  EXPECT_EQ(DecideByDigest(claim, evidence, true).verdict, Verdict::kFullSync);
+}
+
 TEST(DecideByDigest, AForkIsCutOnlyWhereThePastWasSeenToBeEqual) {
   HistoryClaim claim;
   claim.lineage = Table({{'a', 0}});

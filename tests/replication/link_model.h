@@ -154,6 +154,7 @@ class ModelMaster {
     return out.empty() && decided_ && link_.state() == MasterState::kStreaming && next_ == log_.frames.size();
   }
   [[nodiscard]] const MasterLink& link() const { return link_; }
+  [[nodiscard]] bool proof_asked() const { return fork_; }
 
  private:
   void OnCommand(const std::vector<std::string>& command) {
@@ -231,6 +232,7 @@ class ModelReplica {
   std::optional<Close> closed;
   std::optional<std::string> tail;  // cut off in a rewind
   std::string rewind_impossible;
+  std::string full_sync_reason;
   [[nodiscard]] const ReplicaLink& link() const { return link_; }
 
  private:
@@ -250,6 +252,7 @@ class ModelReplica {
         link_.Rewound(0, more);
         return Do(more);
       }
+      if (auto* started = std::get_if<SnapshotStarted>(&action)) full_sync_reason = started->begin.reason;
       if (auto* chunk = std::get_if<SnapshotBytes>(&action)) {
         ASSERT_EQ(chunk->position, snapshot_.size());
         snapshot_ += chunk->bytes;
@@ -284,15 +287,19 @@ struct Outcome {
   std::optional<Close> closed;
   std::optional<std::string> tail;
   std::string rewind_impossible;
+  bool proof_asked = false;
+  std::string full_sync_reason;
 };
 
 // Runs one connection until nothing moves or one direction has carried `cut_*` bytes.
 inline Outcome Connect(const ModelLog& master_log, ModelLog& replica_log, size_t step,
                        uint64_t cut_to_replica = UINT64_MAX, uint64_t cut_to_master = UINT64_MAX,
-                       std::vector<std::string> ids_made_here = {}, uint64_t rewind_floor = UINT64_MAX) {
+                       std::vector<std::string> ids_made_here = {}, uint64_t rewind_floor = UINT64_MAX,
+                       int refusals = 0) {
   ReplicaLinkOptions options;
   options.password = "123123";
   options.announced_ip = "10.0.0.1";
+  options.refusals = refusals;
   ModelMaster master(master_log, 3);
   ModelReplica replica(replica_log, options,
                        {replica_log.lineage, replica_log.end(), std::move(ids_made_here), false, rewind_floor});
@@ -326,6 +333,8 @@ inline Outcome Connect(const ModelLog& master_log, ModelLog& replica_log, size_t
   outcome.closed = replica.closed;
   outcome.tail = replica.tail;
   outcome.rewind_impossible = replica.rewind_impossible;
+  outcome.proof_asked = master.proof_asked();
+  outcome.full_sync_reason = replica.full_sync_reason;
   if (!replica.closed && cut_to_replica == UINT64_MAX && cut_to_master == UINT64_MAX) {
     EXPECT_EQ(master.link().acked_offset(), master_log.end());
   }

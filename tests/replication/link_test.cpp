@@ -42,6 +42,24 @@ TEST(Link, CutAtEveryByteLosesNothingAndRepeatsNothing) {
   }
 }
 
+// A log that refused the stream: first the master has to prove that the pasts are equal, and if that does not help, a
+// copy is asked for, once.
+TEST(Link, ARefusedStreamEndsInProofOrACopy) {
+  for (int refusals = 0; refusals <= kRefusalsMax; ++refusals) {
+    SCOPED_TRACE(refusals);
+    ModelLog master = MakeMaster(), replica = Fresh();
+    Connect(master, replica, 100);
+    Outcome outcome = Connect(master, replica, 100, UINT64_MAX, UINT64_MAX, {}, UINT64_MAX, refusals);
+    ASSERT_FALSE(outcome.closed) << outcome.closed->reason;
+    EXPECT_EQ(outcome.proof_asked, refusals > 0);
+    EXPECT_EQ(outcome.partial, refusals < kRefusalsMax ? 1 : 0);
+    EXPECT_EQ(outcome.full, refusals < kRefusalsMax ? 0 : 1);
+    const bool reason_told = outcome.full_sync_reason.find("refused 3 times in a row") != std::string::npos;
+    EXPECT_EQ(reason_told, refusals == kRefusalsMax) << outcome.full_sync_reason;
+    ExpectEqual(master, replica);
+  }
+}
+
 // A master that wrote on after its successor's promotion (offset 34 of MakeMaster: the end of four units).
 ModelLog Deposed() {
   ModelLog master = MakeMaster(), deposed;

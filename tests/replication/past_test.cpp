@@ -58,6 +58,35 @@ TEST_F(Histories, AnotherPastBeforeTheBeginningIsSeen) {
   EXPECT_NE(decision.reason.find("digest"), std::string::npos) << decision.reason;
 }
 
+// A node whose disk an old copy was put in place of, and that wrote other units since: the same id, another past, and
+// no frame that ends where the replica's past does. Without the rest of that frame there is nothing to continue with.
+TEST(DecideByPast, AReplicaThatEndsInsideAUnitIsNotContinued) {
+  FaultFileSystem fs, copy_fs;
+  LogDriver before{fs, 1};
+  ASSERT_TRUE(before.Create().ok());
+  before.Append(300);
+  ASSERT_TRUE(before.Commit().ok());
+  wal::LogState state;
+  state.end = before.log->EndPosition();
+  state.lineage = before.log->lineage();
+  LogDriver copy{copy_fs, 2};
+  ASSERT_TRUE(copy.OpenAt(std::move(state)).ok());
+  copy.stream = before.stream;
+  before.Append(100);
+  ASSERT_TRUE(before.Commit().ok());
+  HistoryClaim claim = ClaimAtEnd(*before.log);
+  copy.Append(250);
+  ASSERT_TRUE(copy.Commit().ok());
+  for (const bool tail : {false, true}) {
+    if (tail) AddTail(*before.log, 0, claim);  // longer than the copy's log
+    for (const bool prove : {false, true}) {
+      const Decision decision = DecideByPast(*copy.log, PastOf(*copy.log), &claim, prove, true);
+      EXPECT_EQ(decision.verdict, Verdict::kFullSync) << tail << prove;
+      EXPECT_NE(decision.reason.find("inside a unit"), std::string::npos) << decision.reason;
+    }
+  }
+}
+
 // A deposed node of which only the copy is left has no bytes to keep, and must not be kept from taking another copy.
 TEST_F(Histories, ACopyWithoutALogLeavesNoTail) {
   wal::TailRequest request;
