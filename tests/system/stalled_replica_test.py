@@ -142,7 +142,7 @@ def stall(quota, seconds):
             check(f"The log is no longer kept for replica 127.0.0.1:{stalled.port}" in master.log_text(), "the log says it")
             call(master, "SAVE")
             # The quota, the backlog and what the last checkpoints need; not what the stopped one lacks.
-            bound = quota + 24 * MIB if seconds == 0 else 2 * quota + 512 * MIB
+            bound = quota + (24 if seconds == 0 else 2048) * MIB
             wait_for(lambda: int(info(master)["holdfast_log_file_bytes"]) < bound, 60, "the log is trimmed")
         began = time.monotonic()
         stalled.thaw()
