@@ -73,8 +73,10 @@ def wait_for(condition, timeout=30.0, what="condition"):
 class Client:
     """A RESP2/RESP3 client. Arguments may be str, bytes or int."""
 
-    def __init__(self, port=None, host="127.0.0.1", path=None, timeout=30.0):
-        if path:
+    def __init__(self, port=None, host="127.0.0.1", path=None, timeout=30.0, connected=None):
+        if connected:
+            self.socket = connected
+        elif path:
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(timeout)
             self.socket.connect(path)
@@ -209,6 +211,8 @@ class Server:
     def __init__(self, directory, *options, port=None, binary=None, config=None):
         self.directory = str(directory)
         os.makedirs(self.directory, exist_ok=True)
+        self.host = "127.0.0.1"
+        self.prefix = []  # what runs the binary, if anything does
         self.port = port or free_port()
         self.options = [str(option) for option in options]
         self.binary = binary or SERVER
@@ -218,10 +222,10 @@ class Server:
         self.password = None
 
     def command(self):
-        command = [self.binary]
+        command = self.prefix + [self.binary]
         if self.config:
             command.append(self.config)
-        return command + ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory] + self.options
+        return command + ["--port", str(self.port), "--bind", self.host, "--dir", self.directory] + self.options
 
     def start(self, wait=True, timeout=60.0):
         assert self.process is None or self.process.poll() is not None, "already running"
@@ -234,13 +238,13 @@ class Server:
     def wait_ready(self, timeout=60.0):
         def ready():
             assert self.process.poll() is None, f"the server exited with {self.process.returncode}:\n{self.log_tail()}"
-            with Client(self.port, timeout=5) as client:
+            with Client(self.port, self.host, timeout=5) as client:
                 reply = client.ask("PING")
                 return reply == "PONG" or "NOAUTH" in str(reply)
         wait_for(ready, timeout, f"server on port {self.port} being ready ({self.log_path})")
 
     def client(self, **options):
-        client = Client(self.port, **options)
+        client = Client(self.port, self.host, **options)
         if self.password:
             client.call("AUTH", self.password)
         return client

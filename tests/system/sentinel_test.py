@@ -27,30 +27,34 @@ def fields_of(flat):
 
 
 class Sentinel:
-    """A redis-sentinel process that watches the master at `port`."""
+    """A redis-sentinel process that watches the master at `port` of `host`. It listens at `own`, another host and port."""
 
-    def __init__(self, workspace, number, port):
+    def __init__(self, workspace, number, port, host="127.0.0.1", own=None, prefix=(), extra=()):
         self.directory = os.path.join(workspace.path, f"sentinel{number}")
         os.makedirs(self.directory)
-        self.port = free_port()
+        self.host, self.port = own or ("127.0.0.1", free_port())
         self.log_path = os.path.join(self.directory, "sentinel.log")
         config = os.path.join(self.directory, "sentinel.conf")
         with open(config, "w", encoding="ascii") as file:
             file.write("\n".join([
-                f"port {self.port}", "bind 127.0.0.1", f"dir {self.directory}", f"logfile {self.log_path}",
-                f"sentinel monitor {NAME} 127.0.0.1 {port} 2", f"sentinel auth-pass {NAME} {PASSWORD}",
+                f"port {self.port}", f"bind {self.host}", f"dir {self.directory}", f"logfile {self.log_path}",
+                f"sentinel monitor {NAME} {host} {port} 2", f"sentinel auth-pass {NAME} {PASSWORD}",
                 f"sentinel down-after-milliseconds {NAME} 1000", f"sentinel failover-timeout {NAME} 6000",
-                f"sentinel parallel-syncs {NAME} 2", ""]))
+                f"sentinel parallel-syncs {NAME} 2", *extra, ""]))
         binary = shutil.which("redis-sentinel") or shutil.which("redis-server")
-        self.process = subprocess.Popen([binary, config, "--sentinel"], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([*prefix, binary, config, "--sentinel"], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def ask(self, *arguments):
-        with Client(self.port, timeout=5) as client:
+        with Client(self.port, self.host, timeout=5) as client:
             return client.call("SENTINEL", *arguments)
 
+    def master_address(self):
+        host, port = self.ask("get-master-addr-by-name", NAME)
+        return host.decode(), int(port)
+
     def master_port(self):
-        return int(self.ask("get-master-addr-by-name", NAME)[1])
+        return self.master_address()[1]
 
     def knows(self, replicas, sentinels):
         fields = fields_of(self.ask("master", NAME))
