@@ -12,6 +12,11 @@ namespace holdfast::net {
 
 namespace {
 
+// It has no PSYNC ... FAILOVER that leaves both histories provable, and acknowledges what is not on its disk.
+constexpr const char* kRedisTarget =
+    "FAILOVER to a replica of Redis' kind is not possible: pause the writers (CLIENT PAUSE), wait until it has "
+    "everything, and promote it with REPLICAOF NO ONE";
+
 Error Refusal(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
 
 }  // namespace
@@ -38,8 +43,15 @@ Result<void> ReplicationDriver::StartFailover(const FailoverRequest& request) {
   }
   if (request.to) {
     const auto target = FindReplica(*request.to);
+    if (!target && std::any_of(replicas_.begin(), replicas_.end(), [&](const auto& status) {
+          return status->redis && std::pair{status->address, status->port} == *request.to;
+        })) {
+      return Refusal(kRedisTarget);
+    }
     if (!target) return Refusal("FAILOVER target HOST and PORT is not a replica.");
     if (target->state != FeedState::kOnline) return Refusal("FAILOVER target replica is not online.");
+  } else if (std::all_of(replicas_.begin(), replicas_.end(), [](const auto& status) { return status->redis; })) {
+    return Refusal(kRedisTarget);
   }
   if (server_.log().AppendedOffset() == 0) {
     // The end of an empty history cannot be told from having none: nothing could be handed over at it.

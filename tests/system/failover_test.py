@@ -161,6 +161,24 @@ def test_a_forced_failover_cuts_what_the_target_lacks_and_keeps_it():
         check(fields["holdfast_rewinds"] == "1" or fields.get("holdfast_rewind_impossible"), fields)
 
 
+def test_a_replica_of_redis_kind_is_no_target():
+    with Workspace() as workspace:
+        master = workspace.server("master", *OPTIONS).start()
+        redis = workspace.redis("redis", "--replicaof", "127.0.0.1", master.port).start()
+        online(master)
+        with master.client() as client:
+            for question in (("FAILOVER",), ("FAILOVER", "TO", "127.0.0.1", redis.port),
+                             ("FAILOVER", "TO", "127.0.0.1", redis.port, "FORCE", "TIMEOUT", 50)):
+                check("ERR FAILOVER to a replica of Redis' kind is not possible" in str(client.ask(*question)), question)
+            check(client.info("replication")["master_failover_state"] == "no-failover", "nothing has begun")
+            check(client.call("SET", "a", "1") == "OK", "writers do not wait")
+        # Beside one of ours it is passed over.
+        ours = workspace.server("ours", *OPTIONS, "--replicaof", "127.0.0.1", master.port).start()
+        online(master, 2)
+        check(call(master, "FAILOVER") == "OK", "FAILOVER")
+        wait_for(lambda: role(ours) == "master" and role(master) == "slave", 60, "the roles have changed")
+
+
 def test_a_target_that_refuses_makes_the_master_a_master_again():
     with Workspace() as workspace:
         master, replica = pair(workspace)
