@@ -302,6 +302,8 @@ class Namespaces:
             subprocess.run(self.command(name) + ["ss", "-K", "state", "established"], check=False, capture_output=True)
 
     def stop(self):
-        for name in self.hosts:
+        for name, host in self.hosts.items():
+            # A namespace lives on while it has sockets; its cable would, too.
+            subprocess.run(["ip", "link", "del", f"hfv{host.rpartition('.')[2]}"], check=False)
             subprocess.run(["ip", "netns", "del", self._space(name)], check=False)
         subprocess.run(["ip", "link", "del", self.BRIDGE], check=False)
