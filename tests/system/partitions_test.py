@@ -338,15 +338,15 @@ class Campaign:
     def run(self, kinds):
         for client in self.clients:
             client.start()
-        for kind in kinds:
-            self.one_round(kind)
+        for number, kind in enumerate(kinds):
+            self.one_round(kind, number + 1 < len(kinds))
         for client in self.clients:
             client.ended = True
         for client in self.clients:
             client.join(PATIENCE_S)
             check(not client.is_alive(), "a client that does not end")
 
-    def one_round(self, kind):
+    def one_round(self, kind, others_follow):
         deployment = self.deployment
         old = wait_for(deployment.agreed, PATIENCE_S, "a master")
         begun = time.monotonic()
@@ -356,7 +356,7 @@ class Campaign:
         deployment.network.heal()
         for client in self.clients:
             client.held = None
-        if kind != "kill_all":
+        if others_follow and kind != "kill_all":
             deployment.content()
         master = wait_for(deployment.agreed, PATIENCE_S, "one master")
         over = time.monotonic()
