@@ -198,7 +198,7 @@ class AppendingClient(threading.Thread):
         if not str(reply).startswith(NOT_EXECUTED):
             check(str(reply).startswith(("NOTCONFIRMED", "UNBLOCKED")), f"{self.called}: {reply}")
             self.history.end(operation, None)
-        if str(reply).startswith("READONLY"):
+        if str(reply).startswith(("READONLY", "NOREPLICAS")):  # a replaced master is told so by sentinels only after 10 s
             self._leave()
         time.sleep(0.02)
 
