@@ -54,13 +54,13 @@ Result<std::unique_ptr<ContentSource>> OpenSnapshotContent(FileSystem& fs, const
   return std::unique_ptr<ContentSource>(std::make_unique<SnapshotContent>(std::move(reader), path));
 }
 
-Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, const ToolInput& input) {
+Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, const ToolInput& input, ContentUse use) {
   switch (input.kind) {
     case InputKind::kSnapshot:
       return OpenSnapshotContent(tool.fs, input.path);
     case InputKind::kGeneration:
     case InputKind::kDataDirectory:
-      return OpenStoreContent(tool, input);
+      return OpenStoreContent(tool, input, use);
     case InputKind::kRdb:
       return OpenRdbContent(tool.fs, input.path);
     case InputKind::kAof:
@@ -71,9 +71,9 @@ Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, cons
   }
 }
 
-Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, const std::string& path) {
+Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, const std::string& path, ContentUse use) {
   ASSIGN_OR_RETURN(const ToolInput input, RecogniseInput(tool.fs, path));
-  return OpenContent(tool, input);
+  return OpenContent(tool, input, use);
 }
 
 uint64_t AnnouncedCount(const KeyValue& value) {

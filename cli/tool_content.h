@@ -49,15 +49,22 @@ class ContentSource {
   virtual Result<bool> VisitKey(int db, std::string_view key, SnapshotVisitor& visitor) = 0;
 };
 
+// What of it will be read. LMDB's pages are looked at before they are believed: all of them, or with kSomeKeys those
+// that VisitKey meets, each when it is met.
+enum class ContentUse { kEverything, kSomeKeys };
+
 // kUnsupported for inputs that hold no content (a log without a store).
-Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, const ToolInput& input);
-Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, const std::string& path);
+Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, const ToolInput& input,
+                                                   ContentUse use = ContentUse::kEverything);
+Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, const std::string& path,
+                                                   ContentUse use = ContentUse::kEverything);
 
 // The parts of OpenContent.
 Result<std::unique_ptr<ContentSource>> OpenSnapshotContent(FileSystem& fs, const std::string& path);
 // LMDB, its run, and the log's tail replayed in memory. Beside a server: a registered reader; what was acknowledged
 // before the call is in it.
-Result<std::unique_ptr<ContentSource>> OpenStoreContent(const ToolContext& tool, const ToolInput& input);
+Result<std::unique_ptr<ContentSource>> OpenStoreContent(const ToolContext& tool, const ToolInput& input,
+                                                        ContentUse use = ContentUse::kEverything);
 
 Result<std::unique_ptr<ContentSource>> OpenRdbContent(FileSystem& fs, const std::string& path);
 // AOF: replayed into a store in a temporary directory.

@@ -151,12 +151,13 @@ Result<Inspection> InspectLog(FileSystem& fs, const ToolInput& input) {
   json["file_bytes"] = bytes;
   const auto first = log->Header(0);
   const auto last = log->Header(log->files().size() - 1);
-  if (first.ok()) json["first_time"] = TimeText(first->state.end.time_ms);
+  // 0: nothing was written before.
+  if (first.ok() && first->state.end.time_ms != 0) json["first_time"] = TimeText(first->state.end.time_ms);
   if (!first.ok()) inspection.damage.push_back(first.error().message);
   if (last.ok()) {
     json["last_segment"] = log->files().back().path;
     json["last_segment_offset"] = last->state.end.offset;
-    json["last_segment_time"] = TimeText(last->state.end.time_ms);
+    if (last->state.end.time_ms != 0) json["last_segment_time"] = TimeText(last->state.end.time_ms);
     std::string table;
     last->state.lineage.AppendTo(table);
     json["lineage"] = LineageJson(table);
@@ -179,7 +180,7 @@ Result<Inspection> InspectStore(FileSystem& fs, const ToolInput& input) {
     const auto pid = RunningServer(input.path);
     json["server"] = pid ? "running, process " + std::to_string(*pid) : "not running";
   }
-  LmdbOptions options{JoinPath(input.generation, "lmdb"), uint64_t{1} << 40, true, &fs};
+  LmdbOptions options{JoinPath(input.generation, "lmdb"), uint64_t{1} << 40, true, &fs, true};
   const auto read = [&]() -> Result<void> {
     ASSIGN_OR_RETURN(const auto env, LmdbEnv::Open(options));
     ASSIGN_OR_RETURN(const auto reader, env->BeginRead());

@@ -11,6 +11,7 @@
 #include "storage/effects/applier.h"
 #include "storage/lmdb_check.h"
 #include "storage/lmdb_env.h"
+#include "storage/row.h"
 #include "storage/snapshot_format.h"
 #include "storage/store.h"
 #include "wal/lineage.h"
@@ -26,7 +27,8 @@ constexpr size_t kPageBytes = 1 << 20;
 
 class StoreContent : public ContentSource {
  public:
-  StoreContent(std::unique_ptr<Store> store, ContentInfo info) : store_(std::move(store)), info_(std::move(info)) {}
+  StoreContent(std::unique_ptr<Store> store, ContentInfo info, ContentUse use)
+      : store_(std::move(store)), info_(std::move(info)), use_(use) {}
 
   [[nodiscard]] const ContentInfo& info() const override { return info_; }
 
@@ -153,46 +155,58 @@ class StoreContent : public ContentSource {
     return true;
   }
 
-  static Result<void> VisitOne(Transaction& transaction, int db, std::string_view key, const KeyValue& value,
-                               SnapshotVisitor& visitor) {
+  Result<void> VisitOne(Transaction& transaction, int db, std::string_view key, const KeyValue& value,
+                        SnapshotVisitor& visitor) {
     ASSIGN_OR_RETURN(const snapshot_format::SplitBody split, snapshot_format::SplitStoredBody(value));
     KeyValue logical = value;
     logical.body = split.body;
     RETURN_IF_ERROR(visitor.Key({db, key, logical}));
     if (split.has_rows) {
       for (const char kind : snapshot_format::KindsOf(value.type, value.chunked)) {
-        RETURN_IF_ERROR(VisitKind(transaction, split.id, static_cast<CollectionKind>(kind), visitor));
+        ASSIGN_OR_RETURN(const uint64_t rows,
+                         VisitKind(transaction, split.id, static_cast<CollectionKind>(kind), visitor));
+        const bool elements =
+            kind == static_cast<char>(CollectionKind::kMember) || kind == static_cast<char>(CollectionKind::kItem);
+        // What reads everything has seen all pages, and tells values that lost a part by itself.
+        if (use_ == ContentUse::kSomeKeys && elements && rows != AnnouncedCount(logical)) {
+          return Error{ErrorCode::kCorruption, fmt::format("db {} key '{}': has {} elements, its row says {}", db,
+                                                           PrintableKey(key), rows, AnnouncedCount(logical))};
+        }
       }
     }
     return visitor.KeyEnd();
   }
 
-  static Result<void> VisitKind(Transaction& transaction, CollectionId id, CollectionKind kind,
-                                SnapshotVisitor& visitor) {
+  // Returns how many rows there were.
+  static Result<uint64_t> VisitKind(Transaction& transaction, CollectionId id, CollectionKind kind,
+                                    SnapshotVisitor& visitor) {
     Result<void> given;
-    uint64_t items = 0;
+    uint64_t rows = 0;
     std::string position;
     Result<void> visited =
         transaction.VisitRows(id, kind, {}, false, [&](std::string_view suffix, std::string_view value) {
           if (kind == CollectionKind::kItem) {
             // Positions are local: in records the first item is always at the same one.
             position.clear();
-            AppendBig<uint64_t>(position, (uint64_t{1} << 63) + items++);
+            AppendBig<uint64_t>(position, (uint64_t{1} << 63) + rows);
             suffix = position;
           }
+          ++rows;
           given = visitor.Row({kind, suffix, value});
           return given.ok();
         });
     RETURN_IF_ERROR(std::move(visited));
-    return given;
+    RETURN_IF_ERROR(std::move(given));
+    return rows;
   }
 
   std::unique_ptr<Store> store_;
   ContentInfo info_;
+  const ContentUse use_;
 };
 
 // LMDB believes its pages: one that is damaged would end the process, or hide rows without a word. So each is looked at
-// before. Values have checksums, which every read verifies: a damaged one is told when it is met.
+// before everything is read. Values have checksums, which every read verifies: a damaged one is told when it is met.
 Result<void> CheckPages(const ToolContext& tool, const std::string& generation, bool live) {
   const std::string directory = JoinPath(generation, "lmdb");
   std::unique_ptr<LmdbEnv> env;
@@ -221,14 +235,15 @@ Result<void> CheckPages(const ToolContext& tool, const std::string& generation, 
                            file, first->position, first->message, report.pages)};
 }
 
-Result<std::unique_ptr<ContentSource>> OpenOnce(const ToolContext& tool, const ToolInput& input,
+Result<std::unique_ptr<ContentSource>> OpenOnce(const ToolContext& tool, const ToolInput& input, ContentUse use,
                                                 std::optional<int> server_pid) {
-  RETURN_IF_ERROR(CheckPages(tool, input.generation, server_pid.has_value()));
+  if (use == ContentUse::kEverything) RETURN_IF_ERROR(CheckPages(tool, input.generation, server_pid.has_value()));
   StoreOptions options;
   options.directory = input.generation;
   options.databases = kDatabasesMax;
   options.cache_bytes = 0;
   options.read_only = true;
+  options.check_paths = use == ContentUse::kSomeKeys;
   options.fs = &tool.fs;
   ASSIGN_OR_RETURN(std::unique_ptr<Store> store, Store::Open(std::move(options)));
   ContentInfo info;
@@ -236,7 +251,7 @@ Result<std::unique_ptr<ContentSource>> OpenOnce(const ToolContext& tool, const T
   info.kind = input.kind;
   info.server_pid = server_pid;
   info.position = store->CheckpointPosition();
-  auto content = std::make_unique<StoreContent>(std::move(store), std::move(info));
+  auto content = std::make_unique<StoreContent>(std::move(store), std::move(info), use);
   ASSIGN_OR_RETURN(const auto log, LogReader::Open(tool.fs, input, server_pid.has_value()));
   RETURN_IF_ERROR(content->Replay(*log));
   return std::unique_ptr<ContentSource>(std::move(content));
@@ -244,14 +259,15 @@ Result<std::unique_ptr<ContentSource>> OpenOnce(const ToolContext& tool, const T
 
 }  // namespace
 
-Result<std::unique_ptr<ContentSource>> OpenStoreContent(const ToolContext& tool, const ToolInput& input) {
+Result<std::unique_ptr<ContentSource>> OpenStoreContent(const ToolContext& tool, const ToolInput& input,
+                                                        ContentUse use) {
   // Beside a server a segment or the run may go between two looks, or the generation may be switched: look again.
   constexpr int kTries = 5;
   ToolInput now = input;
   for (int i = 0;; ++i) {
     const std::optional<int> server_pid =
         input.kind == InputKind::kDataDirectory ? RunningServer(input.path) : std::nullopt;
-    auto opened = OpenOnce(tool, now, server_pid);
+    auto opened = OpenOnce(tool, now, use, server_pid);
     if (opened.ok() || !server_pid || i + 1 == kTries) return opened;
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     ASSIGN_OR_RETURN(now, RecogniseInput(tool.fs, input.path));

@@ -2,71 +2,25 @@
 
 #include <fmt/format.h>
 
-#include <bit>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "storage/base/coding.h"
 #include "storage/base/hash.h"
+#include "storage/lmdb_page.h"
 #include "storage/row.h"
 
 namespace holdfast {
 namespace {
 
-// Layout of LMDB 0.9 (64-bit, little-endian): mdb.c, struct MDB_page, MDB_meta, MDB_db, MDB_node.
-constexpr size_t kPageHeader = 16;
-constexpr uint32_t kMagic = 0xBEEFC0DE;
-constexpr uint32_t kDataVersion = 1;
-constexpr uint16_t kBranch = 0x01;
-constexpr uint16_t kLeaf = 0x02;
-constexpr uint16_t kOverflow = 0x04;
-constexpr uint16_t kMeta = 0x08;
-constexpr uint16_t kNodeBigData = 0x01;
-constexpr uint16_t kNodeSubTree = 0x02;
-constexpr uint16_t kIntegerKeys = 0x08;
-constexpr uint64_t kNoPage = ~uint64_t{0};
-constexpr size_t kTreeRecord = 48;
-constexpr size_t kNodeHeader = 8;
-constexpr int kDepthMax = 32;  // CURSOR_STACK
+using lmdb_page::kNoPage;
+using lmdb_page::kPageHeader;
+using lmdb_page::Meta;
+using lmdb_page::Node;
+using lmdb_page::Tree;
+
 constexpr uint64_t kProgressPages = 4096;
-
-struct Tree {
-  uint16_t flags = 0;
-  uint16_t depth = 0;
-  uint64_t branch_pages = 0, leaf_pages = 0, overflow_pages = 0;
-  uint64_t entries = 0;
-  uint64_t root = kNoPage;
-};
-
-struct Meta {
-  uint32_t page_size = 0;
-  Tree free_list;
-  Tree main;
-  uint64_t last_page = 0;
-  uint64_t transaction = 0;
-};
-
-Tree ReadTree(const char* record) {
-  Tree tree;
-  tree.flags = LoadLittle<uint16_t>(record + 4);
-  tree.depth = LoadLittle<uint16_t>(record + 6);
-  tree.branch_pages = LoadLittle<uint64_t>(record + 8);
-  tree.leaf_pages = LoadLittle<uint64_t>(record + 16);
-  tree.overflow_pages = LoadLittle<uint64_t>(record + 24);
-  tree.entries = LoadLittle<uint64_t>(record + 32);
-  tree.root = LoadLittle<uint64_t>(record + 40);
-  return tree;
-}
-
-// A node of a page whose bounds were checked.
-struct Node {
-  std::string_view key;
-  uint16_t flags = 0;
-  uint64_t child = 0;      // branch
-  uint64_t data_size = 0;  // leaf
-  size_t data_at = 0;      // in the page
-};
 
 class Walker {
  public:
@@ -78,17 +32,15 @@ class Walker {
 
   Result<void> Run() {
     ASSIGN_OR_RETURN(size_, file_.Size());
-    ASSIGN_OR_RETURN(const Meta first, ReadMeta(0, kDirectAlignment));
-    page_size_ = first.page_size;
-    ASSIGN_OR_RETURN(const Meta second, ReadMeta(page_size_, page_size_));
-    if (second.page_size != page_size_) return Damaged(1, "its page size differs from page 0's");
-    meta_ = second.transaction > first.transaction ? second : first;
+    ASSIGN_OR_RETURN(const lmdb_page::Metas metas, lmdb_page::ReadMetas(file_, path_, size_));
+    page_size_ = metas.first.page_size;
+    meta_ = metas.newest();
     pages_ = size_ / page_size_;
     report_.page_size = page_size_;
     report_.pages = meta_.last_page + 1;
     report_.transaction = meta_.transaction;
     if (full()) {
-      RETURN_IF_ERROR(CheckMetas(first, second));
+      RETURN_IF_ERROR(CheckMetas(metas));
       if (report_.pages > pages_) {
         RETURN_IF_ERROR(Report(meta_.last_page, "beyond the end of the file: the file is truncated"));
       }
@@ -121,45 +73,9 @@ class Walker {
     return {};
   }
 
-  Result<Meta> ReadMeta(uint64_t position, size_t page_size) {
-    char page[kPageHeader + 256];
-    ASSIGN_OR_RETURN(const size_t count, file_.ReadAt(position, page, sizeof(page)));
-    const uint64_t number = position == 0 ? 0 : 1;
-    if (count < sizeof(page) || position + page_size > size_) {
-      return Error{ErrorCode::kCorruption,
-                   fmt::format("{}: truncated: {} bytes are too few for meta page {}", path_, size_, number)};
-    }
-    const char* meta = page + kPageHeader;
-    if ((LoadLittle<uint16_t>(page + 10) & kMeta) == 0 || LoadLittle<uint32_t>(meta) != kMagic) {
-      return Error{ErrorCode::kCorruption, fmt::format("{}: page {} is no LMDB meta page", path_, number)};
-    }
-    if (LoadLittle<uint32_t>(meta + 4) != kDataVersion) {
-      return Error{ErrorCode::kUnsupported, fmt::format("{}: LMDB data version {}, this build reads {}", path_,
-                                                        LoadLittle<uint32_t>(meta + 4), kDataVersion)};
-    }
-    Meta result;
-    result.page_size = LoadLittle<uint32_t>(meta + 24);
-    if (!std::has_single_bit(result.page_size) || result.page_size < 512 || result.page_size > 65536) {
-      return Error{ErrorCode::kCorruption,
-                   fmt::format("{}: meta page {} names a page size of {}", path_, number, result.page_size)};
-    }
-    result.free_list = ReadTree(meta + 24);
-    result.main = ReadTree(meta + 24 + kTreeRecord);
-    result.last_page = LoadLittle<uint64_t>(meta + 24 + 2 * kTreeRecord);
-    result.transaction = LoadLittle<uint64_t>(meta + 24 + 2 * kTreeRecord + 8);
-    return result;
-  }
-
-  // Transaction n is written to meta page n % 2; both say 0 in a new file.
-  Result<void> CheckMetas(const Meta& first, const Meta& second) {
-    const bool is_new = first.transaction == 0 && second.transaction == 0;
-    const bool neighbours = first.transaction + 1 == second.transaction || second.transaction + 1 == first.transaction;
-    const bool in_place = first.transaction % 2 == 0 && (second.transaction % 2 == 1 || second.transaction == 0);
-    if (!is_new && (!neighbours || !in_place)) {
-      RETURN_IF_ERROR(Report(0, fmt::format("the meta pages are of transactions {} and {}: one is damaged",
-                                            first.transaction, second.transaction)));
-    }
-    if (meta_.free_list.flags != kIntegerKeys) {
+  Result<void> CheckMetas(const lmdb_page::Metas& metas) {
+    if (const std::string fault = lmdb_page::MetasFault(metas); !fault.empty()) RETURN_IF_ERROR(Report(0, fault));
+    if (meta_.free_list.flags != lmdb_page::kIntegerKeys) {
       RETURN_IF_ERROR(Report(0, fmt::format("the list of free pages has flags {:#x}", meta_.free_list.flags)));
     }
     return {};
@@ -172,7 +88,7 @@ class Walker {
       RETURN_IF_ERROR(Report(0, fmt::format("database '{}' has flags {:#x}", name, tree.flags)));
     }
     if (tree.root != kNoPage) {
-      if (tree.depth == 0 || tree.depth > kDepthMax) {
+      if (tree.depth == 0 || tree.depth > lmdb_page::kDepthMax) {
         RETURN_IF_ERROR(Report(tree.root, "its tree has an impossible depth"));
       } else {
         RETURN_IF_ERROR(WalkPage(tree.root, tree.depth, kind, {}, std::nullopt));
@@ -221,64 +137,12 @@ class Walker {
   // Reads and checks one page of a tree. Null, told, if it is damaged.
   Result<std::unique_ptr<std::string>> ReadPage(uint64_t number, int level) {
     auto page = std::make_unique<std::string>(page_size_, '\0');
-    const auto damaged = [&](std::string_view what) -> Result<std::unique_ptr<std::string>> {
-      RETURN_IF_ERROR(Report(number, what));
-      return std::unique_ptr<std::string>();
-    };
     ASSIGN_OR_RETURN(const size_t count, file_.ReadAt(number * page_size_, page->data(), page->size()));
-    if (count != page->size()) return damaged("cannot be read whole");
-    if (LoadLittle<uint64_t>(page->data()) != number) return damaged("carries another page's number");
-    const auto flags = LoadLittle<uint16_t>(page->data() + 10);
-    if (flags != (level == 1 ? kLeaf : kBranch)) {
-      return damaged(fmt::format("flags {:#x} do not fit its place in the tree", flags));
-    }
-    const auto lower = LoadLittle<uint16_t>(page->data() + 12);
-    const auto upper = LoadLittle<uint16_t>(page->data() + 14);
-    if (lower < kPageHeader || lower > upper || upper > page_size_ || lower % 2 != 0) {
-      return damaged(fmt::format("free space from {} to {} is impossible", lower, upper));
-    }
-    return page;
-  }
-
-  // nullopt, told, if it lies outside of the page.
-  Result<std::optional<Node>> ReadNode(uint64_t number, const std::string& page, size_t i, bool is_leaf) {
-    const auto damaged = [&](std::string_view what) -> Result<std::optional<Node>> {
-      RETURN_IF_ERROR(Report(number, what));
-      return std::optional<Node>();
-    };
-    const auto upper = LoadLittle<uint16_t>(page.data() + 14);
-    const size_t at = LoadLittle<uint16_t>(page.data() + kPageHeader + 2 * i);
-    if (at < upper || at + kNodeHeader > page_size_) {
-      return damaged(fmt::format("node {} lies at {}, outside of the page", i, at));
-    }
-    const char* bytes = page.data() + at;
-    const size_t key_size = LoadLittle<uint16_t>(bytes + 6);
-    if (at + kNodeHeader + key_size > page_size_) {
-      return damaged(fmt::format("node {} has a key of {} bytes, too long", i, key_size));
-    }
-    Node node;
-    node.key = std::string_view(page).substr(at + kNodeHeader, key_size);
-    const uint64_t low = LoadLittle<uint16_t>(bytes) | static_cast<uint64_t>(LoadLittle<uint16_t>(bytes + 2)) << 16;
-    const auto flags = LoadLittle<uint16_t>(bytes + 4);
-    if (!is_leaf) {
-      node.child = low | static_cast<uint64_t>(flags) << 32;
-      return std::optional<Node>(node);
-    }
-    node.flags = flags;
-    node.data_size = low;
-    node.data_at = at + kNodeHeader + key_size;
-    const bool big = (flags & kNodeBigData) != 0;
-    if (node.data_at + (big ? 8 : node.data_size) > page_size_) {
-      return damaged(fmt::format("a node at {} has {} bytes of data, too many", at, node.data_size));
-    }
-    return std::optional<Node>(node);
-  }
-
-  // Nodes stand close together from `upper` to the page's end.
-  Result<void> CheckPacking(uint64_t number, const std::string& page, size_t packed) {
-    const auto upper = LoadLittle<uint16_t>(page.data() + 14);
-    if (packed == page_size_ - upper) return {};
-    return Report(number, fmt::format("its nodes take {} bytes, {} were expected", packed, page_size_ - upper));
+    const std::string fault =
+        count != page->size() ? "cannot be read whole" : lmdb_page::HeaderFault(*page, number, level == 1);
+    if (fault.empty()) return page;
+    RETURN_IF_ERROR(Report(number, fault));
+    return std::unique_ptr<std::string>();
   }
 
   // `level` counts down to 1, the leaves. Leaves of the main tree hold the named databases and are always read.
@@ -292,19 +156,14 @@ class Walker {
     if (page == nullptr) return {};
     const bool is_leaf = level == 1;
     ++(is_leaf ? counted_.leaf_pages : counted_.branch_pages);
-    const size_t count = (LoadLittle<uint16_t>(page->data() + 12) - kPageHeader) / 2;
-    if (full() && count < (is_leaf ? 1u : 2u)) return Report(number, fmt::format("has {} nodes", count));
-    std::vector<Node> nodes;
-    size_t packed = 0;
-    for (size_t i = 0; i < count; ++i) {
-      ASSIGN_OR_RETURN(const std::optional<Node> node, ReadNode(number, *page, i, is_leaf));
-      if (!node) return {};
-      const bool big = (node->flags & kNodeBigData) != 0;
-      packed += (kNodeHeader + node->key.size() + (is_leaf ? (big ? 8 : node->data_size) : 0) + 1) & ~size_t{1};
-      nodes.push_back(*node);
+    std::string fault;
+    const auto read = lmdb_page::ReadNodes(*page, is_leaf, fault);
+    if (!read) return Report(number, fault);
+    const std::vector<Node>& nodes = *read;
+    if (full()) {
+      if (fault = lmdb_page::FillFault(*page, nodes, is_leaf); !fault.empty()) RETURN_IF_ERROR(Report(number, fault));
     }
-    if (full()) RETURN_IF_ERROR(CheckPacking(number, *page, packed));
-    for (size_t i = 0; i < count; ++i) {
+    for (size_t i = 0; i < nodes.size(); ++i) {
       if (is_leaf) {
         if (full()) RETURN_IF_ERROR(CheckKey(number, nodes[i].key, from, to, kind));
         RETURN_IF_ERROR(WalkLeafNode(number, *page, nodes[i], kind));
@@ -312,7 +171,7 @@ class Walker {
       }
       // The first key of a branch page is not looked at: all below it is less than the second.
       const std::string_view lower = i == 0 ? from : nodes[i].key;
-      const auto upper = i + 1 < count ? std::optional(nodes[i + 1].key) : to;
+      const auto upper = i + 1 < nodes.size() ? std::optional(nodes[i + 1].key) : to;
       RETURN_IF_ERROR(WalkPage(nodes[i].child, level - 1, kind, lower, upper));
     }
     return {};
@@ -329,25 +188,22 @@ class Walker {
 
   Result<void> WalkLeafNode(uint64_t number, const std::string& page, const Node& node, TreeKind kind) {
     ++counted_.entries;
-    const bool big = (node.flags & kNodeBigData) != 0;
-    std::string_view value = std::string_view(page).substr(node.data_at, big ? 8 : node.data_size);
-    if (full() && (node.flags & ~(kind == TreeKind::kMain ? kNodeSubTree : kNodeBigData)) != 0) {
+    std::string_view value = node.Stored(page);
+    if (full() && (node.flags & ~(kind == TreeKind::kMain ? lmdb_page::kNodeSubTree : lmdb_page::kNodeBigData)) != 0) {
       return Report(number, fmt::format("a node has flags {:#x}", node.flags));
     }
     uint64_t position = number * page_size_ + node.data_at;
     std::string joined;
-    if (big) {
+    if (node.big()) {
       const auto first = LoadLittle<uint64_t>(value.data());
-      const uint64_t count = (node.data_size + kPageHeader + page_size_ - 1) / page_size_;
+      const uint64_t count = lmdb_page::OverflowPages(node.data_size, page_size_);
       ASSIGN_OR_RETURN(const bool mine, ClaimPages(first, count));
       if (!mine || !full()) return {};
       counted_.overflow_pages += count;
       joined.resize(kPageHeader + node.data_size);
       ASSIGN_OR_RETURN(const size_t got, file_.ReadAt(first * page_size_, joined.data(), joined.size()));
-      const bool fits = got == joined.size() && LoadLittle<uint64_t>(joined.data()) == first &&
-                        LoadLittle<uint16_t>(joined.data() + 10) == kOverflow &&
-                        LoadLittle<uint32_t>(joined.data() + 12) == count;
-      if (!fits) return Report(first, "is not the page of a long value that it should be");
+      if (got != joined.size() || !lmdb_page::IsOverflow(joined, first, count))
+        return Report(first, "is not the page of a long value that it should be");
       value = std::string_view(joined).substr(kPageHeader);
       position = first * page_size_ + kPageHeader;
     }
@@ -357,7 +213,7 @@ class Walker {
   }
 
   Result<void> WalkTable(uint64_t number, const Node& node, std::string_view value) {
-    if ((node.flags & kNodeSubTree) == 0 || value.size() != kTreeRecord) {
+    if ((node.flags & lmdb_page::kNodeSubTree) == 0 || value.size() != lmdb_page::kTreeRecord) {
       return Report(number, "the list of databases holds something else");
     }
     const std::string name(node.key);
@@ -369,7 +225,7 @@ class Walker {
       if (name != LmdbTableName(table_)) return Report(number, "the list of databases has a name that is not known");
       found_[static_cast<size_t>(table_)] = true;
     }
-    RETURN_IF_ERROR(WalkTree(ReadTree(value.data()), TreeKind::kTable, name));
+    RETURN_IF_ERROR(WalkTree(lmdb_page::ReadTree(value.data()), TreeKind::kTable, name));
     last_key_ = outer_key;
     return {};
   }

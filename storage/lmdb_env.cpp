@@ -12,6 +12,7 @@
 #include "storage/base/diag.h"
 #include "storage/lmdb_check.h"
 #include "storage/lmdb_copy.h"
+#include "storage/lmdb_path_check.h"
 #include "storage/row.h"
 
 namespace holdfast {
@@ -40,11 +41,19 @@ Result<LmdbTableStats> StatsOf(const MDB_stat& stat) {
 }
 
 // Beside a live server the pages of a state may be reused while they are walked: look again.
+constexpr int kTries = 5;
+constexpr int kBindTries = 1000;
+
 Result<void> CheckFile(const LmdbOptions& options) {
-  constexpr int kTries = 5;
+  const std::string file = JoinPath(options.directory, "data.mdb");
   Result<void> checked;
   for (int i = 0; i < (options.read_only ? kTries : 1); ++i) {
-    checked = CheckLmdbFile(*options.fs, JoinPath(options.directory, "data.mdb"));
+    if (options.check_paths) {
+      const auto opened = LmdbPathCheck::Open(*options.fs, file);
+      checked = opened.ok() ? Result<void>() : opened.error();
+    } else {
+      checked = CheckLmdbFile(*options.fs, file);
+    }
     if (checked.ok() || checked.error().code != ErrorCode::kCorruption) return checked;
   }
   return checked;
@@ -185,7 +194,9 @@ Result<std::unique_ptr<LmdbReader>> LmdbEnv::BeginRead() {
     rc = mdb_txn_begin(env_, nullptr, MDB_RDONLY, &txn);
   }
   if (rc != 0) return MakeError(rc, "begin read");
-  return std::unique_ptr<LmdbReader>(new LmdbReader(*this, txn));
+  std::unique_ptr<LmdbReader> reader(new LmdbReader(*this, txn));
+  RETURN_IF_ERROR(reader->BindPaths());
+  return reader;
 }
 
 Result<std::unique_ptr<LmdbWriter>> LmdbEnv::BeginWrite() {
@@ -273,6 +284,7 @@ LmdbCursor::~LmdbCursor() {
 }
 
 Result<void> LmdbCursor::Move(std::string_view from, int operation) {
+  if (pool_ != nullptr && pool_->paths_ != nullptr) RETURN_IF_ERROR(CheckMove(from, operation));
   MDB_val key = ToVal(from);
   MDB_val value;
   const int rc = mdb_cursor_get(cursor_, &key, &value, static_cast<MDB_cursor_op>(operation));
@@ -282,6 +294,20 @@ Result<void> LmdbCursor::Move(std::string_view from, int operation) {
   key_ = FromVal(key);
   stored_ = FromVal(value);
   return {};
+}
+
+Result<void> LmdbCursor::CheckMove(std::string_view from, int operation) {
+  LmdbPathCheck& paths = *pool_->paths_;
+  switch (operation) {
+    case MDB_NEXT:
+      return paths.Next(table_, key_);
+    case MDB_PREV:
+      return paths.Previous(table_, key_);
+    case MDB_LAST:
+      return paths.SeekLast(table_);
+    default:
+      return paths.Seek(table_, from);
+  }
 }
 
 Result<void> LmdbCursor::Seek(std::string_view key) { return Move(key, key.empty() ? MDB_FIRST : MDB_SET_RANGE); }
@@ -298,6 +324,8 @@ Result<std::string_view> LmdbCursor::Value() const { return env_.Verified(table_
 
 // ---- reader ---------------------------------------------------------------------------------------------------------
 
+LmdbReader::LmdbReader(LmdbEnv& env, MDB_txn* txn) : env_(env), txn_(txn) {}
+
 LmdbReader::~LmdbReader() {
   CHECK(open_cursors_ == 0);
   for (auto& cursors : pooled_) {
@@ -308,6 +336,26 @@ LmdbReader::~LmdbReader() {
 
 Result<void> LmdbReader::Renew() {
   CHECK(open_cursors_ == 0);
+  RETURN_IF_ERROR(RenewOnce());
+  return BindPaths();
+}
+
+Result<void> LmdbReader::BindPaths() {
+  if (!env_.options_.check_paths) return {};
+  if (paths_ == nullptr) {
+    const std::string file = JoinPath(env_.options_.directory, "data.mdb");
+    ASSIGN_OR_RETURN(paths_, LmdbPathCheck::Open(*env_.options_.fs, file));
+  }
+  for (int i = 0;; ++i) {
+    const auto bound = paths_->Bind(mdb_txn_id(txn_));
+    if (bound.ok() && *bound) return {};
+    if (!bound.ok() && (bound.error().code != ErrorCode::kCorruption || i + 1 >= kTries)) return bound.error();
+    if (i + 1 >= kBindTries) return env_.MakeError(EBUSY, "the server commits faster than its state can be looked at");
+    RETURN_IF_ERROR(RenewOnce());
+  }
+}
+
+Result<void> LmdbReader::RenewOnce() {
   if (live_) mdb_txn_reset(txn_);
   live_ = false;
   int rc = mdb_txn_renew(txn_);
@@ -324,10 +372,14 @@ Result<void> LmdbReader::Renew() {
 
 Result<std::optional<std::string_view>> LmdbReader::Get(LmdbTable table, std::string_view key) {
   if (!live_) return env_.MakeError(EINVAL, "read without a transaction");
+  if (paths_ != nullptr) RETURN_IF_ERROR(paths_->Find(table, key));
   MDB_val key_val = ToVal(key);
   MDB_val value;
   const int rc = mdb_get(txn_, env_.Table(table), &key_val, &value);
-  if (rc == MDB_NOTFOUND) return std::optional<std::string_view>{};
+  if (rc == MDB_NOTFOUND) {
+    if (paths_ != nullptr) RETURN_IF_ERROR(paths_->Absent(table, key));
+    return std::optional<std::string_view>{};
+  }
   if (rc != 0) return env_.MakeError(rc, fmt::format("read from database '{}'", LmdbTableName(table)));
   ASSIGN_OR_RETURN(const std::string_view verified, env_.Verified(table, key, FromVal(value)));
   return std::optional<std::string_view>(verified);

@@ -35,12 +35,16 @@ struct LmdbOptions {
   uint64_t map_bytes = 1ull << 40;
   bool read_only = false;
   FileSystem* fs = nullptr;
+  // With read_only: instead of the trees' inner pages when it is opened, the pages of each look-up are checked before
+  // LMDB touches them (storage/lmdb_path_check.h): little is read for a few rows, and damage is kCorruption.
+  bool check_paths = false;
 };
 
 struct LmdbTableStats {
   uint64_t entries = 0, branch_pages = 0, leaf_pages = 0, overflow_pages = 0;
 };
 
+class LmdbPathCheck;
 class LmdbReader;
 class LmdbWriter;
 
@@ -103,6 +107,7 @@ class LmdbCursor {
   LmdbCursor(LmdbEnv& env, LmdbTable table, MDB_cursor* cursor, LmdbReader* pool)
       : env_(env), table_(table), cursor_(cursor), pool_(pool) {}
   Result<void> Move(std::string_view from, int operation);
+  Result<void> CheckMove(std::string_view from, int operation);
 
   LmdbEnv& env_;
   LmdbTable table_;
@@ -130,10 +135,13 @@ class LmdbReader {
  private:
   friend class LmdbEnv;
   friend class LmdbCursor;
-  LmdbReader(LmdbEnv& env, MDB_txn* txn) : env_(env), txn_(txn) {}
+  LmdbReader(LmdbEnv& env, MDB_txn* txn);
+  Result<void> RenewOnce();
+  Result<void> BindPaths();
 
   LmdbEnv& env_;
   MDB_txn* txn_;
+  std::unique_ptr<LmdbPathCheck> paths_;  // with check_paths
   bool live_ = true;
   size_t open_cursors_ = 0;
   std::vector<MDB_cursor*> pooled_[kLmdbTables];

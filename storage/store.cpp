@@ -205,7 +205,8 @@ Store::~Store() = default;
 Result<std::unique_ptr<Store>> Store::Open(StoreOptions options) {
   CHECK(options.fs != nullptr);
   CHECK(options.databases > 0);
-  LmdbOptions lmdb{JoinPath(options.directory, "lmdb"), options.map_bytes, options.read_only, options.fs};
+  LmdbOptions lmdb{JoinPath(options.directory, "lmdb"), options.map_bytes, options.read_only, options.fs,
+                   options.check_paths};
   RETURN_IF_ERROR(CreateIfEmpty(options, lmdb));
   ASSIGN_OR_RETURN(OnDisk disk, ReadDisk(options, lmdb));
   auto state = std::make_unique<StoreState>(options, disk.env);

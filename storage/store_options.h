@@ -19,7 +19,8 @@ struct StoreOptions {
   // Address space reserved for LMDB's map; costs no memory and no disk, but is the largest size the file may reach.
   // Halved until the system grants it.
   uint64_t map_bytes = 1ull << 40;
-  bool read_only = false;  // offline tool, also beside a live server
+  bool read_only = false;    // offline tool, also beside a live server
+  bool check_paths = false;  // with read_only: LmdbOptions::check_paths
   FileSystem* fs = nullptr;
   Random* random = nullptr;
 };

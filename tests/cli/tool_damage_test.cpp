@@ -208,6 +208,36 @@ TEST_F(StoreDamageTest, NoDamagedPageIsReadThroughLmdb) {
   EXPECT_GT(found, 50 / kStep);
 }
 
+// `get` looks only at the pages it needs: what it prints is what was there, and "no key" is said of no key that was.
+TEST_F(StoreDamageTest, NoDamagedPageMakesGetSayWhatIsNotSo) {
+  const std::string generation = directory_.File("gen-1");
+  const std::string file = generation + "/lmdb/data.mdb";
+  ASSERT_TRUE(PosixFileSystem().CreateDirectory(generation + "/wal").ok());
+  const auto get = [&] {
+    return RunHoldfast(PosixFileSystem(), {"get", "--json", generation, "key7", "key42", "large"});
+  };
+  const auto good = get();
+  ASSERT_EQ(good.status, kToolClean) << good.err;
+  const auto absent = RunHoldfast(PosixFileSystem(), {"get", generation, "key60"});
+  ASSERT_EQ(absent.status, kToolDamage);
+  ASSERT_NE(absent.err.find("no key \"key60\""), std::string::npos) << absent.err;
+  size_t found = 0;
+  for (size_t i = 0; i < whole_.size(); i += i % 4096 < 400 ? 13 * kStep : 211 * kStep) {
+    std::string bytes = whole_;
+    bytes[i] = static_cast<char>(bytes[i] ^ (1 << (i % 8)));
+    std::ofstream(file, std::ios::binary) << bytes;
+    const auto outcome = get();
+    EXPECT_EQ(outcome.err.find("no key"), std::string::npos) << "byte " << i << ": " << outcome.err;
+    std::istringstream lines(outcome.out);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.starts_with("{\"result\"")) continue;
+      ASSERT_NE(good.out.find(line + "\n"), std::string::npos) << "byte " << i << ": " << line;
+    }
+    found += outcome.status != kToolClean;
+  }
+  EXPECT_GT(found, 20 / kStep);
+}
+
 TEST_F(StoreDamageTest, VerifyOfAGoodStoreIsClean) {
   const std::string log = directory_.File("gen-1/wal");
   const ToolContext tool{PosixFileSystem(), {std::cout, std::cerr}};
