@@ -24,11 +24,12 @@ uint64_t RoundUpToBlock(uint64_t position) {
 // Headers only: where the frames from `from` on end, and the largest durable mark in them.
 struct Extent {
   uint64_t end = 0;
+  uint64_t last = 0;  // behind the last frame that is no durable mark itself: an idle server makes no mark for a mark
   uint64_t mark = 0;
 };
 
 Result<Extent> Measure(wal::SegmentReader& reader, uint64_t from) {
-  Extent extent{from, 0};
+  Extent extent{from, from, 0};
   const auto header_at = [&](uint64_t position) -> Result<std::optional<wal::ParsedFrame>> {
     ASSIGN_OR_RETURN(const std::string_view bytes, reader.Bytes(position, wal::kFrameHeaderSize));
     auto parsed = wal::ParseFrameHeader(bytes);
@@ -47,6 +48,7 @@ Result<Extent> Measure(wal::SegmentReader& reader, uint64_t from) {
     if (!frame) return extent;
     extent.mark = std::max(extent.mark, frame->local.durable_mark);
     extent.end = at + frame->size_on_disk;
+    if (frame->history.kind != wal::FrameKind::kDurableMark) extent.last = extent.end;
   }
 }
 
@@ -126,13 +128,13 @@ Result<void> LogReader::FindLimit() {
     limit_ = reader_->file_size();
     return {};
   }
-  uint64_t first_end = 0;
+  std::optional<uint64_t> first_last;
   for (int i = 0; i < kMarkTries; ++i) {
     reader_->Forget(false);
     ASSIGN_OR_RETURN(const Extent extent, Measure(*reader_, position_));
     limit_ = std::max(position_, extent.mark);
-    if (first_end == 0) first_end = extent.end;
-    if (extent.mark >= first_end || extent.end == position_) break;
+    if (!first_last) first_last = extent.last;
+    if (extent.mark >= *first_last || *first_last == position_) break;
     std::this_thread::sleep_for(kMarkPause);
   }
   reader_->Forget(false);
