@@ -28,6 +28,7 @@ class Check {
                                                 InputKindName(input_.kind) + "; see holdfast verify"};
     }
     RETURN_IF_ERROR(TakeLock());
+    RETURN_IF_ERROR(CheckCurrent());
     generation_ = {InputKind::kGeneration, input_.generation, input_.generation, input_.log, {}};
     RETURN_IF_ERROR(VerifyInput(tool_, generation_, [&](const VerifiedPart& part) {
       (part.kind == "log" ? log_damages_ : store_damages_) += part.damages();
@@ -37,7 +38,8 @@ class Check {
     RETURN_IF_ERROR(CheckSnapshots());
     if (!options_.quick && store_damages_ + log_damages_ == 0) RETURN_IF_ERROR(CompareWithLog());
     Advise();
-    return store_damages_ + log_damages_ + snapshot_damages_ + differences_ == 0 ? kToolClean : kToolDamage;
+    return current_damages_ + store_damages_ + log_damages_ + snapshot_damages_ + differences_ == 0 ? kToolClean
+                                                                                                    : kToolDamage;
   }
 
  private:
@@ -54,6 +56,18 @@ class Check {
     }
     if (!lock.ok()) return std::move(lock).error();
     lock_ = std::move(lock).value();
+    return {};
+  }
+
+  // A damaged one is told when the directory is recognised. Without one, and without a lock file, it is a copy.
+  Result<void> CheckCurrent() {
+    if (input_.kind == InputKind::kDataDirectory || input_.generation == input_.path) return {};
+    ASSIGN_OR_RETURN(const bool used, tool_.fs.Exists(JoinPath(input_.path, "LOCK")));
+    if (!used) return {};
+    VerifiedPart part{input_.path, "directory", {}, {}, Json::object()};
+    part.findings.push_back({JoinPath(input_.path, "CURRENT"), 0, "is missing: no server starts from this", "", false});
+    current_damages_ = part.damages();
+    PrintPart(tool_, part);
     return {};
   }
 
@@ -122,6 +136,7 @@ class Check {
   }
 
   void Advise() {
+    if (current_damages_ != 0) Say("holdfast repair " + input_.path + " --current", "names the generation again");
     if (snapshot_damages_ != 0) {
       Say("rm the damaged snapshots, and SAVE", "a restore and a repair leave them out; they help nobody");
     }
@@ -154,7 +169,7 @@ class Check {
   ToolInput generation_ = input_;
   std::unique_ptr<FileLock> lock_;
   uint64_t store_offset_ = 0;
-  size_t store_damages_ = 0, log_damages_ = 0, snapshot_damages_ = 0, differences_ = 0;
+  size_t current_damages_ = 0, store_damages_ = 0, log_damages_ = 0, snapshot_damages_ = 0, differences_ = 0;
 };
 
 }  // namespace

@@ -229,6 +229,8 @@ void AddRepairCommands(CLI::App& app, Parsed& parsed) {
   command->add_option("--cut-log", repair.cut_log, "End the log at this stream offset, where a unit ends");
   command->add_flag("--drop-damaged", repair.drop_damaged,
                     "Keep what is left of the store, without keys that lost a part");
+  command->add_flag("--current", repair.current, "Name the generation in force again: CURRENT is damaged or missing");
+  command->add_option("--generation", repair.generation, "With --current, which one: gen-N")->needs("--current");
   command->add_option("--log", repair.logs, "Further log directories: archives, of a server");
   command->add_flag("--yes,-y", repair.yes, "Do not ask before it is put in force");
 

@@ -17,6 +17,12 @@ const std::vector<std::string>& NotKept() {
 
 }  // namespace
 
+std::string KeptPrefix() {
+  std::string time = TimeText(SystemClock().WallMs());
+  std::erase_if(time, [](char c) { return c == '-' || c == ':'; });
+  return "kept-" + time + "-";
+}
+
 Result<std::unique_ptr<NewGeneration>> NewGeneration::Begin(const ToolContext& tool,
                                                             const std::string& data_directory) {
   std::unique_ptr<NewGeneration> made(new NewGeneration(tool));
@@ -39,10 +45,7 @@ NewGeneration::~NewGeneration() {
 }
 
 Result<std::string> NewGeneration::KeepOld() {
-  std::string time = TimeText(SystemClock().WallMs());
-  std::erase_if(time, [](char c) { return c == '-' || c == ':'; });
-  const std::string name = old_path_.substr(old_path_.rfind('/') + 1);
-  kept_path_ = JoinPath(directory_->path(), "kept-" + time + "-" + name);
+  kept_path_ = JoinPath(directory_->path(), KeptPrefix() + old_path_.substr(old_path_.rfind('/') + 1));
   RETURN_IF_ERROR(LinkOrCopyTree(tool_.fs, old_path_, kept_path_, NotKept()));
   RETURN_IF_ERROR(tool_.fs.SyncDirectory(directory_->path()));
   return kept_path_;

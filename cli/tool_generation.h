@@ -11,6 +11,9 @@
 
 namespace holdfast::cli {
 
+// What the names of things begin with that a repair keeps beside the data: kept-<time>-.
+std::string KeptPrefix();
+
 class NewGeneration {
  public:
   // Locks the directory. kBusy: a server, or another tool, has it.

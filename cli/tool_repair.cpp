@@ -10,6 +10,7 @@
 #include "cli/tool_log.h"
 #include "cli/tool_log_reader.h"
 #include "cli/tool_progress.h"
+#include "cli/tool_repair_current.h"
 #include "cli/tool_restore.h"
 #include "cli/tool_salvage.h"
 #include "cli/tool_state_builder.h"
@@ -406,10 +407,18 @@ Result<RepairBase> FindRepairBase(const ToolContext& tool, const std::string& da
 }
 
 int RunRepair(const ToolContext& tool, const RepairOptions& options) {
-  if (!options.rebuild && !options.cut_log && !options.drop_damaged) {
-    return Fail(tool,
-                {ErrorCode::kInvalidArgument,
-                 "say what to do: --rebuild, --cut-log OFFSET or --drop-damaged; holdfast check tells what helps"});
+  const bool builds = options.rebuild || options.cut_log || options.drop_damaged;
+  if (!builds && !options.current) {
+    return Fail(tool, {ErrorCode::kInvalidArgument,
+                       "say what to do: --rebuild, --cut-log OFFSET, --drop-damaged or --current; holdfast check tells "
+                       "what helps"});
+  }
+  if (builds ? options.current : !options.logs.empty()) {
+    return Fail(tool, {ErrorCode::kInvalidArgument, "--current goes with --generation and --yes alone"});
+  }
+  if (options.current) {
+    const auto done = RepairCurrent(tool, {options.path, options.generation, options.yes});
+    return done.ok() ? *done : Fail(tool, done.error());
   }
   if (options.rebuild && options.drop_damaged) {
     return Fail(tool, {ErrorCode::kInvalidArgument, "--rebuild and --drop-damaged are two ways: name one"});

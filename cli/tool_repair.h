@@ -15,6 +15,8 @@ struct RepairOptions {
   bool rebuild = false;             // the store anew, from a snapshot and the log
   std::optional<uint64_t> cut_log;  // the log ends there
   bool drop_damaged = false;        // what is left of the store, without keys that lost a part
+  bool current = false;             // CURRENT alone, which is damaged or missing (tool_repair_current.h) ...
+  std::string generation;           // ... names this one
   bool yes = false;                 // do not ask
   std::vector<std::string> logs;    // further log directories: archives, of a server
 };

@@ -77,11 +77,13 @@ class Directory : public DataDirectory {
 
   Result<void> Start();
   Result<void> StartExisting();
+  Result<void> StartWithoutCurrent();
 
   [[nodiscard]] const std::string& path() const override { return path_; }
   [[nodiscard]] const NodeIdentity& identity() const override { return identity_; }
   [[nodiscard]] const std::string& generation_path() const override { return generation_path_; }
   [[nodiscard]] bool fresh() const override { return fresh_; }
+  Result<std::vector<std::string>> Generations() override;
   Result<std::string> NewGeneration() override;
   Result<void> Commit(const std::string& generation_path) override;
   Result<void> RemoveOldGenerations() override;
@@ -94,7 +96,6 @@ class Directory : public DataDirectory {
   Result<void> WriteLock();
   Result<void> ResolveCurrent();
   Result<void> MakeGeneration(const std::string& path);
-  Result<std::vector<std::string>> Generations();
   Result<void> RemoveUnfinished();
 
   FileSystem& fs_;
@@ -178,8 +179,8 @@ Result<void> Directory::ResolveCurrent() {
   ASSIGN_OR_RETURN(const bool exists, fs_.Exists(CurrentPath()));
   if (!exists && committed_) {
     return Error{ErrorCode::kCorruption, CurrentPath() +
-                                             " is missing, but this directory holds data; restore it from " +
-                                             "a backup. Nothing was changed"};
+                                             " is missing, but this directory holds data: see 'holdfast repair " +
+                                             "--current', or restore a backup. Nothing was changed"};
   }
   if (!exists) {
     fresh_ = true;
@@ -224,6 +225,17 @@ Result<void> Directory::StartExisting() {
   ASSIGN_OR_RETURN(generation_path_, ReadCurrentGeneration(fs_, path_));
   ASSIGN_OR_RETURN(const bool there, fs_.Exists(generation_path_));
   if (!there) return Error{ErrorCode::kCorruption, CurrentPath() + " names what is missing. Nothing was changed"};
+  committed_ = true;  // the lock file is not written
+  return {};
+}
+
+Result<void> Directory::StartWithoutCurrent() {
+  RETURN_IF_ERROR(TakeLock());
+  const auto current = ReadCurrentGeneration(fs_, path_);
+  if (current.ok()) return Error{ErrorCode::kAlreadyExists, CurrentPath() + " is good: it names " + *current};
+  if (current.error().code != ErrorCode::kCorruption && current.error().code != ErrorCode::kNotFound) {
+    return current.error();
+  }
   committed_ = true;  // the lock file is not written
   return {};
 }
@@ -277,13 +289,22 @@ Result<std::unique_ptr<DataDirectory>> DataDirectory::OpenExisting(FileSystem& f
   return std::unique_ptr<DataDirectory>(std::move(directory));
 }
 
+Result<std::unique_ptr<DataDirectory>> DataDirectory::OpenWithoutCurrent(FileSystem& fs, std::string path,
+                                                                         Random& random) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  auto directory = std::make_unique<Directory>(fs, std::move(path), random);
+  RETURN_IF_ERROR(directory->StartWithoutCurrent());
+  return std::unique_ptr<DataDirectory>(std::move(directory));
+}
+
 Result<std::string> ReadCurrentGeneration(FileSystem& fs, const std::string& data_directory) {
   const std::string path = JoinPath(data_directory, "CURRENT");
   ASSIGN_OR_RETURN(const std::string bytes, ReadFile(fs, path, kSmallFileMax));
   const std::optional<std::string_view> text = Checked(bytes);
   const std::string_view name = text ? text->substr(0, text->find('\n')) : std::string_view();
   if (!GenerationNumber(name)) {
-    return Error{ErrorCode::kCorruption, path + " is damaged; restore it from a backup. Nothing was changed"};
+    return Error{ErrorCode::kCorruption,
+                 path + " is damaged: see 'holdfast repair --current', or restore a backup. " + "Nothing was changed"};
   }
   return JoinPath(data_directory, name);
 }

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "storage/base/clock.h"
 #include "storage/base/file.h"
@@ -30,6 +31,9 @@ class DataDirectory {
   // so that the next server still sees whether the directory was copied, and nothing is deleted. kNotFound without
   // CURRENT; else as Open.
   static Result<std::unique_ptr<DataDirectory>> OpenExisting(FileSystem& fs, std::string path, Random& random);
+  // Locks a directory whose CURRENT is damaged or missing, for a tool that names one of Generations() again by Commit;
+  // generation_path() is "". Nothing is deleted. kAlreadyExists if CURRENT is good; else as Open.
+  static Result<std::unique_ptr<DataDirectory>> OpenWithoutCurrent(FileSystem& fs, std::string path, Random& random);
   virtual ~DataDirectory() = default;
 
   [[nodiscard]] virtual const std::string& path() const = 0;
@@ -37,6 +41,8 @@ class DataDirectory {
   // Path of the generation in force; an empty data directory gets gen-1 (not yet committed until Commit).
   [[nodiscard]] virtual const std::string& generation_path() const = 0;
   [[nodiscard]] virtual bool fresh() const = 0;  // there was no CURRENT
+  // Names of the generations there are.
+  virtual Result<std::vector<std::string>> Generations() = 0;
   // An empty directory for a generation being built beside the current one (full sync); its number is above all others.
   virtual Result<std::string> NewGeneration() = 0;
   // Makes `generation_path` the one in force: everything in it must be synced before. Old ones are removed by

@@ -223,6 +223,51 @@ TEST_F(ToolRepairTest, CompactRefusesADamagedStore) {
   EXPECT_FALSE(std::filesystem::exists(data_ + "/gen-2"));
 }
 
+TEST_F(ToolRepairTest, ADamagedCurrentIsWrittenAnew) {
+  const std::string before = server_.Content();
+  const std::string current = StoppedServer::Read(data_ + "/CURRENT");
+  const auto good = server_.Run({"repair", data_, "--current", "--yes"});
+  EXPECT_EQ(good.status, kToolTrouble) << good.out;
+  EXPECT_NE(good.err.find("CURRENT is good"), std::string::npos) << good.err;
+  for (const bool missing : {false, true}) {
+    if (missing) {
+      ASSERT_TRUE(PosixFileSystem().Remove(data_ + "/CURRENT").ok());
+    } else {
+      StoppedServer::Write(data_ + "/CURRENT", current.substr(0, current.size() / 2));
+    }
+    const auto checked = server_.Run({"check", data_});
+    EXPECT_EQ(checked.status, kToolDamage) << checked.out << checked.err;
+    EXPECT_NE((checked.out + checked.err).find("--current"), std::string::npos) << checked.out << checked.err;
+    const auto refused = server_.Run({"repair", data_, "--current"}, "n\n");
+    EXPECT_EQ(refused.status, kToolTrouble) << refused.out;
+    EXPECT_TRUE(missing || StoppedServer::Read(data_ + "/CURRENT") != current);
+    const auto repaired = server_.Run({"repair", data_, "--current"}, "y\n");
+    EXPECT_EQ(repaired.status, kToolClean) << repaired.out << repaired.err;
+    EXPECT_NE(repaired.out.find("gen-1 is in force again"), std::string::npos) << repaired.out;
+    EXPECT_EQ(StoppedServer::Read(data_ + "/CURRENT"), current);
+    EXPECT_EQ(server_.Content(), before);
+    EXPECT_EQ(server_.Run({"check", data_}).status, kToolClean);
+  }
+  EXPECT_EQ(Kept(server_).size(), 1u);  // the damaged one
+}
+
+TEST_F(ToolRepairTest, OfSeveralGenerationsOneIsNamedAndTheOthersAreKept) {
+  std::filesystem::copy(data_ + "/gen-1", data_ + "/gen-2", std::filesystem::copy_options::recursive);
+  std::filesystem::create_directory(data_ + "/gen-3");  // half made
+  StoppedServer::Write(data_ + "/CURRENT", "nothing that was ever written");
+  const auto asked = server_.Run({"repair", data_, "--current", "--yes"});
+  EXPECT_EQ(asked.status, kToolTrouble) << asked.out;
+  EXPECT_NE(asked.err.find("2 generations that can be read"), std::string::npos) << asked.err;
+  EXPECT_NE(server_.Run({"repair", data_, "--current", "--generation", "gen-7", "--yes"}).status, kToolClean);
+  EXPECT_NE(server_.Run({"repair", data_, "--current", "--rebuild", "--yes"}).status, kToolClean);
+  const auto repaired = server_.Run({"repair", data_, "--current", "--generation", "gen-2", "--yes", "--json"});
+  EXPECT_EQ(repaired.status, kToolClean) << repaired.out << repaired.err;
+  EXPECT_TRUE(server_.generation().ends_with("gen-2"));
+  EXPECT_EQ(Kept(server_).size(), 3u);
+  EXPECT_FALSE(std::filesystem::exists(data_ + "/gen-1"));
+  EXPECT_EQ(server_.Run({"check", data_}).status, kToolClean);
+}
+
 TEST_F(ToolRepairTest, ADirectoryInUseIsLeftAlone) {
   const auto lock = PosixFileSystem().Lock(data_ + "/LOCK");
   ASSERT_TRUE(lock.ok());
