@@ -8,9 +8,12 @@
   round trip     server -> snapshot -> RDB -> redis-server -> its RDB -> data directory -> server: the same digest
   diff           says what a workload changed
   archive        a restore reaches back to what the log no longer holds
-  repair         check finds a damaged store, repair builds it anew, the server starts from it; compact gives space back
+  repair         check finds a damaged store, repair builds it anew, the server starts from it; a damaged CURRENT is
+                 named again; compact gives space back
 
 HOLDFAST_TOOL_POINTS: how many offsets and times (default 8; docs/tool.md has the full size).
+HOLDFAST_TOOL_KEYS: how many more keys of all types go round (default 0; docs/tool.md has the full size).
+HOLDFAST_TOOL_ONLY: one part, of the names above with _ (default: all).
 """
 
 import json
@@ -24,6 +27,8 @@ import time
 from holdfast_testing import TOOL, Workspace, check, seed_from_environment, wait_for
 
 POINTS = int(os.environ.get("HOLDFAST_TOOL_POINTS", "8"))
+KEYS = int(os.environ.get("HOLDFAST_TOOL_KEYS", "0"))
+ONLY = os.environ.get("HOLDFAST_TOOL_ONLY", "")
 
 
 def run(*arguments, status=0, stdin=None):
@@ -242,10 +247,28 @@ def fill(client, rng):
     client.call("SELECT", 0)
 
 
+def fill_more(client, rng, count):
+    """`count` small keys of all types, some with expiries, with bytes of all kinds in names and values."""
+    noise = rng.randbytes(1 << 16)
+    batch = []
+    for i in range(count):
+        some = noise[i * 31 % 65000:][:i % 60]
+        name = b"more:%d:" % (i % 100) + noise[i * 17 % 65000:][:4] + b"%d" % i
+        batch += [[("SET", name, some)], [("SET", name, some, "PXAT", 4000000000000 + i)],
+                  [("HSET", name, some, b"v", b"\x00\r\n", some)], [("RPUSH", name, some, i)],
+                  [("SADD", name, i, some)], [("ZADD", name, f"{i}.25", some)],
+                  [("XADD", name, f"{i + 1}-1", some, b"v")]][i % 7]
+        if len(batch) >= 1000:
+            client.pipeline(batch)
+            batch = []
+    client.pipeline(batch)
+
+
 def round_trip(workspace, rng):
     source = workspace.server("rt-source", "--enable-debug-command", "yes").start()
     with source.client() as client:
         fill(client, rng)
+        fill_more(client, rng, KEYS)
         client.call("SAVE")
         client.call("ZREM", "ranked", "member7")
         client.call("ZADD", "ranked", 1, "member7")
@@ -401,6 +424,7 @@ def repairs(workspace):
     found = run("check", server.directory, status=1)
     check(f"holdfast repair {server.directory} --rebuild" in found, found)
     run("compact", server.directory, status=1)
+    check(run("get", "--raw", server.directory, "key2901").startswith("value-2901-"), "a good key beside a damaged one")
     run("repair", server.directory, "--rebuild", status=2)  # nobody answers
     run("repair", server.directory, "--rebuild", stdin=b"y\n")
     run("check", server.directory)
@@ -409,6 +433,14 @@ def repairs(workspace):
     with server.client() as client:
         check(client.call("DEBUG", "DIGEST") == digest, "the repaired directory holds something else")
         client.call("SAVE")
+    server.terminate()
+    with open(os.path.join(server.directory, "CURRENT"), "w", encoding="ascii") as file:
+        file.write("gen-2\n")  # without its checksum
+    run("check", server.directory, status=1)
+    run("repair", server.directory, "--current", "--yes")
+    server.start()
+    with server.client() as client:
+        check(client.call("DEBUG", "DIGEST") == digest, "another generation is in force")
     server.terminate()
     store = os.path.join(server.directory, "gen-2", "lmdb", "data.mdb")
     before = os.path.getsize(store)
@@ -423,17 +455,18 @@ def repairs(workspace):
 
 def main():
     rng = random.Random(seed_from_environment())
-    with Workspace() as workspace:
+
+    def point_in_time_and_diff(workspace):
         server, ends, states = point_in_time(workspace, rng)
         differences(workspace, server, ends, states)
-    with Workspace() as workspace:
-        backups(workspace)
-        beside(workspace)
-    with Workspace() as workspace:
-        archive(workspace)
-        repairs(workspace)
-    with Workspace() as workspace:
-        round_trip(workspace, rng)
+
+    parts = {"point_in_time": point_in_time_and_diff, "backup": backups, "beside": beside, "archive": archive,
+             "repair": repairs, "round_trip": lambda workspace: round_trip(workspace, rng)}
+    check(not ONLY or ONLY in parts, f"HOLDFAST_TOOL_ONLY is none of {', '.join(parts)}")
+    for name, part in parts.items():
+        if name == (ONLY or name):
+            with Workspace() as workspace:
+                part(workspace)
     print("ok")
 
 
