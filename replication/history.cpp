@@ -7,6 +7,7 @@
 
 #include "replication/group.h"
 #include "storage/base/coding.h"
+#include "wal/planted_bug.h"
 
 namespace holdfast::replication {
 
@@ -95,6 +96,7 @@ Decision DecideByLineage(const OwnHistory& own, const HistoryClaim* claim) {
 }
 
 Decision DecideByDigest(const HistoryClaim& claim, const DigestEvidence& evidence, bool must_prove) {
+  if (Planted(PlantedBug::kDigestIgnored)) return {Verdict::kContinue, {}};
   if (evidence.inside_frame) {
     return {Verdict::kFullSync,
             fmt::format("offset {}, where the replica's past ends, lies inside a unit here: the pasts differ",

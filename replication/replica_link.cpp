@@ -8,6 +8,7 @@
 
 #include "replication/redis_replica_link.h"
 #include "wal/history_state.h"
+#include "wal/planted_bug.h"
 
 namespace holdfast::replication {
 
@@ -304,6 +305,7 @@ Result<void> ReplicaLink::OnMessage(const Message& message, ReplicaActions& acti
       ASSIGN_OR_RETURN(auto keepalive, ParseKeepalive(message.body));
       master_offset_ = std::max(keepalive.durable_offset, next_offset_);
       master_time_ms_ = keepalive.time_ms;
+      if (Planted(PlantedBug::kKeepaliveCounted)) next_offset_ += message.body.size();
       return {};
     }
     case MessageType::kGroup:
@@ -474,7 +476,7 @@ void ReplicaLink::SendAck(ReplicaActions& actions) {
   SendBytes send;
   if (state_ == ReplicaState::kStreaming && fenced_by_ != 0) {
     AppendCommand(send.bytes, {"REPLCONF", "FENCED", std::to_string(fenced_by_)});
-  } else if (state_ == ReplicaState::kStreaming) {
+  } else if (state_ == ReplicaState::kStreaming || Planted(PlantedBug::kOldHistoryAcked)) {
     AppendCommand(send.bytes, {"REPLCONF", "ACK", std::to_string(durable_), "APPLIED", std::to_string(applied_),
                                "LINEAGE", lineage_id_});
   } else {

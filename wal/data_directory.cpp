@@ -8,6 +8,7 @@
 
 #include "storage/base/diag.h"
 #include "storage/base/hash.h"
+#include "wal/planted_bug.h"
 
 namespace holdfast::wal {
 namespace {
@@ -246,6 +247,7 @@ Result<std::string> Directory::NewGeneration() {
   for (const std::string& name : names) newest = std::max(newest, *GenerationNumber(name));
   std::string path = JoinPath(path_, std::string(kGenerationPrefix) + std::to_string(newest + 1));
   RETURN_IF_ERROR(MakeGeneration(path));
+  if (Planted(PlantedBug::kOldDataDroppedEarly)) RETURN_IF_ERROR(fs_.RemoveTree(generation_path_));
   return path;
 }
 

@@ -5,6 +5,7 @@
 
 #include "storage/base/check.h"
 #include "storage/base/coding.h"
+#include "wal/planted_bug.h"
 
 namespace holdfast::wal {
 namespace {
@@ -77,7 +78,8 @@ void Lineage::Reset(std::string id, uint64_t from_offset, int64_t time_ms) {
 std::optional<uint64_t> Lineage::ValidUntil(std::string_view id) const {
   for (size_t i = entries_.size(); i-- > 0;) {
     if (!SameId(entries_[i].id, id)) continue;
-    return i + 1 == entries_.size() ? std::numeric_limits<uint64_t>::max() : entries_[i + 1].from_offset;
+    if (i + 1 == entries_.size()) return std::numeric_limits<uint64_t>::max();
+    return entries_[i + 1].from_offset + (Planted(PlantedBug::kSecondIdOff) ? 1 : 0);
   }
   return std::nullopt;
 }

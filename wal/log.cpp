@@ -5,6 +5,7 @@
 
 #include "storage/base/check.h"
 #include "wal/log_implementation.h"
+#include "wal/planted_bug.h"
 
 namespace holdfast::wal {
 namespace {
@@ -217,7 +218,27 @@ void LogImplementation::Seal() {
   // Where the next batch will probably start; if it rotates, the writer moves the bytes.
   const size_t end = (sealed_.bytes().size() + kFrameAlignment - 1) & ~(kFrameAlignment - 1);
   pending_.Reset(options_.tail_rewrite ? end % kDirectAlignment : 0);
+  if (Planted(PlantedBug::kAckBeforeDurable)) durable_offset_.store(sealed_unit_end_, std::memory_order_release);
+#ifdef HOLDFAST_PLANTED_BUGS
+  if (Planted(PlantedBug::kShipBeforeDurable)) ShipSealed();
+#endif
 }
+
+#ifdef HOLDFAST_PLANTED_BUGS
+// Shows the sealed frames to cursors, at the places where they will be written if their segment has room.
+void LogImplementation::ShipSealed() {
+  LogPlace at = writer_.end(), unit_end = writer_.unit_end();
+  for (BatchFrame& frame : sealed_.frames()) {
+    frame.sequence = at.sequence;
+    frame.position = at.position;
+    at.position += FrameSizeOnDisk(frame.payload_size);
+    if (frame.history.kind != FrameKind::kData || frame.history.EndsUnit()) unit_end = at;
+  }
+  if (sealed_.abandon_first() || at.position > segments_.segment_bytes()) return;
+  segments_.Publish(unit_end, sealed_unit_end_, RingEntries());
+  shipped_ = true;
+}
+#endif
 
 Result<void> LogImplementation::WriteBatch() {
   if (failure_) return *failure_;
@@ -260,7 +281,10 @@ void LogImplementation::FinishBatch() {
   if (sealed_.abandon_first()) segments_.CutRing();
   // First the offset: nobody may hold a frame that lies beyond what this log calls durable.
   durable_offset_.store(sealed_unit_end_, std::memory_order_release);
-  segments_.Publish(writer_.unit_end(), sealed_unit_end_, RingEntries());
+#ifdef HOLDFAST_PLANTED_BUGS
+  if (!std::exchange(shipped_, false))
+#endif
+    segments_.Publish(writer_.unit_end(), sealed_unit_end_, RingEntries());
   in_flight_ = false;
   if (pending_.empty()) pending_.Reset(static_cast<size_t>(writer_.end().position % kDirectAlignment));
 }

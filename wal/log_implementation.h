@@ -66,6 +66,10 @@ class LogImplementation : public Log {
   }
   void AppendParts(HistoryFrame frame, std::string_view bytes);
   std::vector<RingEntry> RingEntries();
+#ifdef HOLDFAST_PLANTED_BUGS
+  void ShipSealed();
+  bool shipped_ = false;
+#endif
 
   const LogOptions options_;
   SegmentSet segments_;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "storage/base/check.h"
+#include "wal/planted_bug.h"
 
 namespace holdfast::wal {
 namespace {
@@ -117,7 +118,8 @@ size_t SegmentWriter::Place(Batch& batch, size_t from) {
 void SegmentWriter::LayFrame(Batch& batch, BatchFrame& frame) {
   char* header = batch.bytes().data() + frame.start;
   frame.history.payload = {header + kFrameHeaderSize, frame.payload_size};
-  const LocalFields local{.incarnation = incarnation_, .chain = chain_, .durable_mark = frames_end_};
+  LocalFields local{.incarnation = incarnation_, .chain = chain_, .durable_mark = frames_end_};
+  if (Planted(PlantedBug::kVerbatimDurableMark)) local.durable_mark = frame.position;
   chain_ = WriteFrameHeader(header, frame.history, local);
   if (frame.history.kind == FrameKind::kData) {
     state_.end.offset = frame.history.EndOffset();
