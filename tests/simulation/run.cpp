@@ -1,0 +1,297 @@
+#include "tests/simulation/run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "storage/base/hash.h"
+#include "tests/simulation/node.h"
+#include "tests/support/log_checker.h"
+
+namespace holdfast::simulation {
+
+namespace {
+
+constexpr int64_t kRestMaxMs = 120'000;
+
+// Everything that goes wrong, one at a time, at random.
+class Chaos {
+ public:
+  explicit Chaos(World& world) : world_(world) {}
+
+  void Begin() {
+    for (int i = 0; i < world_.node_count(); ++i) world_.node(i).Start();
+    NextWrite();
+    NextFault();
+  }
+
+ private:
+  [[nodiscard]] bool Over() const { return world_.now_ms() >= world_.profile.chaos_ms; }
+  Node& Any() { return world_.node(static_cast<int>(world_.Below(static_cast<uint64_t>(world_.node_count())))); }
+  int AnyIndex() { return static_cast<int>(world_.Below(static_cast<uint64_t>(world_.node_count()))); }
+
+  void NextWrite() {
+    if (Over()) return;
+    world_.After(1 + static_cast<int64_t>(world_.Below(2 * static_cast<uint64_t>(world_.profile.write_pause_ms))),
+                 [this] {
+                   for (int i = 0; i < world_.node_count(); ++i) {
+                     for (uint64_t n = world_.Below(4); n > 0; --n) world_.node(i).Write(UnitSize());
+                   }
+                   NextWrite();
+                 });
+  }
+  size_t UnitSize() {
+    if (world_.OneIn(20)) return 1;
+    if (world_.OneIn(150)) return 500 + static_cast<size_t>(world_.Below(3 * world_.profile.segment_bytes));
+    return 5 + static_cast<size_t>(world_.Below(world_.OneIn(10) ? 1200 : 60));
+  }
+
+  void NextFault() {
+    if (Over()) return;
+    world_.After(1 + static_cast<int64_t>(world_.Below(2 * static_cast<uint64_t>(world_.profile.fault_pause_ms))),
+                 [this] {
+                   if (!Over()) Fault();
+                   NextFault();
+                 });
+  }
+
+  void Fault() {
+    if (world_.profile.many_old_copies && world_.OneIn(4)) {
+      return world_.OneIn(2) ? Any().KeepCopyOfDisk() : Any().PutBackOldCopy();
+    }
+    switch (world_.Below(20)) {
+      case 0:
+      case 1:
+        return Crash(false);
+      case 2:
+      case 3:
+        return Crash(true);
+      case 4:
+        world_.Trace("links are cut one way");
+        return Split(AnyIndex(), AnyIndex(), false);
+      case 5:
+        world_.Trace("links are cut both ways");
+        return Split(AnyIndex(), AnyIndex(), true);
+      case 6:
+      case 7:
+        return Failover();
+      case 8:
+        return Any().Follow(AnyIndex());
+      case 9:
+        return Any().Promote();
+      case 10:
+      case 11:
+      case 12:
+        return Any().Checkpoint();
+      case 13:
+      case 14:
+        return Any().Trim();
+      case 15:
+        return Any().PrepareSpare();
+      case 16:
+        return SlowDisk();
+      case 17:
+        world_.CutSomeConnection();
+        return Any().FailNextWrite();
+      case 18:
+        return CheckpointWithPowerCut();
+      default:
+        return Rare();
+    }
+  }
+
+  void Crash(bool power) {
+    Node& node = Any();
+    if (!node.up()) return;
+    if (power) {
+      node.CutPower();
+    } else {
+      node.Kill();
+    }
+    if (world_.OneIn(3)) node.CutPowerDuringNext(1 + world_.Below(60));  // recovery itself may be cut short
+    node.RestartIn(static_cast<int64_t>(world_.Below(world_.OneIn(4) ? 15'000 : 1500)));
+  }
+  void Split(int a, int b, bool both) {
+    if (a == b) return;
+    world_.Partition(a, b);
+    if (both) world_.Partition(b, a);
+    world_.After(static_cast<int64_t>(world_.Below(20'000)), [this] { world_.Heal(); });
+  }
+  // As a sentinel does it: one is promoted, the others are told sooner or later.
+  void Failover() {
+    const int next = AnyIndex();
+    if (!world_.node(next).up()) return;
+    world_.node(next).Promote();
+    for (int i = 0; i < world_.node_count(); ++i) {
+      if (i == next || world_.OneIn(6)) continue;
+      world_.After(static_cast<int64_t>(world_.Below(5000)), [this, i, next] { world_.node(i).Follow(next); });
+    }
+  }
+  void SlowDisk() {
+    Node& node = Any();
+    node.write_delay_ms = static_cast<int64_t>(world_.Below(2000));
+    world_.After(4000, [&node] { node.write_delay_ms = 2; });
+  }
+  void CheckpointWithPowerCut() {
+    Node& node = Any();
+    if (!node.up()) return;
+    node.CutPowerDuringNext(1 + world_.Below(8));
+    node.Checkpoint();
+    if (node.up()) node.Trim();
+    if (node.up()) node.PrepareSpare();
+    if (node.up()) node.disk().ClearFaults();
+  }
+  void Rare() {
+    const uint64_t which = world_.Below(4);
+    if (which == 0) {
+      Node& node = Any();
+      node.clock().SetWallMs(node.clock().WallMs() + (world_.OneIn(2) ? 86'400'000 : -86'400'000));
+    } else if (which == 1 && world_.profile.old_copies) {
+      Any().KeepCopyOfDisk();
+    } else if (which == 2 && world_.profile.old_copies) {
+      Any().PutBackOldCopy();
+    } else if (which == 3 && world_.profile.wipes) {
+      Any().Wipe();
+    }
+  }
+
+  World& world_;
+};
+
+// Whom all are told to follow in the end: the most recent of those who hold data.
+int ChooseMaster(World& world) {
+  int best = 0;
+  for (int i = 1; i < world.node_count(); ++i) {
+    if (world.node(i).AppendedOffset() > world.node(best).AppendedOffset()) best = i;
+  }
+  return best;
+}
+
+// No acknowledged write is gone without a trace: it is where it was written, or in a file of what was given up.
+void CheckAcked(World& world, int master) {
+  if (world.pasts_may_differ) return;  // a disk was taken away
+  const std::string& stream = world.node(master).truth().stream;
+  for (const Acked& acked : world.acked()) {
+    if (stream.compare(std::min<size_t>(acked.from, stream.size()), acked.bytes.size(), acked.bytes) == 0) continue;
+    const bool kept = std::any_of(world.kept_tails.begin(), world.kept_tails.end(), [&](const auto& tail) {
+      return acked.from >= tail.first && acked.from - tail.first < tail.second.size() &&
+             tail.second.compare(acked.from - tail.first, acked.bytes.size(), acked.bytes) == 0;
+    });
+    if (kept) continue;
+    return world.Fail(fmt::format("the write at offset {} that node {} acknowledged in history {} left no trace",
+                                  acked.from, acked.node, acked.lineage_id));
+  }
+}
+
+void CheckLogs(World& world, int master) {
+  for (int i = 0; i < world.node_count(); ++i) {
+    Node& node = world.node(i);
+    const auto log = holdfast::testing::CheckLog(node.disk(), node.LogDirectory());
+    if (!log.problems.empty()) return world.Fail(fmt::format("the log of node {}: {}", i, Problems(log)));
+    const std::string& truth = node.truth().stream;
+    if (truth != world.node(master).truth().stream)
+      return world.Fail(fmt::format("nodes {} and {} hold different histories", i, master));
+    if (log.end_offset != truth.size() || truth.compare(log.first_offset, std::string::npos, log.stream) != 0)
+      return world.Fail(fmt::format("the log of node {} holds something else than it was given", i));
+    auto names = node.disk().List("data");
+    if (!names.ok()) return world.Fail(names.error().message);
+    for (const std::string& name : *names) {
+      const bool known = name == "LOCK" || name == "CURRENT" || name == "diverged" || name.starts_with("gen-");
+      if (!known) return world.Fail(fmt::format("node {} left the file {}", i, name));
+    }
+    if (std::count_if(names->begin(), names->end(), [](const auto& name) { return name.starts_with("gen-"); }) != 1)
+      return world.Fail(fmt::format("node {} left an old generation", i));
+  }
+}
+
+}  // namespace
+
+bool InStep(World& world, int master) {
+  for (int i = 0; i < world.node_count(); ++i) {
+    const Node& node = world.node(i);
+    if (!node.Quiet() || node.AppendedOffset() != world.node(master).AppendedOffset()) return false;
+    if (node.LineageId() != world.node(master).LineageId()) return false;
+    if (i != master && !node.LinkUp()) return false;
+  }
+  return true;
+}
+
+void BringToRest(World& world) {
+  world.at_rest = true;
+  world.Heal();
+  for (int i = 0; i < world.node_count(); ++i) {
+    world.node(i).write_delay_ms = 2;
+    world.node(i).disk().ClearFaults();
+    world.node(i).Start();
+  }
+  world.RunUntil(world.now_ms() + 20'000);  // restarts that are due, half-open links
+  if (!world.violation().empty()) return;
+  const int master = ChooseMaster(world);
+  world.node(master).Promote();
+  for (int i = 0; i < world.node_count(); ++i) {
+    if (i != master) world.node(i).Follow(master);
+  }
+  const int64_t until = world.now_ms() + kRestMaxMs;
+  while (world.violation().empty() && world.now_ms() < until && !InStep(world, master)) {
+    world.RunUntil(world.now_ms() + 500);
+  }
+  if (!world.violation().empty()) return;
+  if (!InStep(world, master)) {
+    std::string all;
+    for (int i = 0; i < world.node_count(); ++i) all += fmt::format("; node {}: {}", i, world.node(i).Describe());
+    return world.Fail("the nodes never come into step" + all);
+  }
+  world.RunUntil(world.now_ms() + 500);
+  CheckAcked(world, master);
+}
+
+void CheckAtRest(World& world) {
+  if (!world.violation().empty()) return;
+  const int master = ChooseMaster(world);
+  std::vector<uint64_t> ends;
+  for (int i = 0; i < world.node_count(); ++i) {
+    ends.push_back(world.node(i).AppendedOffset());
+    world.node(i).Kill();
+    world.node(i).Start();
+    if (!world.violation().empty()) return;
+    if (world.node(i).AppendedOffset() != ends.back())
+      return world.Fail(fmt::format("node {} ends elsewhere after a restart", i));
+  }
+  CheckLogs(world, master);
+}
+
+Profile ProfileOf(uint64_t seed) {
+  SeededRandom random(seed ^ 0x5eed);
+  Profile profile;
+  profile.nodes = 2 + static_cast<int>(random.Below(3));
+  profile.fault_pause_ms = 300 + static_cast<int64_t>(random.Below(2000));
+  profile.write_pause_ms = 10 + static_cast<int64_t>(random.Below(200));
+  profile.segment_bytes = 8192 + 4096 * random.Below(4);
+  profile.ring_bytes = random.Below(2) == 0 ? 1 << 20 : 1 << 10;
+  profile.backlog_bytes = random.Below(2) == 0 ? 1 << 20 : 1 << 12;
+  profile.tail_rewrite = random.Below(4) != 0;
+  profile.old_copies = random.Below(6) == 0;
+  profile.wipes = random.Below(12) == 0;
+  profile.flips = random.Below(6) == 0;
+  return profile;
+}
+
+Report RunSeed(uint64_t seed, bool trace) { return RunSeed(seed, ProfileOf(seed), trace); }
+
+Report RunSeed(uint64_t seed, const Profile& profile, bool trace) {
+  World world(seed, profile, {.trace = trace});
+  Chaos chaos(world);
+  chaos.Begin();
+  world.RunUntil(world.profile.chaos_ms);
+  if (world.violation().empty()) BringToRest(world);
+  CheckAtRest(world);
+  Report report{world.violation(), world.counts, world.now_ms(), 0};
+  if (!report.violation.empty()) return report;
+  for (int i = 0; i < world.node_count(); ++i) {
+    report.fingerprint = Checksum64(world.node(i).truth().stream + world.node(i).LineageId(), report.fingerprint);
+  }
+  return report;
+}
+
+}  // namespace holdfast::simulation

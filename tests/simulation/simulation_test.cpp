@@ -1,0 +1,57 @@
+// The miniature of the simulation: some hundred seeds. More of them by hand with `simulate` (docs/simulation.md).
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "tests/simulation/run.h"
+
+namespace holdfast::simulation {
+namespace {
+
+constexpr uint64_t kParts = 10;
+
+// $HOLDFAST_SIMULATION_SEEDS in all, else 500, or fewer where everything is slow.
+uint64_t Seeds() {
+  if (const char* text = std::getenv("HOLDFAST_SIMULATION_SEEDS")) return std::strtoull(text, nullptr, 10);
+#ifdef HOLDFAST_SANITIZED
+  return 60;
+#else
+  return 500;
+#endif
+}
+
+class Simulation : public testing::TestWithParam<uint64_t> {};
+
+TEST_P(Simulation, EverySeedKeepsAllPromises) {
+  for (uint64_t seed = 1 + GetParam(); seed <= Seeds(); seed += kParts) {
+    const Report report = RunSeed(seed);
+    ASSERT_EQ(report.violation, "") << "replay with: simulate --from " << seed << " --seeds 1 --trace";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, Simulation, testing::Range<uint64_t>(0, kParts));
+
+TEST(SimulationItself, ASeedReplaysExactly) {
+  for (const uint64_t seed : {3u, 4u, 5u}) {
+    const Report first = RunSeed(seed), second = RunSeed(seed);
+    EXPECT_EQ(first.fingerprint, second.fingerprint);
+    EXPECT_EQ(first.counts.Describe(), second.counts.Describe());
+  }
+}
+
+// A simulation in which little happens proves little.
+TEST(SimulationItself, EverythingHappens) {
+  World::Counts sum;
+  for (uint64_t seed = 1; seed <= 12; ++seed) sum.Add(RunSeed(seed).counts);
+  EXPECT_GT(sum.acked, 5000u);
+  EXPECT_GT(sum.crashes, 20u);
+  EXPECT_GT(sum.power_cuts, 20u);
+  EXPECT_GT(sum.continued, 100u);
+  EXPECT_GT(sum.rewinds, 5u);
+  EXPECT_GT(sum.full_syncs, 12u);
+  EXPECT_GT(sum.promotions, 30u);
+  EXPECT_GT(sum.checkpoints, 30u);
+}
+
+}  // namespace
+}  // namespace holdfast::simulation
