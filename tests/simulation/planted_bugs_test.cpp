@@ -18,6 +18,8 @@ struct Case {
   const char* name;
 };
 
+void PrintTo(const Case& its, std::ostream* to) { *to << its.name; }
+
 std::string NameOf(const testing::TestParamInfo<Case>& its) { return its.param.name; }
 
 class PlantedBugs : public testing::TestWithParam<Case> {
@@ -42,7 +44,7 @@ TEST_P(PlantedBugs, IsFound) {
   FAIL() << "not found by " << kSeedsMax << " seeds";
 }
 
-// Semi-synchronous commit adds its own here: the promotion barrier skipped.
+// Semi-synchronous commit, which the simulation does not know, has its own: tests/replication/group_model_test.cpp.
 INSTANTIATE_TEST_SUITE_P(All, PlantedBugs,
                          testing::Values(Case{PlantedBug::kShipBeforeDurable, "ShipBeforeDurable"},
                                          Case{PlantedBug::kAckBeforeDurable, "AckBeforeDurable"},
