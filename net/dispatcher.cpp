@@ -203,7 +203,7 @@ void Server::ExecuteQueued(Client& client, const QueuedCommand& command, Transac
 
 uint64_t Server::CommitUnit(Client* client, Transaction& tx) {
   if (!watches_.empty()) {
-    for (const Transaction::Touched& touched : tx.touched()) watches_.Touched(touched);
+    for (const Transaction::Touched& touched : tx.touched()) watches_.Touched(touched, &tx);
   }
   if (blocking_.HasKeyWaits()) {
     for (const Transaction::Touched& touched : tx.touched()) blocking_.Touched(touched);

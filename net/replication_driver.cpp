@@ -460,7 +460,7 @@ void ReplicationDriver::UnitApplied(uint64_t, const std::vector<Transaction::Tou
     for (const auto& key : keys) server_.blocking().Touched(key);
   }
   if (server_.watches().empty()) return;
-  for (const auto& key : keys) server_.watches().Touched(key);
+  for (const auto& key : keys) server_.watches().Touched(key, nullptr);
 }
 
 // What is applied is told of as other writes are: when it is on disk. A Redis master's is appended only after this.

@@ -13,6 +13,14 @@ std::string WatchKey(int db, std::string_view key) {
   joined += key;
   return joined;
 }
+
+// When WATCH came.
+bool WasPresent(const Client& client, int db, std::string_view key) {
+  const auto& present = client.multi.watched_present;
+  return std::any_of(present.begin(), present.end(),
+                     [&](const auto& each) { return each.first == db && each.second == key; });
+}
+
 }  // namespace
 
 void Watches::Watch(Client& client, int db, std::string_view key) {
@@ -32,21 +40,29 @@ void Watches::Unwatch(Client& client) {
   client.multi.watched.clear();
 }
 
-void Watches::Touched(const Transaction::Touched& touched) {
+void Watches::Touched(const Transaction::Touched& touched, Transaction* unit) {
   if (by_key_.empty()) return;
-  if (touched.whole_db) return TouchDb(touched.db);
+  if (touched.whole_db) return TouchDb(touched, unit);
   auto found = by_key_.find(WatchKey(touched.db, touched.key));
   if (found == by_key_.end()) return;
   for (ClientId id : found->second) {
-    if (Client* client = clients_.Find(id)) client->multi.dirty_cas = true;
+    Client* client = clients_.Find(id);
+    if (client == nullptr || (touched.gone && !WasPresent(*client, touched.db, touched.key))) continue;
+    client->multi.dirty_cas = true;
   }
 }
 
-void Watches::TouchDb(int db) {
-  if (by_key_.empty()) return;
+// FLUSHDB, SWAPDB.
+void Watches::TouchDb(const Transaction::Touched& touched, Transaction* unit) {
+  const auto is_there = [&](const std::string& key) {
+    if (touched.gone) return false;
+    if (unit == nullptr) return true;
+    const auto found = unit->Peek(touched.db, key);
+    return !found.ok() || found->has_value();
+  };
   clients_.ForEach([&](Client& client) {
-    for (const auto& [watched_db, key] : client.multi.watched) {
-      if (watched_db == db) client.multi.dirty_cas = true;
+    for (const auto& [db, key] : client.multi.watched) {
+      if (db == touched.db && (WasPresent(client, db, key) || is_there(key))) client.multi.dirty_cas = true;
     }
   });
 }

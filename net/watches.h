@@ -19,12 +19,14 @@ class Watches {
   void Watch(Client& client, int db, std::string_view key);
   void Unwatch(Client& client);  // forgets all of the client's keys
   [[nodiscard]] bool empty() const { return by_key_.empty(); }
-  // Marks the watchers of what a unit touched.
-  void Touched(const Transaction::Touched& touched);
-  void TouchDb(int db);  // FLUSHDB, SWAPDB
-  void TouchAll();       // full sync replaced everything
+  // Marks the watchers of what a unit touched. Who watched a key that was absent, or expired and not deleted yet, sees
+  // no change when it is removed. `unit`: still open, sees what SWAPDB brought; null: whatever it brought is a change.
+  void Touched(const Transaction::Touched& touched, Transaction* unit);
+  void TouchAll();  // full sync replaced everything
 
  private:
+  void TouchDb(const Transaction::Touched& touched, Transaction* unit);
+
   ClientRegistry& clients_;
   std::unordered_map<std::string, std::unordered_set<ClientId>> by_key_;  // "<db>:<key>"
 };

@@ -176,13 +176,16 @@ Result<std::optional<KeyValue>> Transaction::ForWrite(int db, std::string_view k
   return std::optional<KeyValue>{};
 }
 
-void Transaction::Touch(int db, std::string_view key) {
-  if (!touched_.empty() && touched_.back().db == db && touched_.back().key == key && !touched_.back().whole_db) return;
+void Transaction::Touch(int db, std::string_view key, bool gone) {
+  if (!touched_.empty()) {
+    const Touched& last = touched_.back();
+    if (last.db == db && last.key == key && !last.whole_db && last.gone == gone) return;
+  }
   if (spare_keys_.empty()) {
-    touched_.push_back({db, std::string(key), false});
+    touched_.push_back({db, std::string(key), false, gone});
     return;
   }
-  touched_.push_back({db, std::move(spare_keys_.back()), false});
+  touched_.push_back({db, std::move(spare_keys_.back()), false, gone});
   spare_keys_.pop_back();
   touched_.back().key.assign(key);
 }
@@ -232,7 +235,7 @@ void Transaction::Put(int db, std::string_view key, const KeyValue& value, const
   } else {
     state_.plain_keys.Forget(database.keyspace, hash, key);
   }
-  Touch(db, key);
+  Touch(db, key, /*gone=*/false);
   if (!old.has_value()) NotifyOn(db, KeyEventClass::kNew, "new", key);
 }
 
@@ -252,7 +255,7 @@ void Transaction::Erase(int db, std::string_view key, const KeyValue& old, bool 
   state_.active->Erase(state_.ActiveKeys(database), hash, row_part, writer);
   state_.cache.Erase(KeyCacheSpace(database.keyspace), hash, row_part);
   state_.plain_keys.Forget(database.keyspace, hash, key);
-  Touch(db, key);
+  Touch(db, key, /*gone=*/true);
 }
 
 // ---- collection rows ------------------------------------------------------------------------------------------------
@@ -393,7 +396,7 @@ uint64_t Transaction::ExpiryCount(int db) {
 void Transaction::FlushDb(int db) {
   StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
   database.marker_offset = start_offset_ + 1;
-  touched_.push_back({db, {}, true});
+  touched_.push_back({db, {}, true, true});
   if (database.keys == 0) return;
   state_.active->AddDeadKeyspace(database.keyspace);
   state_.database_of.erase(database.keyspace);
@@ -415,7 +418,7 @@ void Transaction::SwapDb(int a, int b) {
   for (const int db : {a, b}) {
     state_.databases[static_cast<size_t>(db)].marker_offset = start_offset_ + 1;
     state_.MapDatabase(db);
-    touched_.push_back({db, {}, true});
+    touched_.push_back({db, {}, true, false});
   }
 }
 

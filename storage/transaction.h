@@ -76,7 +76,7 @@ class Transaction {
   // Deletes the key row. `keep_rows`: the collection's rows live on under another key (RENAME, MOVE).
   void Erase(int db, std::string_view key, const KeyValue& old, bool keep_rows = false);
   // Counts as a write of the key (see touched()) when only rows of its collection were written.
-  void TouchKey(int db, std::string_view key) { Touch(db, key); }
+  void TouchKey(int db, std::string_view key) { Touch(db, key, /*gone=*/false); }
 
   // ---- collection rows ----------------------------------------------------------------------------------------------
   CollectionId NewCollectionId();
@@ -146,6 +146,7 @@ class Transaction {
     int db;
     std::string key;  // empty with whole_db
     bool whole_db;
+    bool gone;  // the key was removed; with whole_db: all keys were
   };
   [[nodiscard]] const std::vector<Touched>& touched() const { return touched_; }
 
@@ -186,7 +187,7 @@ class Transaction {
   void Saw(uint64_t offset) {
     if (offset > seen_offset_) seen_offset_ = offset;
   }
-  void Touch(int db, std::string_view key);
+  void Touch(int db, std::string_view key, bool gone);
   void ReleaseRows(const KeyValue& old, const KeyValue* replacement);
   void AppendCommand(std::span<const std::string_view> arguments);
   void SelectInStream(int db);
