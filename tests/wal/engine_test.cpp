@@ -3,128 +3,18 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <future>
-#include <mutex>
 #include <string>
 
 #include "storage/content_digest.h"
 #include "storage/types/keys.h"
 #include "storage/types/keyspace.h"
 #include "storage/types/strings.h"
-#include "tests/support/temp_directory.h"
+#include "tests/wal/engine_fixture.h"
 #include "wal/segment_format.h"
 
 namespace holdfast::wal {
 namespace {
-
-using holdfast::testing::TempDirectory;
-
-// To replace one call of.
-class RealFiles : public FileSystem {
- public:
-  Result<std::unique_ptr<File>> Open(const std::string& path, OpenOptions options) override {
-    return real.Open(path, options);
-  }
-  Result<void> Rename(const std::string& from, const std::string& to) override { return real.Rename(from, to); }
-  Result<void> Remove(const std::string& path) override { return real.Remove(path); }
-  Result<void> Link(const std::string& from, const std::string& to) override { return real.Link(from, to); }
-  Result<void> CreateDirectory(const std::string& path) override { return real.CreateDirectory(path); }
-  Result<void> RemoveTree(const std::string& path) override { return real.RemoveTree(path); }
-  Result<void> SyncDirectory(const std::string& path) override { return real.SyncDirectory(path); }
-  Result<std::vector<std::string>> List(const std::string& path) override { return real.List(path); }
-  Result<bool> Exists(const std::string& path) override { return real.Exists(path); }
-  Result<SpaceInfo> Space(const std::string& path) override { return real.Space(path); }
-  Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override { return real.Lock(path); }
-
-  FileSystem& real = PosixFileSystem();
-};
-
-// An engine on real files, with the executor's part played by the test's thread.
-class EngineTest : public ::testing::Test {
- protected:
-  EngineTest() : random_(7) {
-    options_.generation_path = JoinPath(directory_.path(), "gen-1");
-    options_.memtable_bytes = 256 << 10;
-    options_.cache_bytes = 64 << 10;
-    options_.segment_bytes = 1 << 20;
-    options_.backlog_bytes = 1 << 20;
-    options_.space_reserve_bytes = 0;
-    options_.fs = &PosixFileSystem();
-    options_.clock = &SystemClock();
-    options_.random = &random_;
-  }
-
-  Result<void> Open() {
-    RETURN_IF_ERROR(PosixFileSystem().CreateDirectory(options_.generation_path));
-    ASSIGN_OR_RETURN(engine_, Engine::Open(options_, {}));
-    engine_->SetWake([this] {
-      std::lock_guard lock(mutex_);
-      woken_ = true;
-      wake_.notify_one();
-    });
-    return {};
-  }
-
-  void Set(const std::string& key, const std::string& value) {
-    Transaction& tx = engine_->store().Begin(TransactionMode::kLive, 0, SystemClock().WallMs());
-    ASSERT_TRUE(strings::Set(tx, key, value, {}).ok());
-    tx.Commit();
-  }
-
-  std::optional<std::string> Get(const std::string& key) {
-    Transaction& tx = engine_->store().Begin(TransactionMode::kLive, 0, SystemClock().WallMs());
-    auto value = strings::Get(tx, key);
-    std::optional<std::string> found;
-    if (value.ok() && value->has_value()) found = (*value)->Whole().value();
-    tx.Commit();
-    return found;
-  }
-
-  void Commit() {
-    while (engine_->log().HasPending()) {
-      engine_->log().Seal();
-      ASSERT_TRUE(engine_->log().WriteBatch().ok());
-      engine_->log().FinishBatch();
-    }
-  }
-
-  // Turns the executor would make, until `done`; background threads wake it.
-  void TurnUntil(const std::function<bool()>& done) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (true) {
-      Commit();
-      engine_->RunCompletions();
-      engine_->Tick(SystemClock().MonotonicUs() / 1000);
-      if (done()) return;
-      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "background work did not end";
-      std::unique_lock lock(mutex_);
-      wake_.wait_for(lock, std::chrono::milliseconds(50), [this] { return woken_; });
-      woken_ = false;
-    }
-  }
-
-  void Checkpoint() {
-    const uint64_t wanted = engine_->log().AppendedOffset();
-    engine_->RequestCheckpoint();
-    TurnUntil([&] { return engine_->store().CheckpointPosition().offset >= wanted; });
-  }
-
-  std::string Digest() {
-    Transaction& tx = engine_->store().Begin(TransactionMode::kLive, 0, SystemClock().WallMs());
-    const std::string digest = DigestOf(tx).value().Hex();
-    tx.Commit();
-    return digest;
-  }
-
-  TempDirectory directory_;
-  SeededRandom random_;
-  EngineOptions options_;
-  std::unique_ptr<Engine> engine_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool woken_ = false;
-};
 
 TEST_F(EngineTest, CommittedWritesAreThereAfterReopeningWithoutACheckpoint) {
   ASSERT_TRUE(Open().ok());
@@ -165,73 +55,6 @@ TEST_F(EngineTest, CheckpointsInTheBackgroundBoundTheReplayThread) {
   ASSERT_TRUE(Open().ok());
   EXPECT_EQ(engine_->recovery().replayed_bytes, 0u);
   EXPECT_EQ(Digest(), digest);
-}
-
-TEST_F(EngineTest, ADigestIsOfTheOffsetAtWhichItWasWantedWhateverIsWrittenMeanwhile) {
-  ASSERT_TRUE(Open().ok());
-  for (int round = 0; round < 3; ++round) {
-    for (int i = 0; i < 2000; ++i) Set("key" + std::to_string(i), "value" + std::to_string(i + round));
-    TurnUntil([&] { return engine_->PrepareDigest(60'000).ok(); });
-    const std::string before = Digest();
-    std::optional<Result<RangedDigest>> made;
-    ASSERT_TRUE(engine_->StartDigest([&](auto digest) { made = std::move(digest); }).ok());
-    EXPECT_EQ(engine_->StartDigest([](auto) { FAIL(); }).error().code, ErrorCode::kBusy);
-    // More than a checkpoint's worth: it waits until the digest's view is open.
-    for (int i = 0; i < 3000 && !made; ++i) {
-      Set("key" + std::to_string(i), std::string(200, 'x'));
-      if (i % 100 == 0) TurnUntil([] { return true; });
-    }
-    TurnUntil([&] { return made.has_value(); });
-    ASSERT_TRUE(made->ok()) << made->error().message;
-    EXPECT_EQ((*made)->digest.Hex(), before);
-    EXPECT_NE(Digest(), before);
-  }
-}
-
-TEST_F(EngineTest, WhileADigestIsPreparedNoCheckpointIsBegunUntilTheBufferNeedsOne) {
-  ASSERT_TRUE(Open().ok());
-  TurnUntil([&] { return engine_->PrepareDigest(3'600'000).ok(); });
-  const std::string value(1000, 'v');
-  // Between once and one and a half times the bound of the write buffer.
-  for (int i = 0; engine_->store().ActiveFill() < 1.2; ++i) Set("key" + std::to_string(i), value);
-  TurnUntil([] { return true; });
-  EXPECT_FALSE(engine_->CheckpointRunning());
-  EXPECT_TRUE(engine_->PrepareDigest(3'600'000).ok());
-  for (int i = 0; engine_->store().ActiveFill() < 1.5; ++i) Set("more" + std::to_string(i), value);
-  TurnUntil([&] { return engine_->CheckpointsDone() > 0; });
-}
-
-TEST_F(EngineTest, ASnapshotGoesBeforeADigestAndANewComparisonEndsTheOld) {
-  ASSERT_TRUE(Open().ok());
-  for (int i = 0; i < 20000; ++i) Set("key" + std::to_string(i), "value");
-  TurnUntil([&] { return engine_->PrepareDigest(60'000).ok(); });
-  std::optional<Result<RangedDigest>> digest;
-  ASSERT_TRUE(engine_->StartDigest([&](auto result) { digest = std::move(result); }).ok());
-  std::optional<Result<SnapshotResult>> snapshot;
-  SnapshotRequest request;
-  request.data_directory = directory_.path();
-  ASSERT_TRUE(engine_->StartSnapshot(request, [&](auto result) { snapshot = std::move(result); }).ok());
-  EXPECT_EQ(engine_->PrepareDigest(0).error().code, ErrorCode::kBusy);
-  EXPECT_EQ(engine_->StartDigest([](auto) { FAIL(); }).error().code, ErrorCode::kBusy);
-  TurnUntil([&] { return digest.has_value() && snapshot.has_value(); });
-  EXPECT_EQ(digest->error().code, ErrorCode::kBusy);
-  EXPECT_TRUE(snapshot->ok());
-
-  digest.reset();
-  TurnUntil([&] { return engine_->PrepareDigest(60'000).ok(); });
-  ASSERT_TRUE(engine_->StartDigest([&](auto result) { digest = std::move(result); }).ok());
-  EXPECT_EQ(engine_->PrepareDigest(60'000).error().code, ErrorCode::kBusy);
-  TurnUntil([&] { return digest.has_value(); });
-  EXPECT_EQ(digest->error().code, ErrorCode::kAborted);
-  EXPECT_TRUE(engine_->PrepareDigest(0).ok());
-
-  // The engine goes in the middle of one.
-  digest.reset();
-  snapshot.reset();  // its pin is the engine's
-  ASSERT_TRUE(engine_->StartDigest([&](auto result) { digest = std::move(result); }).ok());
-  engine_.reset();
-  ASSERT_TRUE(digest.has_value());
-  EXPECT_EQ(digest->error().code, ErrorCode::kAborted);
 }
 
 TEST_F(EngineTest, RowsOfAFlushedDatabaseAreCollectedWithoutFurtherWrites) {
