@@ -47,23 +47,26 @@ void Watches::Touched(const Transaction::Touched& touched, Transaction* unit) {
   if (found == by_key_.end()) return;
   for (ClientId id : found->second) {
     Client* client = clients_.Find(id);
-    if (client == nullptr || (touched.gone && !WasPresent(*client, touched.db, touched.key))) continue;
+    if (client == nullptr || client->multi.dirty_cas) continue;
+    if (touched.gone && !WasPresent(*client, touched.db, touched.key)) continue;
     client->multi.dirty_cas = true;
   }
 }
 
 // FLUSHDB, SWAPDB.
 void Watches::TouchDb(const Transaction::Touched& touched, Transaction* unit) {
-  const auto is_there = [&](const std::string& key) {
-    if (touched.gone) return false;
+  const auto changed = [&](const auto& watched) { return watched.first == touched.db; };
+  const auto came = [&](const auto& watched) {
+    if (watched.first != touched.db) return false;
     if (unit == nullptr) return true;
-    const auto found = unit->Peek(touched.db, key);
+    const auto found = unit->Peek(touched.db, watched.second);
     return !found.ok() || found->has_value();
   };
   clients_.ForEach([&](Client& client) {
-    for (const auto& [db, key] : client.multi.watched) {
-      if (db == touched.db && (WasPresent(client, db, key) || is_there(key))) client.multi.dirty_cas = true;
-    }
+    TransactionState& multi = client.multi;
+    multi.dirty_cas = multi.dirty_cas ||
+                      std::any_of(multi.watched_present.begin(), multi.watched_present.end(), changed) ||
+                      (!touched.gone && std::any_of(multi.watched.begin(), multi.watched.end(), came));
   });
 }
 
