@@ -54,7 +54,7 @@ def free_port():
                 continue
 
 
-def wait_for(condition, timeout=30.0, what="condition"):
+def wait_for(condition, timeout=30.0, what="condition", pause=0.01):
     """Polls until condition() is truthy and returns that; raises with the last value or error after `timeout`."""
     deadline = time.monotonic() + timeout
     last = None
@@ -67,7 +67,7 @@ def wait_for(condition, timeout=30.0, what="condition"):
             last = error
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come true in {timeout} s; last: {last!r}")
-        time.sleep(0.01)
+        time.sleep(pause)
 
 
 class Client:

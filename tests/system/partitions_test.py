@@ -33,6 +33,7 @@ CLIENTS = ["left", "right"]
 NOT_EXECUTED = ("NOREPLICAS", "READONLY", "LOADING", "MASTERDOWN", "NOAUTH", "NODATA")
 LISTS = 4
 PATIENCE_S = 120
+PAUSE_S = 0.05  # between questions to many processes at once
 
 
 class Deployment:
@@ -96,7 +97,6 @@ class Deployment:
     def in_step(self, master):
         """The two others follow it and have what it has."""
         def condition():
-            time.sleep(0.05)
             ours = self.info(master)
             if ours["role"] != "master" or ours["connected_slaves"] != "2":
                 return False
@@ -107,19 +107,16 @@ class Deployment:
                                fields["slave_repl_offset"] != ours["master_repl_offset"]):
                     return False
             return True
-        wait_for(condition, PATIENCE_S, f"both others in step with {master}")
+        wait_for(condition, PATIENCE_S, f"both others in step with {master}", PAUSE_S)
 
     def agreed(self, other_than=None):
         """The master all sentinels name."""
-        time.sleep(0.05)  # who waits for it asks in a loop
         named = {self.called(sentinel.master_address()) for sentinel in self.sentinels}
         return named.pop() if len(named) == 1 and other_than not in named else None
 
     def content(self):
-        def condition():
-            time.sleep(0.05)
-            return all(sentinel.knows(2, 2) for sentinel in self.sentinels)
-        wait_for(condition, PATIENCE_S, "sentinels that know everybody")
+        wait_for(lambda: all(sentinel.knows(2, 2) for sentinel in self.sentinels), PATIENCE_S, "sentinels that know everybody",
+                 PAUSE_S)
 
     def stop(self):
         for sentinel in self.sentinels:
@@ -213,7 +210,7 @@ class Rounds:
 
     def _replaced(self, old, begun, others_write=True):
         """Waits for a new master that answers writes."""
-        wait_for(lambda: self.deployment.agreed(other_than=old), PATIENCE_S, f"another master than {old}")
+        wait_for(lambda: self.deployment.agreed(other_than=old), PATIENCE_S, f"another master than {old}", PAUSE_S)
         if others_write:
             first = wait_for(lambda: self.history.acknowledged(begun, set(NODES) - {old}), PATIENCE_S, "writes answered by it")
             return min(operation.ended for operation in first) - begun
@@ -348,7 +345,7 @@ class Campaign:
 
     def one_round(self, kind, others_follow):
         deployment = self.deployment
-        old = wait_for(deployment.agreed, PATIENCE_S, "a master")
+        old = wait_for(deployment.agreed, PATIENCE_S, "a master", PAUSE_S)
         begun = time.monotonic()
         files = self._diverged()
         wait_for(lambda: len(self.history.acknowledged(begun)) > 100, PATIENCE_S, "writes flow")
@@ -358,7 +355,7 @@ class Campaign:
             client.held = None
         if others_follow and kind != "kill_all":
             deployment.content()
-        master = wait_for(deployment.agreed, PATIENCE_S, "one master")
+        master = wait_for(deployment.agreed, PATIENCE_S, "one master", PAUSE_S)
         over = time.monotonic()
         wait_for(lambda: len(self.history.acknowledged(over, {master})) > 20, PATIENCE_S, "writes flow again")
         for client in self.clients:
@@ -430,8 +427,7 @@ def main():
                 campaign.run(kinds)
             except BaseException:
                 for sentinel in deployment.sentinels:
-                    with open(sentinel.log_path, encoding="utf-8") as log:
-                        sys.stderr.write(f"--- {sentinel.log_path}\n" + "".join(log.readlines()[-25:]))
+                    sentinel.show_log()
                 raise
             finally:
                 deployment.stop()

@@ -45,6 +45,11 @@ class Sentinel:
         self.process = subprocess.Popen([*prefix, binary, config, "--sentinel"], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
+    def show_log(self):
+        """Its end, to standard error."""
+        with open(self.log_path, encoding="utf-8") as log:
+            sys.stderr.write(f"--- {self.log_path}\n" + "".join(log.readlines()[-25:]))
+
     def ask(self, *arguments):
         with Client(self.port, self.host, timeout=5) as client:
             return client.call("SENTINEL", *arguments)
@@ -216,8 +221,7 @@ def main():
                 one_round(deployment, writer, number)
         except BaseException:
             for sentinel in deployment.sentinels:
-                with open(sentinel.log_path, encoding="utf-8") as log:
-                    sys.stderr.write(f"--- {sentinel.log_path}\n" + "".join(log.readlines()[-25:]))
+                sentinel.show_log()
             raise
         finally:
             deployment.stop()
