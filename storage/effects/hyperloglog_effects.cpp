@@ -5,16 +5,16 @@
 namespace holdfast {
 namespace {
 
-constexpr uint64_t kNoMax = HyperLogLog::kNoSparseMax;
+constexpr uint64_t kSparseMax = HyperLogLog::kSparseMaxOfEffects;
 
 Result<void> ApplyAdd(Transaction& transaction, EffectArguments arguments) {
-  const auto added = hyperloglogs::Add(transaction, arguments[1], arguments.subspan(2), kNoMax);
+  const auto added = hyperloglogs::Add(transaction, arguments[1], arguments.subspan(2), kSparseMax);
   if (!added.ok()) return added.error();
   return {};
 }
 
 Result<void> ApplyMerge(Transaction& transaction, EffectArguments arguments) {
-  return hyperloglogs::Merge(transaction, arguments[1], arguments.subspan(2), kNoMax);
+  return hyperloglogs::Merge(transaction, arguments[1], arguments.subspan(2), kSparseMax);
 }
 
 // A Redis master sends PFCOUNT when it has written the count into the value.

@@ -1,5 +1,6 @@
 #include "storage/types/hyperloglog_value.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <optional>
@@ -298,10 +299,13 @@ Result<bool> HyperLogLog::RaiseSparse(Place place, uint64_t sparse_max) {
     AppendValues(parts, place.value, 1);
     AppendZeros(parts, behind);
   }
-  if (parts.size() > run.bytes && bytes_.size() + parts.size() - run.bytes > sparse_max) {
-    RETURN_IF_ERROR(MakeDense());
-    outgrew_sparse_ = true;
-    return Raise(place, sparse_max);
+  if (parts.size() > run.bytes) {
+    const size_t grown = bytes_.size() + parts.size() - run.bytes;
+    if (grown > std::min(sparse_max, kSparseMaxOfEffects)) outgrew_sparse_ = true;
+    if (grown > sparse_max) {
+      RETURN_IF_ERROR(MakeDense());
+      return Raise(place, sparse_max);
+    }
   }
   bytes_.replace(at, run.bytes, parts);
   JoinRunsFrom(before);

@@ -17,7 +17,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <string_view>
 
@@ -32,7 +31,8 @@ class HyperLogLog {
   static constexpr size_t kDenseSize = kHeaderSize + kRegisters * 6 / 8;
   // Every run is of at least one register and two bytes at most: nothing longer can be sound.
   static constexpr size_t kSizeMax = kHeaderSize + 2 * kRegisters;
-  static constexpr uint64_t kNoSparseMax = std::numeric_limits<uint64_t>::max();
+  // hll-sparse-max-bytes of a Redis that nobody configured, and the limit of every effect: see hyperloglogs.h.
+  static constexpr uint64_t kSparseMaxOfEffects = 3000;
   using Registers = std::array<uint8_t, kRegisters>;
 
   // Where an element belongs, and what its register must have at least.
@@ -70,7 +70,7 @@ class HyperLogLog {
   void ForgetCount() { bytes_[15] = static_cast<char>(static_cast<uint8_t>(bytes_[15]) | 0x80); }
   // For effects of a Redis master alone.
   void RememberCount(uint64_t count);
-  // Whether `sparse_max` has made it dense.
+  // Whether it was raised to what `sparse_max` or kSparseMaxOfEffects do not let be sparse.
   [[nodiscard]] bool outgrew_sparse() const { return outgrew_sparse_; }
 
  private:

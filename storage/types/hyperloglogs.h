@@ -2,8 +2,9 @@
 // transaction's. All are kWrongType if a key holds anything but a HyperLogLog, and kCorruption "INVALIDOBJ ..." if its
 // registers are damaged: then nothing is changed.
 //
-// `sparse_max` is hll-sparse-max-bytes, a client's server's configuration. Effects carry none: what outgrew it is
-// logged as its bytes, and in apply mode nothing outgrows anything.
+// `sparse_max` is hll-sparse-max-bytes, a client's server's configuration. Effects carry none: they are applied with
+// Redis' default, HyperLogLog::kSparseMaxOfEffects, so that what a Redis master sends becomes the same bytes here, and
+// what outgrew either of the two is logged as its bytes.
 #pragma once
 
 #include <cstdint>

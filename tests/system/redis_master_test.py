@@ -30,6 +30,8 @@ EXTRA = [
     ["SORT", "queue", "ALPHA", "STORE", "sorted"], ["COPY", "sorted", "copied", "REPLACE"], ["SWAPDB", 1, 2],
     ["PFADD", "unique", "a", "b", "c"], ["PFCOUNT", "unique"], ["PFMERGE", "merged", "unique"], ["SETRANGE", "counted", 5, "abc"],
     ["BITOP", "NOT", "inverted", "counted"], ["PUBLISH", "channel", "message"],
+    ["PFADD", "grown"] + [f"element {i}" for i in range(500)], ["PFADD", "more"] + [f"element {i}" for i in range(300, 1200)],
+    ["PFMERGE", "grown", "more"],
 ]
 
 

@@ -88,15 +88,28 @@ def in_sync(master, replica):
 
 
 def contents(server):
+    """The digest of everything, and of every key its own digest and its time of expiry."""
     with server.client() as client:
         digest = client.call("DEBUG", "DIGEST")
-        expiries = {}
+        each = {}
         for db in range(16):
             client.call("SELECT", db)
             keys = sorted(client.call("KEYS", "*"))
-            for key, expiry in zip(keys, client.pipeline([("PEXPIRETIME", key) for key in keys])):
-                expiries[db, key] = expiry
-    return digest, expiries
+            digests = client.call("DEBUG", "DIGEST-VALUE", *keys) if keys else []
+            for key, value, expiry in zip(keys, digests, client.pipeline([("PEXPIRETIME", key) for key in keys])):
+                each[db, key] = value, expiry
+    return digest, each
+
+
+def differences(servers):
+    """What the others hold differently from the first, as text."""
+    first, *others = [contents(server) for server in servers]
+    lines = []
+    for server, (digest, each) in zip(servers[1:], others):
+        lines.append(f"port {servers[0].port}: {first[0]}, port {server.port}: {digest}")
+        lines += [f"  db {key[0]} {key[1]}: {first[1].get(key)} / {each.get(key)}"
+                  for key in sorted(first[1].keys() | each.keys()) if first[1].get(key) != each.get(key)]
+    return "\n".join(lines)
 
 
 def same_contents(*servers):
@@ -104,7 +117,10 @@ def same_contents(*servers):
         found = [contents(server) for server in servers]
         return all(each == found[0] for each in found)
     # A key may expire between two looks; nothing else may differ.
-    wait_for(equal, 20, f"equal contents on ports {[server.port for server in servers]}")
+    try:
+        wait_for(equal, 20, f"equal contents on ports {[server.port for server in servers]}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{differences(servers)}") from error
 
 
 def syncs(server):
