@@ -7,7 +7,7 @@
 
 #include "replication/group.h"
 #include "storage/base/coding.h"
-#include "wal/planted_bug.h"
+#include "storage/planted_bug.h"
 
 namespace holdfast::replication {
 

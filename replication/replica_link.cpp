@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "replication/redis_replica_link.h"
+#include "storage/planted_bug.h"
 #include "wal/history_state.h"
-#include "wal/planted_bug.h"
 
 namespace holdfast::replication {
 

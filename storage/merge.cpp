@@ -6,6 +6,7 @@
 
 #include "storage/base/check.h"
 #include "storage/base/coding.h"
+#include "storage/planted_bug.h"
 
 namespace holdfast {
 namespace {
@@ -80,6 +81,9 @@ Result<void> Merger::MergeRows(const Memtable& rows, const StoreMeta& meta) {
   std::string number;
   AppendLittle<uint64_t>(number, meta.checkpoint);
   RETURN_IF_ERROR(writer_->Put(LmdbTable::kMeta, kMergingRow, number));
+  std::string state;
+  AppendStoreMeta(state, meta);
+  if (Planted(PlantedBug::kOffsetOutsideMerge)) RETURN_IF_ERROR(writer_->Put(LmdbTable::kMeta, kStateRow, state));
 
   // m rows spread over L leaves touch at most min(m, L) of them.
   const Memtable::Counts by_class = rows.CountRows();
@@ -99,8 +103,6 @@ Result<void> Merger::MergeRows(const Memtable& rows, const StoreMeta& meta) {
 
   RETURN_IF_ERROR(rows.VisitInOrder(
       [&](std::string_view row_key, const Row& row) -> Result<void> { return MergeRow(row_key, row); }));
-  std::string state;
-  AppendStoreMeta(state, meta);
   RETURN_IF_ERROR(writer_->Put(LmdbTable::kMeta, kStateRow, state));
   RETURN_IF_ERROR(Commit());
   if (progress_) progress_(1.0);

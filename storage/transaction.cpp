@@ -10,6 +10,7 @@
 #include "storage/base/coding.h"
 #include "storage/base/diag.h"
 #include "storage/base/hash.h"
+#include "storage/planted_bug.h"
 #include "storage/store_state.h"
 
 namespace holdfast {
@@ -89,6 +90,9 @@ Random& Transaction::random() {
 // ---- key rows -------------------------------------------------------------------------------------------------------
 
 bool Transaction::IsLiveKey(int64_t expire_at_ms) const {
+  if (mode_ == TransactionMode::kApply && Planted(PlantedBug::kExpiryByLocalClock)) {
+    return expire_at_ms == kNoExpiry || expire_at_ms > SystemClock().WallMs();
+  }
   return mode_ == TransactionMode::kApply || expire_at_ms == kNoExpiry || expire_at_ms > now_ms_;
 }
 
@@ -474,7 +478,7 @@ UnitResult Transaction::Commit() {
   CHECK(!committed_);
   committed_ = true;
   UnitResult result;
-  result.seen_offset = seen_offset_;
+  result.seen_offset = Planted(PlantedBug::kUndurableSeen) ? 0 : seen_offset_;
   result.effects = effect_count_;
   if (mode_ == TransactionMode::kApply) {
     result.end_offset = state_.apply_end;

@@ -8,7 +8,7 @@
 
 #include "storage/base/diag.h"
 #include "storage/base/hash.h"
-#include "wal/planted_bug.h"
+#include "storage/planted_bug.h"
 
 namespace holdfast::wal {
 namespace {

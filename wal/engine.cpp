@@ -8,6 +8,7 @@
 
 #include "storage/base/diag.h"
 #include "storage/base/progress_line.h"
+#include "storage/planted_bug.h"
 #include "wal/background_thread.h"
 #include "wal/rewind.h"
 
@@ -262,7 +263,8 @@ void Engine::TickCheckpoint() {
   }
   if (CheckpointHeld()) return;
   const bool due = !checkpoint_started_ && now_monotonic_ms_ >= checkpoint_retry_at_ms_;
-  if (due && log_->DurableOffset() >= checkpoint_job_->position().offset) StartCheckpoint();
+  const bool durable = log_->DurableOffset() >= checkpoint_job_->position().offset;
+  if (due && (durable || Planted(PlantedBug::kCheckpointBeforeDurable))) StartCheckpoint();
 }
 
 uint64_t Engine::RewindFloor() const {

@@ -1,7 +1,7 @@
 #include "wal/history_state.h"
 
 #include "storage/base/check.h"
-#include "wal/planted_bug.h"
+#include "storage/planted_bug.h"
 
 namespace holdfast::wal {
 namespace {

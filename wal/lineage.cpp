@@ -5,7 +5,7 @@
 
 #include "storage/base/check.h"
 #include "storage/base/coding.h"
-#include "wal/planted_bug.h"
+#include "storage/planted_bug.h"
 
 namespace holdfast::wal {
 namespace {

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "storage/base/check.h"
+#include "storage/planted_bug.h"
 #include "wal/log_implementation.h"
-#include "wal/planted_bug.h"
 
 namespace holdfast::wal {
 namespace {
@@ -121,6 +121,7 @@ void LogImplementation::AppendParts(HistoryFrame frame, std::string_view bytes) 
       frame.part = UnitPart::kLast;
       frame.selected_db_after = db_after;
     }
+    if (Planted(PlantedBug::kUnitSplit)) frame.part = UnitPart::kWhole;
     pending_.Add(frame, false);
     frame.offset += frame.payload.size();
     frame.part = UnitPart::kMiddle;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "storage/base/check.h"
+#include "storage/planted_bug.h"
 #include "wal/log_walk.h"
 #include "wal/segment_reader.h"
 
@@ -135,6 +136,7 @@ Result<void> RecoveryRun::OpenFiles() {
 // A process that was killed may have written what it did not sync: the store may be written up to what is replayed, so
 // all of it must be durable first. Segments before the last one are, or it would not be there.
 Result<void> RecoveryRun::SyncLast() {
+  if (Planted(PlantedBug::kRecoveryNotSynced)) return {};
   ASSIGN_OR_RETURN(const std::unique_ptr<File> file, input_.fs->Open(files_.back().path, {.mode = OpenMode::kWrite}));
   return file->Sync();
 }
@@ -211,7 +213,7 @@ void RecoveryRun::ReportProgress(bool last) {
 Result<void> RecoveryRun::JudgeBreak(const WalkEnd& end) {
   const LogFile& file = files_.back();
   ASSIGN_OR_RETURN(const BehindBreak behind, LookBehindBreak(*opened_.back().reader, end.bad));
-  if (behind.durable_mark > end.bad) {
+  if (behind.durable_mark > end.bad && !Planted(PlantedBug::kTornTailLenient)) {
     return Refuse(file.path, end.bad,
                   "damaged (stream offset " + std::to_string(state_.history.end.offset) + "): " + end.broken->message +
                       "; a later frame at byte " + std::to_string(behind.mark_position) +
@@ -346,6 +348,7 @@ Result<void> RecoveryRun::Cut() {
                    input_.fs->Open(files_[unit_end_->file].path, {.mode = OpenMode::kWrite}));
   ASSIGN_OR_RETURN(const uint64_t size, file->Size());
   if (size > unit_end_->position) RETURN_IF_ERROR(file->Truncate(unit_end_->position));
+  if (Planted(PlantedBug::kRecoveryNotSynced)) return {};
   RETURN_IF_ERROR(file->Sync());
   return input_.fs->SyncDirectory(input_.directory);
 }

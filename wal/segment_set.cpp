@@ -5,6 +5,7 @@
 
 #include "storage/base/check.h"
 #include "storage/base/diag.h"
+#include "storage/planted_bug.h"
 #include "wal/segment_reader.h"
 
 namespace holdfast::wal {
@@ -268,8 +269,11 @@ std::shared_ptr<const Segment> SegmentSet::TakeTrimmable(uint64_t checkpoint_off
   std::lock_guard lock(mutex_);
   *recycle = false;
   if (segments_.size() < 2) return nullptr;
-  uint64_t keep_from = std::min(checkpoint_offset, durable_offset_ - std::min(durable_offset_, backlog_bytes));
-  for (const uint64_t* pin : pins_) keep_from = std::min(keep_from, *pin);
+  uint64_t keep_from = durable_offset_ - std::min(durable_offset_, backlog_bytes);
+  if (!Planted(PlantedBug::kSegmentTrimmedEarly)) keep_from = std::min(keep_from, checkpoint_offset);
+  for (const uint64_t* pin : pins_) {
+    if (!Planted(PlantedBug::kPinIgnored)) keep_from = std::min(keep_from, *pin);
+  }
   if (segments_[1]->first_offset > keep_from) return nullptr;
   if (segments_.front()->sequence >= std::min(readable_end_.sequence, keep_from_)) return nullptr;
   std::shared_ptr<Segment> segment = std::move(segments_.front());

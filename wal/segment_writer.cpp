@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "storage/base/check.h"
-#include "wal/planted_bug.h"
+#include "storage/planted_bug.h"
 
 namespace holdfast::wal {
 namespace {
@@ -16,6 +16,20 @@ constexpr size_t kKeptScratchMax = 8 << 20;
 
 constexpr uint64_t RoundDown(uint64_t position) { return position / kDirectAlignment * kDirectAlignment; }
 constexpr uint64_t RoundUp(uint64_t position) { return RoundDown(position + kDirectAlignment - 1); }
+
+// Bugs of a log that writes first and syncs then.
+bool PlantedSync() {
+  return Planted(PlantedBug::kLogNotSynced) || Planted(PlantedBug::kSyncErrorSwallowed) ||
+         Planted(PlantedBug::kFailedSyncRetried);
+}
+
+// Durable when it returns: segments are opened for direct, synced writes.
+Result<void> WriteFrames(File& file, uint64_t position, std::string_view bytes) {
+  RETURN_IF_ERROR(file.WriteAt(position, bytes));
+  if (!PlantedSync() || Planted(PlantedBug::kLogNotSynced)) return {};
+  if (file.Sync().ok() || Planted(PlantedBug::kSyncErrorSwallowed)) return {};
+  return file.Sync();
+}
 
 }  // namespace
 
@@ -34,13 +48,14 @@ Result<void> SegmentWriter::Start(const LogState& state) {
 // A file to become a segment: the spare, or one made here.
 Result<SegmentSet::Spare> SegmentWriter::ProvideFile(std::unique_ptr<File>* file) {
   if (std::optional<SegmentSet::Spare> spare = segments_.TakeSpare()) {
-    ASSIGN_OR_RETURN(*file, options_.fs->Open(spare->path, {.mode = OpenMode::kWrite, .direct_sync = true}));
+    ASSIGN_OR_RETURN(*file, options_.fs->Open(spare->path, {.mode = OpenMode::kWrite, .direct_sync = !PlantedSync()}));
     return *std::move(spare);
   }
   SegmentSet::Spare made;
   made.path = JoinPath(options_.directory, kUnfinishedName);
   made.size = std::min(segments_.segment_bytes(), kInlineSegmentMax);
-  ASSIGN_OR_RETURN(*file, options_.fs->Open(made.path, {.mode = OpenMode::kCreateOrReplace, .direct_sync = true}));
+  ASSIGN_OR_RETURN(*file,
+                   options_.fs->Open(made.path, {.mode = OpenMode::kCreateOrReplace, .direct_sync = !PlantedSync()}));
   RETURN_IF_ERROR(FillWithZeros(**file, 0, made.size));
   return made;
 }
@@ -68,7 +83,7 @@ Result<void> SegmentWriter::StartSegment(uint64_t sequence, uint64_t previous_en
   segment.path = JoinPath(options_.directory, SegmentName(sequence, state_.end.offset));
   segment.file_size = source.size;
   RETURN_IF_ERROR(options_.fs->Rename(source.path, segment.path));
-  RETURN_IF_ERROR(options_.fs->SyncDirectory(options_.directory));
+  if (!Planted(PlantedBug::kDirectoryNotSynced)) RETURN_IF_ERROR(options_.fs->SyncDirectory(options_.directory));
   if (source.path == JoinPath(options_.directory, kSpareName)) segments_.SpareGone();
   segments_.Add(std::move(segment));
   sequence_ = sequence;
@@ -172,7 +187,7 @@ Result<void> SegmentWriter::WriteRun(Batch& batch, size_t from, size_t to) {
         frames[from].start, last.start + kFrameHeaderSize + last.payload_size - frames[from].start));
   }
   out->Resize(static_cast<size_t>(RoundUp(end) - block));
-  RETURN_IF_ERROR(file_->WriteAt(block, out->view()));
+  RETURN_IF_ERROR(WriteFrames(*file_, block, out->view()));
   syncs_++;
   if (RoundUp(end) > file_size_) {
     file_size_ = RoundUp(end);

@@ -1,5 +1,5 @@
 // A test of the simulation: each bug that can be planted is found within a bounded number of seeds.
-#include "wal/planted_bug.h"
+#include "storage/planted_bug.h"
 
 #include <gtest/gtest.h>
 

@@ -10,6 +10,7 @@
 #include "storage/types/keys.h"
 #include "storage/types/keyspace.h"
 #include "storage/types/strings.h"
+#include "tests/support/fake_clock.h"
 #include "tests/wal/engine_fixture.h"
 #include "wal/segment_format.h"
 
@@ -39,6 +40,55 @@ TEST_F(EngineTest, UncommittedWritesAreGoneAfterReopening) {
   ASSERT_TRUE(Open().ok());
   EXPECT_EQ(Get("durable"), "1");
   EXPECT_EQ(Get("pending"), std::nullopt);
+}
+
+// Nothing that goes with the log's end may be in the store.
+TEST_F(EngineTest, ACheckpointWaitsUntilTheLogIsDurable) {
+  ASSERT_TRUE(Open().ok());
+  Set("durable", "1");
+  Commit();
+  Set("pending", "1");
+  engine_->RequestCheckpoint();
+  for (int i = 0; i < 3; ++i) {
+    engine_->Tick(SystemClock().MonotonicUs() / 1000);
+    engine_->RunCompletions();
+  }
+  ASSERT_TRUE(engine_->CheckpointRunning());
+  engine_.reset();  // what was begun by now is on the disk; what is pending never gets there
+  const Result<void> opened = Open();
+  ASSERT_TRUE(opened.ok()) << opened.error().message;
+  EXPECT_EQ(Get("durable"), "1");
+  EXPECT_EQ(Get("pending"), std::nullopt);
+}
+
+// The server was down while a key expired that the log changes once more.
+TEST_F(EngineTest, ReplayLetsNoKeyExpireByTheClock) {
+  holdfast::testing::FakeClock past;
+  options_.clock = &past;
+  ASSERT_TRUE(Open().ok());
+  const auto get = [&] {
+    Transaction& tx = engine_->store().Begin(TransactionMode::kLive, 0, past.WallMs());
+    const auto value = strings::Get(tx, "key");
+    const std::string found = value.ok() && value->has_value() ? (*value)->Whole().value() : "nothing";
+    tx.Commit();
+    return found;
+  };
+  Transaction& set = engine_->store().Begin(TransactionMode::kLive, 0, past.WallMs());
+  strings::SetOptions expiring;
+  expiring.expire_at_ms = past.WallMs() + 1000;
+  ASSERT_TRUE(strings::Set(set, "key", "be", expiring).ok());
+  set.Commit();
+  past.AdvanceMs(500);
+  Transaction& append = engine_->store().Begin(TransactionMode::kLive, 0, past.WallMs());
+  ASSERT_TRUE(strings::Append(append, "key", "fore").ok());
+  append.Commit();
+  Commit();
+  ASSERT_EQ(get(), "before");
+  ASSERT_GT(SystemClock().WallMs(), past.WallMs() + 1000) << "the clock of this machine is behind";
+  engine_.reset();
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(get(), "before");
+  engine_.reset();  // before its clock
 }
 
 TEST_F(EngineTest, CheckpointsInTheBackgroundBoundTheReplayThread) {

@@ -1,7 +1,9 @@
 // A log on some file system, driven as the executor drives it, with a model of what it must hold.
 #pragma once
 
+#include <algorithm>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -73,11 +75,15 @@ struct LogDriver {
     stream += bytes;
     const uint64_t end = log->AppendUnit(bytes, db, clock.WallMs());
     CHECK(end == stream.size());
+    unit_ends.insert(end);
   }
   Result<void> Commit() {
     if (!log->HasPending()) return {};
+    // Whatever the log calls durable is acknowledged, at any moment.
     log->Seal();
+    acked = std::max(acked, log->DurableOffset());
     RETURN_IF_ERROR(log->WriteBatch());
+    acked = std::max(acked, log->DurableOffset());
     log->FinishBatch();
     acked = log->DurableOffset();
     return {};
@@ -91,6 +97,7 @@ struct LogDriver {
   LogOptions options;
   std::unique_ptr<Log> log;
   std::string stream;  // all units appended, from offset 0
+  std::set<uint64_t> unit_ends{0};
   uint64_t acked = 0;
   StreamPosition checkpoint;
   std::string replayed;

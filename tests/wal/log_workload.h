@@ -19,10 +19,8 @@ inline Result<void> RunMaster(LogDriver& driver) {
     if (i == 8) driver.log->AppendControl(FrameKind::kRole, "master", driver.clock.WallMs());
     RETURN_IF_ERROR(driver.Commit());
     if (i % 4 == 2) (void)driver.log->PrepareSpare();
-    if (i == 5 || i == 10) {
-      driver.checkpoint = driver.log->EndPosition();
-      (void)driver.log->Trim(driver.checkpoint.offset, 0);
-    }
+    if (i == 5 || i == 10) driver.checkpoint = driver.log->EndPosition();
+    (void)driver.log->Trim(driver.checkpoint.offset, 0);
     if (i == 9 && driver.log->AppendDurableMark()) RETURN_IF_ERROR(driver.Commit());
   }
   return {};
@@ -53,6 +51,7 @@ inline Result<void> RunReplica(LogDriver& driver) {
       if (*frame == nullptr) break;
       CHECK(driver.log->AppendFrame((*frame)->history).ok());
       driver.stream = master.stream.substr(0, driver.log->AppendedOffset());
+      driver.unit_ends = master.unit_ends;
       RETURN_IF_ERROR(driver.Commit());
     }
     if (driver.log->InsideUnit()) {
@@ -60,6 +59,7 @@ inline Result<void> RunReplica(LogDriver& driver) {
       driver.stream.resize(driver.log->AppendedOffset());
     }
   }
+  driver.unit_ends.erase(driver.unit_ends.upper_bound(driver.stream.size()), driver.unit_ends.end());
   driver.log->StartLineage(std::string(40, 'e'), driver.clock.WallMs());
   driver.Append(9'000);
   RETURN_IF_ERROR(driver.Commit());
@@ -69,7 +69,7 @@ inline Result<void> RunReplica(LogDriver& driver) {
 using Workload = Result<void> (*)(LogDriver&);
 
 // Everything that must hold once a machine or process came up again on `fs`. Returns what does not, or "".
-inline std::string CheckAfterRestart(FileSystem& fs, const LogDriver& before) {
+inline std::string CheckAfterRestart(holdfast::testing::FaultFileSystem& fs, const LogDriver& before) {
   LogDriver after(fs, 5);
   after.options.segment_bytes = before.options.segment_bytes;
   after.options.tail_rewrite = before.options.tail_rewrite;
@@ -80,6 +80,7 @@ inline std::string CheckAfterRestart(FileSystem& fs, const LogDriver& before) {
   const uint64_t end = first->state.end.offset;
   if (end < before.acked) return "acknowledged " + std::to_string(before.acked) + ", found " + std::to_string(end);
   if (end > before.stream.size()) return "found more than was appended";
+  if (!before.unit_ends.contains(end)) return "found a part of a unit, up to " + std::to_string(end);
   const uint64_t from = before.checkpoint.offset;
   if (after.replayed != before.stream.substr(from, end - from)) return "replayed other bytes";
   auto second = after.Replay(false);
@@ -93,6 +94,14 @@ inline std::string CheckAfterRestart(FileSystem& fs, const LogDriver& before) {
   after.stream = before.stream.substr(0, end);
   after.Append(100);
   if (!after.Commit().ok()) return "cannot go on";
+  // What this start found and built on is on the disk, and not only in the page cache.
+  SeededRandom random(end);
+  const std::unique_ptr<holdfast::testing::FaultFileSystem> cut = fs.CrashedCopy(random);
+  LogDriver last(*cut, 7);
+  last.checkpoint = after.checkpoint;
+  const auto found = last.Replay(true);
+  if (!found.ok()) return "refused after going on and a power cut: " + found.error().message;
+  if (last.replayed != after.stream.substr(from)) return "after going on and a power cut: replayed other bytes";
   const auto third = after.Reopen();
   if (!third.ok()) return "refused after going on: " + third.error().message;
   if (after.replayed != after.stream.substr(from)) return "after going on: replayed other bytes";

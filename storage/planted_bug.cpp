@@ -1,4 +1,4 @@
-#include "wal/planted_bug.h"
+#include "storage/planted_bug.h"
 
 #ifdef HOLDFAST_PLANTED_BUGS
 
