@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A share of tests/faults/nth_call.py: file calls of a real server that fail, or at which it is killed. The commit's hash
-says which share, so that all cases have their turn."""
+says which scenarios and which of their cases, so that all have their turn."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from holdfast_testing import SERVER  # noqa: E402
 def main():
     commit = subprocess.run(["git", "-C", HERE, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout
     seed = os.environ.get("HOLDFAST_SEED") or commit.strip() or "0"
-    share = 150 if sanitized(SERVER) else 40
+    share, scenarios = (100, 8) if sanitized(SERVER) else (50, 20)
     print(f"seed {seed} (replay with HOLDFAST_SEED={seed})", flush=True)
     script = os.path.join(HERE, "..", "faults", "nth_call.py")
     # One of these is LMDB's meta page, after whose failure it takes no more writes: the server must stop, not refuse for
@@ -23,7 +23,8 @@ def main():
     for nth in (2, 3, 4):
         if subprocess.run([script, "--case", f"write,short,{nth}", "checkpoint"], check=False).returncode != 0:
             return 1
-    return subprocess.run([script, "--share", str(share), "--seed", seed], check=False).returncode
+    return subprocess.run([script, "--share", str(share), "--scenarios", str(scenarios), "--seed", seed],
+                          check=False).returncode
 
 
 if __name__ == "__main__":
