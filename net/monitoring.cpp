@@ -66,21 +66,28 @@ uint64_t Mean(const std::array<uint64_t, 16>& samples) {
 }  // namespace
 
 void DurationHistogram::Add(uint64_t us) {
-  size_t bucket = std::min<size_t>(static_cast<size_t>(std::bit_width(us)), buckets.size() - 1);
-  ++buckets[bucket];
+  size_t bucket = us;
+  if (us >= 4) {
+    const auto shift = static_cast<size_t>(std::bit_width(us)) - 3;
+    bucket = 4 * shift + (us >> shift);
+  }
+  ++buckets[std::min(bucket, buckets.size() - 1)];
   ++count;
   total_us += us;
   max_us = std::max(max_us, us);
+}
+
+uint64_t DurationHistogram::BoundOf(size_t bucket) {
+  return bucket < 4 ? bucket + 1 : uint64_t{bucket % 4 + 5} << (bucket / 4 - 1);
 }
 
 uint64_t DurationHistogram::Percentile(double fraction) const {
   if (count == 0) return 0;
   auto wanted = static_cast<uint64_t>(fraction * static_cast<double>(count));
   uint64_t seen = 0;
-  for (size_t i = 0; i < buckets.size(); ++i) {
+  for (size_t i = 0; i + 1 < buckets.size(); ++i) {
     seen += buckets[i];
-    // Bucket i holds widths of i bits: at most 2^i - 1.
-    if (seen > wanted || seen == count) return std::min((uint64_t{1} << i) - 1, max_us);
+    if (seen > wanted || seen == count) return std::min(BoundOf(i) - 1, max_us);
   }
   return max_us;
 }

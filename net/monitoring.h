@@ -54,12 +54,16 @@ struct LatencyEvent {
   int64_t max_ms = 0;
 };
 
-// A histogram of durations in microseconds with power-of-two buckets: event loop stalls, syncs, commands.
+// A histogram of durations in microseconds (event loop turns, syncs, commands) with four buckets to each power of two:
+// what Percentile() says is at most a quarter too high.
 struct DurationHistogram {
-  std::array<uint64_t, 40> buckets{};
+  std::array<uint64_t, 160> buckets{};
   uint64_t count = 0, total_us = 0, max_us = 0;
   void Add(uint64_t us);
-  [[nodiscard]] uint64_t Percentile(double fraction) const;  // upper bound of the bucket
+  [[nodiscard]] uint64_t Percentile(double fraction) const;  // upper end of the bucket
+  // Durations in a bucket are below its bound, and not below that of the bucket before it. Bounds are 1, 2, ... 8, 10,
+  // 12, 14, 16, 20 and so on.
+  [[nodiscard]] static uint64_t BoundOf(size_t bucket);
 };
 
 class Server;

@@ -351,12 +351,12 @@ void AppendKeyspace(CommandContext& context, std::string& to) {
   }
 }
 
-// "bound=count,..." of the buckets in use: durations below the bound, and not below half of it.
+// "bound=count,..." of the buckets in use.
 std::string Buckets(const DurationHistogram& histogram) {
   std::string text;
   for (size_t i = 0; i < histogram.buckets.size(); ++i) {
     if (histogram.buckets[i] == 0) continue;
-    fmt::format_to(std::back_inserter(text), "{}{}={}", text.empty() ? "" : ",", uint64_t{1} << i,
+    fmt::format_to(std::back_inserter(text), "{}{}={}", text.empty() ? "" : ",", DurationHistogram::BoundOf(i),
                    histogram.buckets[i]);
   }
   return text;
