@@ -18,8 +18,10 @@ namespace holdfast::net {
 
 namespace {
 
-// Handlers of one turn; then the log is synced.
+// A turn ends after so many handlers, or with the one that makes it last so long; then the log is synced and replies
+// leave.
 constexpr int kHandlersPerTurn = 256;
+constexpr int64_t kTurnUs = 10'000;
 constexpr int64_t kTickUs = 1000;
 // The standing thread ticks on for this many ticks without a new sync before it sleeps.
 constexpr int kIdleTicks = 50;
@@ -87,8 +89,10 @@ void AsioExecutor::RunTurns(uint64_t me) {
 }
 
 bool AsioExecutor::RunTurn() {
+  // Waiting for the first handler is no part of the turn, which is why that one's time does not count.
   size_t ran = std::exchange(more_work_, false) ? context_.poll_one() : context_.run_one();
-  for (int i = 1; i < kHandlersPerTurn && ran > 0; ++i) ran = context_.poll_one();
+  const int64_t ends_us = clock_.MonotonicUs() + kTurnUs;
+  for (int i = 1; i < kHandlersPerTurn && ran > 0 && clock_.MonotonicUs() < ends_us; ++i) ran = context_.poll_one();
   if (Stopped()) return false;
   hooks_->EndOfTurn();
   return true;
@@ -115,6 +119,7 @@ void AsioExecutor::CommitHere(uint64_t me) {
   uint64_t expected = Word(sync, true, me);
   if (word_.compare_exchange_strong(expected, Word(sync, false, me), std::memory_order_acq_rel)) {
     BatchDone();
+    hooks_->ForgetTime();
     // What was appended meanwhile must not wait for the next event.
     more_work_ = hooks_->WantsCommit();
   } else {

@@ -42,6 +42,8 @@ class TurnHooks {
   virtual void SealBatch() = 0;
   virtual Result<void> WriteBatch() = 0;
   virtual void FinishBatch() = 0;
+  // After a FinishBatch that was part of no turn: what it read of the clock is old when the next turn begins.
+  virtual void ForgetTime() = 0;
   // The log could not be written: fail-stop. Does not return. Called from whichever thread wrote.
   [[noreturn]] virtual void CommitFailed(const Error& error) = 0;
 };

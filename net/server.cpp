@@ -164,8 +164,7 @@ void Server::EndOfTurn() {
   if (monotonic_us_ != 0) {
     monitoring_.turn_us.Add(static_cast<uint64_t>(std::max<int64_t>(clock().MonotonicUs() - monotonic_us_, 0)));
   }
-  now_ms_ = 0;
-  monotonic_us_ = 0;
+  ForgetTime();
 }
 
 bool Server::WantsCommit() {

@@ -126,6 +126,7 @@ class Server : public TurnHooks {
   void SealBatch() override;
   Result<void> WriteBatch() override;
   void FinishBatch() override;
+  void ForgetTime() override { now_ms_ = monotonic_us_ = 0; }
   [[noreturn]] void CommitFailed(const Error& error) override;
 
   // The offset up to which gated replies may leave now: the durable offset, or more when appendfsync loosens the gate.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "storage/base/clock.h"
+#include "tests/support/fake_clock.h"
 
 namespace holdfast::net {
 namespace {
@@ -20,7 +21,10 @@ using std::chrono::steady_clock;
 // thread sanitizer sees a handover that does not synchronise.
 class SlowLog : public TurnHooks {
  public:
-  void EndOfTurn() override { ++turns; }
+  void EndOfTurn() override {
+    ++turns;
+    if (on_turn) on_turn();
+  }
   bool WantsCommit() override { return pending > 0 && !in_flight; }
   size_t PendingBytes() override { return pending_bytes; }
   void SealBatch() override {
@@ -40,12 +44,13 @@ class SlowLog : public TurnHooks {
     durable += sealed;
     if (on_finish) on_finish();
   }
+  void ForgetTime() override { ++forgotten; }
   void CommitFailed(const Error&) override { std::abort(); }
 
-  int turns = 0, pending = 0, sealed = 0, durable = 0;
+  int turns = 0, forgotten = 0, pending = 0, sealed = 0, durable = 0;
   size_t pending_bytes = 1;
   bool in_flight = false;
-  std::function<void()> on_finish;
+  std::function<void()> on_turn, on_finish;
   std::atomic<int> sleep_ms{0}, batches{0};
   std::atomic<bool> writing{false}, overlapped{false};
 };
@@ -84,6 +89,23 @@ TEST(AsioExecutorThreadTest, TasksRunWhileABatchIsFrozen) {
   EXPECT_EQ(executor.counters().takeovers, 1u);
 }
 
+// Each task stands for a stretch of a master's stream: if a turn ran all that is there, clients would wait for all of
+// it.
+TEST(AsioExecutorThreadTest, LongTasksShareNoTurn) {
+  holdfast::testing::FakeClock clock;
+  AsioExecutor executor(clock);
+  SlowLog log;
+  std::vector<int64_t> ends_us;
+  log.on_turn = [&] { ends_us.push_back(clock.MonotonicUs()); };
+  for (int i = 0; i < 200; ++i) {
+    executor.Post([&] { clock.AdvanceMs(3); });
+  }
+  executor.Post([&] { executor.Stop(); });
+  executor.Run(log);
+  EXPECT_GT(ends_us.size(), 30u);
+  for (size_t i = 1; i < ends_us.size(); ++i) EXPECT_LE(ends_us[i] - ends_us[i - 1], 20'000);
+}
+
 TEST(AsioExecutorThreadTest, OneBatchAtATimeAndNothingIsLost) {
   AsioExecutor executor(SystemClock());
   SlowLog log;
@@ -108,6 +130,7 @@ TEST(AsioExecutorThreadTest, OneBatchAtATimeAndNothingIsLost) {
   EXPECT_FALSE(log.overlapped);
   auto counters = executor.counters();
   EXPECT_EQ(static_cast<int>(counters.own_batches + counters.handed_batches), log.batches.load());
+  EXPECT_EQ(static_cast<int>(counters.own_batches - counters.takeovers), log.forgotten);
   EXPECT_GT(counters.own_batches, 0u);
   EXPECT_GT(counters.handed_batches, 0u);
 }
