@@ -7,6 +7,9 @@
 namespace holdfast::net {
 
 namespace {
+
+using Change = Transaction::Change;
+
 std::string WatchKey(int db, std::string_view key) {
   std::string joined = std::to_string(db);
   joined += ':';
@@ -41,14 +44,14 @@ void Watches::Unwatch(Client& client) {
 }
 
 void Watches::Touched(const Transaction::Touched& touched, Transaction* unit) {
-  if (by_key_.empty()) return;
+  if (by_key_.empty() || touched.change == Change::kBeside) return;
   if (touched.whole_db) return TouchDb(touched, unit);
   auto found = by_key_.find(WatchKey(touched.db, touched.key));
   if (found == by_key_.end()) return;
   for (ClientId id : found->second) {
     Client* client = clients_.Find(id);
     if (client == nullptr || client->multi.dirty_cas) continue;
-    if (touched.gone && !WasPresent(*client, touched.db, touched.key)) continue;
+    if (touched.change == Change::kRemoval && !WasPresent(*client, touched.db, touched.key)) continue;
     client->multi.dirty_cas = true;
   }
 }
@@ -64,9 +67,9 @@ void Watches::TouchDb(const Transaction::Touched& touched, Transaction* unit) {
   };
   clients_.ForEach([&](Client& client) {
     TransactionState& multi = client.multi;
-    multi.dirty_cas = multi.dirty_cas ||
-                      std::any_of(multi.watched_present.begin(), multi.watched_present.end(), changed) ||
-                      (!touched.gone && std::any_of(multi.watched.begin(), multi.watched.end(), came));
+    multi.dirty_cas =
+        multi.dirty_cas || std::any_of(multi.watched_present.begin(), multi.watched_present.end(), changed) ||
+        (touched.change != Change::kRemoval && std::any_of(multi.watched.begin(), multi.watched.end(), came));
   });
 }
 

@@ -180,16 +180,16 @@ Result<std::optional<KeyValue>> Transaction::ForWrite(int db, std::string_view k
   return std::optional<KeyValue>{};
 }
 
-void Transaction::Touch(int db, std::string_view key, bool gone) {
+void Transaction::Touch(int db, std::string_view key, Change change) {
   if (!touched_.empty()) {
     const Touched& last = touched_.back();
-    if (last.db == db && last.key == key && !last.whole_db && last.gone == gone) return;
+    if (last.db == db && last.key == key && !last.whole_db && last.change == change) return;
   }
   if (spare_keys_.empty()) {
-    touched_.push_back({db, std::string(key), false, gone});
+    touched_.push_back({db, std::string(key), false, change});
     return;
   }
-  touched_.push_back({db, std::move(spare_keys_.back()), false, gone});
+  touched_.push_back({db, std::move(spare_keys_.back()), false, change});
   spare_keys_.pop_back();
   touched_.back().key.assign(key);
 }
@@ -209,7 +209,8 @@ void Transaction::ReleaseRows(const KeyValue& old, const KeyValue* replacement) 
   state_.active->AddDeadCollection(**id);
 }
 
-void Transaction::Put(int db, std::string_view key, const KeyValue& value, const std::optional<KeyValue>& old) {
+void Transaction::Put(int db, std::string_view key, const KeyValue& value, const std::optional<KeyValue>& old,
+                      Change change) {
   StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
   const uint64_t hash = RowHash(key);
   const uint64_t writer = start_offset_ + 1;
@@ -239,7 +240,7 @@ void Transaction::Put(int db, std::string_view key, const KeyValue& value, const
   } else {
     state_.plain_keys.Forget(database.keyspace, hash, key);
   }
-  Touch(db, key, /*gone=*/false);
+  Touch(db, key, change);
   if (!old.has_value()) NotifyOn(db, KeyEventClass::kNew, "new", key);
 }
 
@@ -259,7 +260,7 @@ void Transaction::Erase(int db, std::string_view key, const KeyValue& old, bool 
   state_.active->Erase(state_.ActiveKeys(database), hash, row_part, writer);
   state_.cache.Erase(KeyCacheSpace(database.keyspace), hash, row_part);
   state_.plain_keys.Forget(database.keyspace, hash, key);
-  Touch(db, key, /*gone=*/true);
+  Touch(db, key, Change::kRemoval);
 }
 
 // ---- collection rows ------------------------------------------------------------------------------------------------
@@ -400,7 +401,7 @@ uint64_t Transaction::ExpiryCount(int db) {
 void Transaction::FlushDb(int db) {
   StoreState::Database& database = state_.databases[static_cast<size_t>(db)];
   database.marker_offset = start_offset_ + 1;
-  touched_.push_back({db, {}, true, true});
+  touched_.push_back({db, {}, true, Change::kRemoval});
   if (database.keys == 0) return;
   state_.active->AddDeadKeyspace(database.keyspace);
   state_.database_of.erase(database.keyspace);
@@ -422,7 +423,7 @@ void Transaction::SwapDb(int a, int b) {
   for (const int db : {a, b}) {
     state_.databases[static_cast<size_t>(db)].marker_offset = start_offset_ + 1;
     state_.MapDatabase(db);
-    touched_.push_back({db, {}, true, false});
+    touched_.push_back({db, {}, true, Change::kContent});
   }
 }
 

@@ -69,14 +69,17 @@ class Transaction {
   // The same for an operation that replaces the value whatever it is: of a plain string (inline, without expiry) the
   // body may be empty instead of the bytes, for which LMDB would have to be asked.
   Result<std::optional<KeyValue>> FindForReplace(int db, std::string_view key);
+  // What a write of a key is to those who watch it. kBeside: no change at all, as a stream's groups are to Redis.
+  enum class Change : uint8_t { kContent, kRemoval, kBeside };
   // Writes the key row, keeps counts and expiry index. `old` is what the last Find* of this key returned: the old
   // value's rows (chunks, collection) are put on the dead list unless the new body names the same collection id.
   // `value.body` and `key` must not point into rows of this store that this call may overwrite (own your bytes).
-  void Put(int db, std::string_view key, const KeyValue& value, const std::optional<KeyValue>& old);
+  void Put(int db, std::string_view key, const KeyValue& value, const std::optional<KeyValue>& old,
+           Change change = Change::kContent);
   // Deletes the key row. `keep_rows`: the collection's rows live on under another key (RENAME, MOVE).
   void Erase(int db, std::string_view key, const KeyValue& old, bool keep_rows = false);
   // Counts as a write of the key (see touched()) when only rows of its collection were written.
-  void TouchKey(int db, std::string_view key) { Touch(db, key, /*gone=*/false); }
+  void TouchKey(int db, std::string_view key, Change change = Change::kContent) { Touch(db, key, change); }
 
   // ---- collection rows ----------------------------------------------------------------------------------------------
   CollectionId NewCollectionId();
@@ -146,7 +149,7 @@ class Transaction {
     int db;
     std::string key;  // empty with whole_db
     bool whole_db;
-    bool gone;  // the key was removed; with whole_db: all keys were
+    Change change;  // kRemoval with whole_db: of all keys
   };
   [[nodiscard]] const std::vector<Touched>& touched() const { return touched_; }
 
@@ -187,7 +190,7 @@ class Transaction {
   void Saw(uint64_t offset) {
     if (offset > seen_offset_) seen_offset_ = offset;
   }
-  void Touch(int db, std::string_view key, bool gone);
+  void Touch(int db, std::string_view key, Change change);
   void ReleaseRows(const KeyValue& old, const KeyValue* replacement);
   void AppendCommand(std::span<const std::string_view> arguments);
   void SelectInStream(int db);

@@ -79,6 +79,7 @@ Result<void> StreamEditor::EraseRows(CollectionKind kind, const std::string& pre
 void StreamEditor::Append(StreamId id, std::span<const std::string_view> fields) {
   CHECK(id > header_.last);
   PutRow(CollectionKind::kEntry, id.Bytes(), EncodeStreamFields(fields));
+  wrote_entries_ = true;
   header_.last = id;
   if (header_.length == 0) header_.first = id;
   ++header_.length;
@@ -98,6 +99,7 @@ Result<bool> StreamEditor::Erase(StreamId id) {
     }));
   }
   EraseRow(CollectionKind::kEntry, id.Bytes());
+  wrote_entries_ = true;
   header_.first = first;
   --header_.length;
   return true;
@@ -105,6 +107,7 @@ Result<bool> StreamEditor::Erase(StreamId id) {
 
 Result<void> StreamEditor::DropFirst(uint64_t count) {
   CHECK(count <= header_.length);
+  wrote_entries_ = wrote_entries_ || count > 0;
   if (count > kBatchRows) {
     ASSIGN_OR_RETURN(const bool little, StaysLittle(count));
     if (little) return MoveRest(count);
@@ -187,8 +190,10 @@ Result<void> StreamEditor::EraseGroup(std::string_view name, const GroupState& g
 }
 
 void StreamEditor::Finish() {
+  using Change = Transaction::Change;
+  const Change change = exists_ && !wrote_entries_ ? Change::kBeside : Change::kContent;
   if (exists_ && header_ == before_) {
-    if (wrote_) transaction_->TouchKey(transaction_->db(), key_);
+    if (wrote_) transaction_->TouchKey(transaction_->db(), key_, change);
     return;
   }
   if (old_) old_->body = old_body_;
@@ -198,7 +203,7 @@ void StreamEditor::Finish() {
   Id();  // a stream has one even while it has no rows
   const std::string body = header_.Encode();
   value.body = body;
-  transaction_->Put(transaction_->db(), key_, value, old_);
+  transaction_->Put(transaction_->db(), key_, value, old_, change);
 }
 
 // ---- one group ------------------------------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ class StreamEditor {
   bool exists_ = false;
   bool replaces_ = false;
   bool wrote_ = false;
+  bool wrote_entries_ = false;
   std::string old_body_;
   std::optional<KeyValue> old_;
   StreamHeader before_;

@@ -8,7 +8,7 @@ import time
 
 from holdfast_testing import Client, Workspace, check, wait_for
 
-EXPIRED, ABSENT, PRESENT = "expired", "absent", "present"
+EXPIRED, ABSENT, PRESENT, STREAM = "expired", "absent", "present", "stream"
 
 
 class Case:
@@ -25,12 +25,22 @@ class Case:
             self.expired_in("0")
         elif state == PRESENT:
             self.other.call("SET", "k", "v")
+        elif state == STREAM:
+            self.stream()
         self.watcher.call("WATCH", "k")
         for command in commands:
             command(self) if callable(command) else self.other.call(*command)
         self.watcher.call("MULTI")
         self.watcher.call("PING")
         return self.watcher.call("EXEC") is not None
+
+    def stream(self):
+        """Two entries; the group has delivered the first to `c`, and has the consumer `d`."""
+        for entry in ("1-0", "2-0"):
+            self.other.call("XADD", "k", entry, "field", "value")
+        self.other.call("XGROUP", "CREATE", "k", "g", "0")
+        self.other.call("XREADGROUP", "GROUP", "g", "c", "COUNT", "1", "STREAMS", "k", ">")
+        self.other.call("XGROUP", "CREATECONSUMER", "k", "g", "d")
 
     def expired_in(self, database):
         """The key is there, its time has passed, and nobody has deleted it."""
@@ -88,6 +98,28 @@ CASES = [
     (PRESENT, [in_other_database("FLUSHALL")], False),
     (PRESENT, [SWAP], False),
     (PRESENT, [("SWAPDB", "1", "2")], True),
+    # A stream's groups are no part of what is watched.
+    (STREAM, [("XGROUP", "CREATE", "k", "new", "$")], True),
+    (STREAM, [("XGROUP", "CREATE", "k", "new", "$", "MKSTREAM")], True),
+    (STREAM, [("XGROUP", "SETID", "k", "g", "0")], True),
+    (STREAM, [("XGROUP", "CREATECONSUMER", "k", "g", "new")], True),
+    (STREAM, [("XGROUP", "DELCONSUMER", "k", "g", "c")], True),
+    (STREAM, [("XGROUP", "DESTROY", "k", "g")], True),
+    (STREAM, [("XREADGROUP", "GROUP", "g", "new", "STREAMS", "k", ">")], True),
+    (STREAM, [("XREADGROUP", "GROUP", "g", "c", "NOACK", "STREAMS", "k", ">")], True),
+    (STREAM, [("XACK", "k", "g", "1-0")], True),
+    (STREAM, [("XCLAIM", "k", "g", "d", "0", "1-0")], True),
+    (STREAM, [("XAUTOCLAIM", "k", "g", "d", "0", "0")], True),
+    (STREAM, [("XSETID", "k", "7-0")], True),
+    (STREAM, [("XADD", "k", "3-0", "field", "value")], False),
+    (STREAM, [("XADD", "k", "MAXLEN", "0", "3-0", "field", "value")], False),
+    (STREAM, [("XDEL", "k", "9-0")], True),
+    (STREAM, [("XDEL", "k", "1-0")], False),
+    (STREAM, [("XTRIM", "k", "MAXLEN", "2")], True),
+    (STREAM, [("XTRIM", "k", "MAXLEN", "1")], False),
+    (STREAM, [("XACK", "k", "g", "1-0"), ("XDEL", "k", "1-0"), ("XACK", "k", "g", "2-0")], False),
+    (STREAM, [("MULTI",), ("XADD", "k", "3-0", "f", "v"), ("XGROUP", "DESTROY", "k", "g"), ("EXEC",)], False),
+    (ABSENT, [("XGROUP", "CREATE", "k", "new", "$", "MKSTREAM")], False),
 ]
 
 
