@@ -28,6 +28,14 @@ uint64_t RankTrees::CostBelow(const RankNode& node) {
   return cost;
 }
 
+uint64_t RankTrees::DropScoresBelow(RankNode& node) {
+  uint64_t cost = ScoresCost(node);
+  node.scores.reset();
+  if (node.children == nullptr) return cost;
+  for (RankNode& child : *node.children) cost += DropScoresBelow(child);
+  return cost;
+}
+
 void RankTrees::Evict() {
   int parts = 0;
   for (int i = 0; i < kLooksMax && parts < kPartsMax && bytes_ > bytes_max_ && !trees_.empty(); ++i) {
@@ -48,6 +56,9 @@ void RankTrees::EvictAt(Trees::iterator tree) {
     RankNode& node = ranks.top[hand_node_++];
     if (node.used) {
       node.used = false;
+      const uint64_t cost = DropScoresBelow(node);
+      CHECK(cost <= bytes_);
+      bytes_ -= cost;
     } else if (node.children != nullptr) {
       const uint64_t cost = CostBelow(node);
       CHECK(cost <= bytes_);

@@ -49,8 +49,9 @@ class RankTrees {
   static constexpr uint64_t kTreeCost = sizeof(RankTree) + 128;
 
   explicit RankTrees(uint64_t bytes_max) : bytes_max_(bytes_max) {}
-  // Made when missing. Valid until the next Of(), which drops some parts that were not used lately when all take too
-  // much memory: few at a time, as a part is about a thousand nodes.
+  // Made when missing. Valid until the next Of(), which drops something when all take too much memory: of the parts it
+  // comes by the scores, and all of those that were not used since it last came by. Few at a time, as a part is about a
+  // thousand nodes. Scores take three times what the nodes take, and save less.
   RankTree& Of(CollectionId id);
   void AddNodes(uint64_t nodes) { bytes_ += nodes * kNodeCost; }
   void RemoveNodes(uint64_t nodes) { bytes_ -= nodes * kNodeCost; }
@@ -66,6 +67,8 @@ class RankTrees {
     return node.scores == nullptr ? 0 : 48 + node.scores->capacity() * sizeof(uint64_t);
   }
   [[nodiscard]] static uint64_t CostBelow(const RankNode& node);
+  // What they took.
+  static uint64_t DropScoresBelow(RankNode& node);
   void Evict();
   void EvictAt(Trees::iterator tree);
 

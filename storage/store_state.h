@@ -62,6 +62,11 @@ inline uint64_t KeyCacheSpace(KeyspaceId keyspace) { return uint64_t{1} << 63 | 
 // The table of plain keys takes this part of the row cache's bound, beside it.
 inline constexpr uint64_t kPlainKeysShare = 4;
 
+// So do the fences of sorted sets, three halves of it: by default those of twenty million members fit.
+[[nodiscard]] inline uint64_t RankTreesMax(const StoreOptions& options) {
+  return options.cache_bytes + options.cache_bytes / 2;
+}
+
 struct StoreState {
   // One logical database.
   struct Database {
@@ -80,7 +85,7 @@ struct StoreState {
         env(std::move(lmdb)),
         cache(options.cache_bytes),
         plain_keys(options.cache_bytes / kPlainKeysShare, RandomSeed()),
-        rank_trees(options.cache_bytes / 2) {}
+        rank_trees(RankTreesMax(options)) {}
 
   // Takes over counts and ids.
   void Adopt(const StoreMeta& meta);

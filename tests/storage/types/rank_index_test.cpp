@@ -296,7 +296,7 @@ TEST(RankIndexTest, MemoryIsBounded) {
   constexpr int kSets = 40;
   constexpr int kMembers = 2000;
   constexpr uint64_t kBytesMax = 1 << 20;
-  RecordedStore live(256 << 20, 2 * kBytesMax);
+  RecordedStore live(256 << 20, kBytesMax / 3 * 2);
   std::vector<std::string> names;
   for (int i = 0; i < kMembers; ++i) names.push_back("m" + std::to_string(i));
   std::vector<sorted_sets::ScorePair> pairs;
