@@ -101,7 +101,14 @@ def key_of(number):
     return b"key:%012d" % number
 
 
-def load(port, keys, value_bytes=100, first=0, shuffled=True, seed=1):
+def record_of(number, size):
+    """A value that compresses as records of applications do."""
+    text = b'{"id":%d,"name":"user %d","mail":"user%d@example.org","group":"%s","active":true,"visits":%d}' % (
+        number, number, number, (b"staff", b"guests", b"partners")[number % 3], number * 7919 % 10007)
+    return text.ljust(size)[:size]
+
+
+def load(port, keys, value_bytes=100, first=0, shuffled=True, seed=1, value=value_of):
     """Sets `keys` keys, each once, in random order by a full-period step, with a bounded pipeline."""
     step = 1
     if shuffled and keys > 2:
@@ -117,7 +124,7 @@ def load(port, keys, value_bytes=100, first=0, shuffled=True, seed=1):
             count = min(chunk, keys - begin)
             parts = []
             for _ in range(count):
-                parts.append(header % (key_of(first + number), value_of(first + number, value_bytes)))
+                parts.append(header % (key_of(first + number), value(first + number, value_bytes)))
                 number = (number + step) % keys
             client.send_raw(b"".join(parts))
             pending.append(count)

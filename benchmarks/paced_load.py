@@ -37,6 +37,12 @@ def _run(port, keys, value_bytes, rate, batch, stop, written, pipe):
                 late.append(time.monotonic() - due)
                 number += 1
                 written.value += batch
+            # What was due and not even sent is as late as this at least.
+            stopped = time.monotonic()
+            while begin + number * batch / rate < stopped:
+                due_times.append(begin + number * batch / rate)
+                late.append(stopped - due_times[-1])
+                number += 1
     except Exception as caught:  # pylint: disable=broad-except
         error = repr(caught)
     pipe.send((error, due_times, late))
