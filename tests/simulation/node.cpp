@@ -20,9 +20,6 @@ constexpr int64_t kTickMs = 100;
 
 std::string CheckpointPath(const std::string& generation) { return JoinPath(generation, "checkpoint"); }
 
-// A failure that waits for the next write of the log may meet another one: that work is left for later.
-bool WasInjected(const Result<void>& result) { return !result.ok() && result.error().message.ends_with("(injected)"); }
-
 }  // namespace
 
 Node::Node(World& world, int index, uint64_t seed)
@@ -385,7 +382,7 @@ void Node::Checkpoint() {
   AppendStreamPosition(bytes, position);
   const Result<void> written = WriteFileAtomically(*disk_, CheckpointPath(generation_), bytes);
   if (Down()) return;
-  if (WasInjected(written)) return;
+  if (!written.ok() && WasInjected(written.error())) return;
   if (!written.ok()) return Fail("checkpoint: " + written.error().message);
   ++world_.counts.checkpoints;
   Truth& truth = truths_[generation_];
@@ -396,13 +393,14 @@ void Node::Checkpoint() {
 void Node::Trim() {
   if (process_ == nullptr) return;
   const Result<void> trimmed = process_->log->Trim(process_->checkpoint.offset, world_.profile.backlog_bytes);
-  if (!Down() && !trimmed.ok() && !WasInjected(trimmed)) Fail("trimming: " + trimmed.error().message);
+  if (!Down() && !trimmed.ok() && !WasInjected(trimmed.error())) Fail("trimming: " + trimmed.error().message);
 }
 
 void Node::PrepareSpare() {
   if (process_ == nullptr) return;
   const Result<void> prepared = process_->log->PrepareSpare();
-  if (!Down() && !prepared.ok() && !WasInjected(prepared)) Fail("preparing a segment: " + prepared.error().message);
+  if (!Down() && !prepared.ok() && !WasInjected(prepared.error()))
+    Fail("preparing a segment: " + prepared.error().message);
 }
 
 void Node::FailNextWrite() {

@@ -150,6 +150,7 @@ class Node {
   void Do(replication::SnapshotStarted& started);
   void Do(replication::SnapshotBytes& bytes);
   void Do(replication::SnapshotComplete& complete);
+  void SpoolFailed(const Error& error);
   void Do(replication::FrameReceived& received);
   void Do(replication::UnitsReceived& received);
   void Do(replication::Close& close);

@@ -26,7 +26,8 @@ std::string SpoolPath() { return JoinPath(kDataDirectory, "full-sync.tmp"); }
 bool IsExpected(const std::string& reason) {
   for (const std::string_view start :
        {"nothing from the master", "the master closed the connection", "the master asks to come back later",
-        "the master closes the link", "a checkpoint has been made", "full synchronization refused"}) {
+        "the master closes the link", "a checkpoint has been made", "full synchronization refused",
+        "the snapshot cannot be stored: "}) {
     if (reason.starts_with(start)) return true;
   }
   return false;
@@ -266,18 +267,28 @@ void Node::TailKept(const wal::SavedTail& tail) {
 void Node::Do(replication::SnapshotStarted& started) {
   (void)started;
   auto file = disk_->Open(SpoolPath(), {.mode = OpenMode::kCreateOrReplace});
-  if (!file.ok()) return Fail("spooling: " + file.error().message);
+  if (Down()) return;
+  if (!file.ok()) return SpoolFailed(file.error());
   process_->follower->spool = std::move(*file);
 }
 
 void Node::Do(replication::SnapshotBytes& bytes) {
   const Result<void> written = process_->follower->spool->WriteAt(bytes.position, bytes.bytes);
-  if (!written.ok()) Fail("spooling: " + written.error().message);
+  if (Down()) return;
+  if (!written.ok()) SpoolFailed(written.error());
+}
+
+// A copy that cannot be stored is no reason to stop: the old data stays in force, and the next attempt begins anew.
+void Node::SpoolFailed(const Error& error) {
+  if (!WasInjected(error)) return Fail("spooling: " + error.message);
+  LinkLost(CloseKind::kRetry, "the snapshot cannot be stored: " + error.message);
 }
 
 void Node::Do(replication::SnapshotComplete& complete) {
   Follower& follower = *process_->follower;
-  if (follower.spool) (void)follower.spool->Sync();
+  const Result<void> synced = follower.spool ? follower.spool->Sync() : Result<void>();
+  if (Down()) return;
+  if (!synced.ok()) return SpoolFailed(synced.error());
   follower.spool.reset();
   process_->loading = true;
   process_->refusals = 0;

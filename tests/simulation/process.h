@@ -7,6 +7,9 @@ namespace holdfast::simulation {
 
 inline const std::string kDataDirectory = "data";
 
+// A failure that waits for the next write of the log may meet another one: that work is left for later.
+inline bool WasInjected(const Error& error) { return error.message.ends_with("(injected)"); }
+
 // The master's end of a connection.
 struct Node::Feed {
   Feed(std::shared_ptr<Connection> its_connection, int64_t now_ms)
