@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <functional>
+#include <string_view>
 
 #include "cli/tool_backup.h"
 #include "cli/tool_check.h"
@@ -285,6 +287,11 @@ int RunTool(int argc, const char* const* argv, FileSystem& fs, const ToolStreams
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    // Parsing may have ended before it came to the flag.
+    const bool json = std::any_of(argv, argv + argc, [](std::string_view word) { return word == "--json"; });
+    if (json && error.get_exit_code() != 0) {
+      streams.out << JsonLine({{"result", "usage"}, {"error", error.what()}});
+    }
     return app.exit(error, streams.out, streams.err) == 0 ? kToolClean : kToolTrouble;
   }
   const bool on_terminal = ::isatty(STDERR_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1;

@@ -101,6 +101,10 @@ Result<std::string> ReadPart(File& file, uint64_t position, size_t size) {
 Result<ToolInput> RecogniseFile(FileSystem& fs, const std::string& path) {
   ASSIGN_OR_RETURN(const std::unique_ptr<File> file, fs.Open(path, {.mode = OpenMode::kRead}));
   ASSIGN_OR_RETURN(const uint64_t size, file->Size());
+  if (size == 0 && !wal::ParseSegmentName(BaseName(path)) && !path.ends_with(".hfs")) {
+    return Error{ErrorCode::kInvalidArgument,
+                 path + ": is empty (0 bytes): it holds no keys, and nothing tells what kind of file it should be"};
+  }
   ASSIGN_OR_RETURN(const std::string head, ReadPart(*file, 0, kHeadBytes));
   ToolInput input{InputKind::kSnapshot, path, {}, {}, {}};
   if (head.starts_with(snapshot_format::kFileMagic)) return input;
