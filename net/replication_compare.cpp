@@ -223,7 +223,8 @@ void ReplicationDriver::PrepareStep(int64_t now) {
   for (auto& peer : comparison.peers) {
     if (peer->resolved) continue;
     any_open = true;
-    const bool ready = peer->ready_ms > 0 && now - peer->ready_ms <= kPreparedMs;
+    // A PREPARE that is still on its way would end the digest of a marker that comes before it.
+    const bool ready = peer->ready_ms > 0 && now - peer->ready_ms <= kPreparedMs && !peer->asking;
     all_ready = all_ready && ready;
     any_ready = any_ready || ready;
   }

@@ -22,7 +22,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from fault_server import BUILD  # noqa: E402
-from nth_call import Units  # noqa: E402
+from nth_run import Units  # noqa: E402
 from holdfast_testing import Server, Workspace, check, wait_for  # noqa: E402
 
 SKIPPED = 77

@@ -17,7 +17,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "faults"))
 from holdfast_testing import Client, ReplyError, Server, Workspace, check, wait_for  # noqa: E402
-from nth_call import Units  # noqa: E402  (path above)
+from nth_run import Units  # noqa: E402  (path above)
 from power_cuts import LoopDisk  # noqa: E402
 
 SMALL = ("--log-segment-size", "1mb", "--memtable-size", "1mb", "--repl-backlog-size", "1mb")
