@@ -35,7 +35,8 @@ Directive BindDirective() {
           [](Settings& s, Words words, bool) -> Result<void> {
             if (words.size() > 16) return Bad("Too many bind addresses specified.");
             for (const std::string& address : words) {
-              if (QuoteWord(address) != address && !address.empty()) return Bad("Invalid bind address");
+              const bool none = address.empty() && words.size() == 1;
+              if (QuoteWord(address) != address && !none) return Bad("Invalid bind address");
             }
             s.bind.assign(words.begin(), words.end());
             if (s.bind.size() == 1 && s.bind[0].empty()) s.bind.clear();

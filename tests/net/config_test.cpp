@@ -138,6 +138,7 @@ TEST_F(ConfigTest, RefusalsNameFileLineAndReason) {
       {"foo bar", "Bad directive or wrong number of arguments"},
       {"port", "wrong number of arguments"},
       {"port 1 2", "wrong number of arguments"},
+      {"bind 127.0.0.1 \"\"", "Invalid bind address"},
       {"port abc", "argument couldn't be parsed into an integer"},
       {"port 65536", "argument must be between 0 and 65535 inclusive"},
       {"daemonize maybe", "argument must be 'yes' or 'no'"},
