@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
+#include <thread>
 
 #include "cli/tool_content.h"
 #include "cli/tool_input.h"
@@ -135,7 +137,7 @@ Result<Inspection> InspectSnapshot(FileSystem& fs, const std::string& path) {
   return inspection;
 }
 
-Result<Inspection> InspectLog(FileSystem& fs, const ToolInput& input) {
+Result<Inspection> InspectLogOnce(FileSystem& fs, const ToolInput& input) {
   Inspection inspection;
   Json& json = inspection.facts;
   ASSIGN_OR_RETURN(const auto log, LogReader::Open(fs, input, false));
@@ -169,6 +171,18 @@ Result<Inspection> InspectLog(FileSystem& fs, const ToolInput& input) {
   json["incarnation"] = fmt::format("{:016x}", last->incarnation);
   json["recycled"] = last->recycled;
   return inspection;
+}
+
+// Beside a server the oldest segments go and new ones come between listing and reading: only what is found again and
+// again is there.
+Result<Inspection> InspectLog(FileSystem& fs, const ToolInput& input) {
+  constexpr int kTries = 4;
+  for (int i = 1;; ++i) {
+    auto looked = InspectLogOnce(fs, input);
+    const bool settled = looked.ok() ? looked->damage.empty() : looked.error().code != ErrorCode::kNotFound;
+    if (settled || i == kTries || input.kind == InputKind::kLogSegment) return looked;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
 }
 
 // Without replaying the log: what LMDB's state row and the run's header say.

@@ -293,8 +293,12 @@ Result<void> ListSegments(const ToolContext& tool, LogReader& log, const LogOpti
   std::ostream& out = tool.streams.out;
   for (size_t i = 0; i < log.files().size(); ++i) {
     const wal::LogFile& file = log.files()[i];
-    ASSIGN_OR_RETURN(const auto opened, tool.fs.Open(file.path, {.mode = OpenMode::kRead}));
-    ASSIGN_OR_RETURN(const uint64_t size, opened->Size());
+    auto opened = tool.fs.Open(file.path, {.mode = OpenMode::kRead});
+    if (!opened.ok()) {
+      if (opened.error().code == ErrorCode::kNotFound) continue;  // a server removed it meanwhile
+      return std::move(opened).error();
+    }
+    ASSIGN_OR_RETURN(const uint64_t size, (*opened)->Size());
     const auto header = log.Header(i);
     if (tool.json) {
       Json json = {{"segment", file.numbers.sequence},

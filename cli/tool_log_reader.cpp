@@ -141,7 +141,21 @@ Result<void> LogReader::FindLimit() {
   return {};
 }
 
+// Beside a server the oldest segments go between listing and opening them.
+Result<void> LogReader::Again(const std::function<Result<void>()>& look) {
+  constexpr int kTries = 5;
+  for (int i = 1;; ++i) {
+    auto done = look();
+    if (done.ok() || done.error().code != ErrorCode::kNotFound || i == kTries) return done;
+    RETURN_IF_ERROR(List());
+  }
+}
+
 Result<void> LogReader::SeekOffset(uint64_t offset) {
+  return Again([&] { return SeekOffsetOnce(offset); });
+}
+
+Result<void> LogReader::SeekOffsetOnce(uint64_t offset) {
   if (files_.empty()) return {};
   // Of segments that begin at one offset (those before held control frames only) the first one.
   size_t index = 0;
@@ -160,6 +174,10 @@ Result<void> LogReader::SeekOffset(uint64_t offset) {
 }
 
 Result<void> LogReader::SeekTime(int64_t time_ms) {
+  return Again([&] { return SeekTimeOnce(time_ms); });
+}
+
+Result<void> LogReader::SeekTimeOnce(int64_t time_ms) {
   if (files_.empty()) return {};
   // Headers have the time of the last frame before: binary search for the last segment that begins before.
   size_t low = 0;
@@ -169,7 +187,7 @@ Result<void> LogReader::SeekTime(int64_t time_ms) {
     ASSIGN_OR_RETURN(const wal::SegmentHeader header, Header(middle));
     (header.state.end.time_ms < time_ms ? low : high) = middle;
   }
-  return SeekOffset(files_[low].numbers.first_offset);
+  return SeekOffsetOnce(files_[low].numbers.first_offset);
 }
 
 Result<std::optional<LogFrame>> LogReader::NextInFile() {
@@ -214,7 +232,10 @@ Result<std::optional<LogFrame>> LogReader::NextInFile() {
 
 Result<std::optional<LogFrame>> LogReader::Next() {
   if (files_.empty()) return std::optional<LogFrame>();
-  if (reader_ == nullptr) RETURN_IF_ERROR(OpenFile(0, false));
+  if (reader_ == nullptr) {
+    RETURN_IF_ERROR(Again([&] { return files_.empty() ? Result<void>() : OpenFile(0, false); }));
+    if (reader_ == nullptr) return std::optional<LogFrame>();
+  }
   while (true) {
     ASSIGN_OR_RETURN(auto frame, NextInFile());
     if (frame) return frame;

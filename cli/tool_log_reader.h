@@ -62,6 +62,9 @@ class LogReader {
  private:
   LogReader(FileSystem& fs, ToolInput input, bool live) : fs_(fs), input_(std::move(input)), live_(live) {}
   Result<void> List();
+  Result<void> Again(const std::function<Result<void>()>& look);
+  Result<void> SeekOffsetOnce(uint64_t offset);
+  Result<void> SeekTimeOnce(int64_t time_ms);
   Result<void> OpenFile(size_t index, bool continues);
   Result<void> FindLimit();
   Result<std::optional<LogFrame>> NextInFile();

@@ -1,0 +1,73 @@
+// A server trims its log while the tool looks at it: a segment that was listed is gone when it is opened.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "cli/tool_context.h"
+#include "tests/cli/tool_test_files.h"
+
+namespace holdfast::cli {
+namespace {
+
+using testing::FaultFileSystem;
+using testing::Resp;
+using testing::RunHoldfast;
+
+// After each of the next `trims` listings of the log the oldest segment goes.
+class TrimmedFileSystem : public FaultFileSystem {
+ public:
+  Result<std::vector<std::string>> List(const std::string& path) override {
+    auto names = FaultFileSystem::List(path);
+    if (trims == 0 || !names.ok() || names->size() < 2) return names;
+    --trims;
+    EXPECT_TRUE(Remove(JoinPath(path, *std::min_element(names->begin(), names->end()))).ok());
+    return names;
+  }
+  int trims = 0;
+};
+
+class ToolTrimmedLogTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::vector<std::string> units;
+    for (int i = 0; i < 20; ++i) {
+      units.push_back(Resp({"SET", "key" + std::to_string(i), std::string(400'000, 'x')}));
+    }
+    (void)testing::WriteSmallLog(fs_, "wal", units);
+    const auto names = fs_.List("wal");
+    ASSERT_TRUE(names.ok());
+    ASSERT_GE(names->size(), 5U);
+    fs_.trims = 2;  // recognising the directory lists it, too
+  }
+  TrimmedFileSystem fs_;
+};
+
+TEST_F(ToolTrimmedLogTest, InspectLooksAgain) {
+  const auto outcome = RunHoldfast(fs_, {"inspect", "wal"});
+  EXPECT_EQ(outcome.status, kToolClean) << outcome.out << outcome.err;
+  EXPECT_EQ(outcome.out.find("No such file"), std::string::npos) << outcome.out;
+  EXPECT_EQ(fs_.trims, 0);
+}
+
+TEST_F(ToolTrimmedLogTest, SegmentsAreListedWithoutTheOneThatWent) {
+  const auto outcome = RunHoldfast(fs_, {"log", "list", "wal"});
+  EXPECT_EQ(outcome.status, kToolClean) << outcome.out << outcome.err;
+  EXPECT_EQ(outcome.out.find("No such file"), std::string::npos) << outcome.out;
+  EXPECT_EQ(fs_.trims, 0);
+}
+
+TEST_F(ToolTrimmedLogTest, FramesBeginWithTheOldestSegmentThere) {
+  const auto outcome = RunHoldfast(fs_, {"log", "list", "--frames", "wal"});
+  EXPECT_EQ(outcome.status, kToolClean) << outcome.out << outcome.err;
+  EXPECT_NE(outcome.out.find("durable mark"), std::string::npos) << outcome.out;
+}
+
+TEST_F(ToolTrimmedLogTest, EffectsBeginWithTheOldestSegmentThere) {
+  const auto outcome = RunHoldfast(fs_, {"log", "print", "wal"});
+  EXPECT_EQ(outcome.status, kToolClean) << outcome.err;
+  EXPECT_EQ(outcome.out.find("key0"), std::string::npos);
+  EXPECT_NE(outcome.out.find("key19"), std::string::npos) << outcome.err;
+}
+
+}  // namespace
+}  // namespace holdfast::cli
