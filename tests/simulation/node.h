@@ -118,6 +118,8 @@ class Node {
 
   // ---- as a master (node_master.cpp) ----
   [[nodiscard]] bool RoleSettled() const;
+  // Of the batch with everything appended until now.
+  [[nodiscard]] uint64_t CommitTicket() const;
   void HandshakeCommand(Feed& feed, const std::vector<std::string>& command);
   void Replconf(Feed& feed, const std::vector<std::string>& command);
   void Psync(Feed& feed, const std::vector<std::string>& command);

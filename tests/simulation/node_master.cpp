@@ -49,6 +49,8 @@ Fork ForkOf(const wal::Lineage& a, uint64_t a_end, const wal::Lineage& b, uint64
 
 bool Node::RoleSettled() const { return process_->committed >= process_->role_ticket; }
 
+uint64_t Node::CommitTicket() const { return process_->sealed + (process_->log->HasPending() ? 1 : 0); }
+
 Node::Feed* Node::Find(const std::shared_ptr<Connection>& connection) {
   if (process_ == nullptr) return nullptr;
   const auto at = process_->feeds.find(connection->id);
@@ -108,6 +110,7 @@ void Node::Replconf(Feed& feed, const std::vector<std::string>& command) {
   const std::string answer = "+HOLDFAST 1 " + replication::FormatOffer({log.lineage(), end}) + "\r\n";
   if (RoleSettled()) return world_.Send(feed.connection, false, answer);
   feed.held_answer = answer;
+  feed.held_ticket = CommitTicket();
 }
 
 void Node::Psync(Feed& feed, const std::vector<std::string>& command) {
@@ -120,16 +123,18 @@ void Node::Psync(Feed& feed, const std::vector<std::string>& command) {
   if (RoleSettled()) Attach(feed);
 }
 
-// Who waited for a role to be on disk goes on.
+// Who waited for a role to be on disk goes on. The answer to a claim has waited for everything it tells of: the frames
+// behind the role's may be in a later batch.
 void Node::Settle() {
-  if (!RoleSettled()) return;
   for (const uint64_t id : FeedIds()) {
     if (process_ == nullptr) return;
     const auto at = process_->feeds.find(id);
     if (at == process_->feeds.end()) continue;
     Feed& feed = *at->second;
-    world_.Send(feed.connection, false, std::exchange(feed.held_answer, {}));
-    if (feed.stage == Feed::Stage::kWaiting) Attach(feed);
+    if (process_->committed >= feed.held_ticket) {
+      world_.Send(feed.connection, false, std::exchange(feed.held_answer, {}));
+    }
+    if (feed.stage == Feed::Stage::kWaiting && RoleSettled()) Attach(feed);
   }
 }
 

@@ -22,7 +22,8 @@ struct Node::Feed {
   replication::HistoryClaim claim;
   wal::Lineage offered;  // our history as we told it
   bool fork = false;
-  std::string held_answer;  // until the role is settled
+  std::string held_answer;   // until all that it tells of is on disk
+  uint64_t held_ticket = 0;  // ... with this batch
   bool asks_for_all = false;
   enum class Stage { kHandshake, kWaiting, kAttached } stage = Stage::kHandshake;
 

@@ -39,6 +39,11 @@ TEST(SimulationItself, ASeedReplaysExactly) {
   }
 }
 
+// In 10992 a replica was told of a history that was not on disk yet.
+TEST(SimulationItself, SeedsThatFailedOncePass) {
+  for (const uint64_t seed : {3642u, 7400u, 10992u}) EXPECT_EQ(RunSeed(seed).violation, "") << seed;
+}
+
 // A simulation in which little happens proves little.
 TEST(SimulationItself, EverythingHappens) {
   World::Counts sum;
