@@ -120,7 +120,7 @@ def test_a_target_that_does_not_come_up_in_time():
         replica.freeze()
         with master.client() as client, master.client() as writer:
             client.call("SET", "a", "1")
-            check(client.call("FAILOVER", "TO", "127.0.0.1", replica.port, "TIMEOUT", 700) == "OK", "FAILOVER")
+            check(client.call("FAILOVER", "TO", "127.0.0.1", replica.port, "TIMEOUT", 4000) == "OK", "FAILOVER")
             check(client.info("replication")["master_failover_state"] == "waiting-for-sync", "it waits")
             writer.send("SET", "a", "2")
             check(str(client.ask("FAILOVER")) == "ERR FAILOVER already in progress.", "one at a time")

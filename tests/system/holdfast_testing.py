@@ -359,7 +359,9 @@ def run_tests(scope):
 
 
 def seed_from_environment():
-    """The seed of a random test: HOLDFAST_SEED, or a fresh one; printed, so that a failure can be replayed."""
-    seed = int(os.environ.get("HOLDFAST_SEED") or random.SystemRandom().randrange(1 << 48))
+    """The seed of a random test: HOLDFAST_SEED; else HOLDFAST_FIXED_SEED, which CI sets, so that each run does the same;
+    else a fresh one. Printed, so that a failure can be replayed."""
+    seed = int(os.environ.get("HOLDFAST_SEED") or os.environ.get("HOLDFAST_FIXED_SEED") or
+               random.SystemRandom().randrange(1 << 48))
     print(f"seed {seed} (replay with HOLDFAST_SEED={seed})", flush=True)
     return seed

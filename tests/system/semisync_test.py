@@ -88,7 +88,7 @@ def test_refusals_of_the_command():
 
 def test_too_few_members_refuse_writes_before_they_run():
     with Workspace() as workspace:
-        master, members = group(workspace, 2, 2, "--min-replicas-max-lag", 3)
+        master, members = group(workspace, 2, 2, "--min-replicas-max-lag", 30)
         with master.client() as client:
             check(client.call("SET", "a", "1") == "OK", "two of two")
             members[1].kill()
