@@ -2,6 +2,7 @@
 #include <optional>
 #include <utility>
 
+#include "storage/effects/effect_codec.h"
 #include "wal/log.h"
 #include "wal/log_implementation.h"
 #include "wal/segment_reader.h"
@@ -158,12 +159,14 @@ Result<std::shared_ptr<const SharedFrame>> Cursor::Next() {
                                              std::to_string(next_offset_) + " was expected"};
   }
   // Sought inside the frame: give the rest of it.
+  const auto before = static_cast<size_t>(next_offset_ - whole.offset);
   auto rest = std::make_shared<SharedFrame>();
   rest->history = whole;
-  rest->bytes = whole.payload.substr(static_cast<size_t>(next_offset_ - whole.offset));
+  rest->bytes = whole.payload.substr(before);
   rest->history.payload = rest->bytes;
   rest->history.offset = next_offset_;
-  rest->history.selected_db = kSelectedDbUnknown;
+  const auto selected = SelectedDbBehind(whole.payload.substr(0, before), whole.selected_db);
+  rest->history.selected_db = static_cast<int16_t>(selected.value_or(kSelectedDbUnknown));
   next_offset_ = whole.EndOffset();
   return std::shared_ptr<const SharedFrame>(std::move(rest));
 }

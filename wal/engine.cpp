@@ -198,7 +198,9 @@ void Engine::Stop() {
 
 // ---- replica --------------------------------------------------------------------------------------------------------
 
-Result<void> Engine::AppendAndApply(const HistoryFrame& frame) {
+Result<void> Engine::AppendAndApply(const HistoryFrame& peer_frame) {
+  HistoryFrame frame = peer_frame;
+  if (frame.selected_db == kSelectedDbUnknown) frame.selected_db = static_cast<int16_t>(log_->SelectedDb());
   RETURN_IF_ERROR(log_->AppendFrame(frame));
   if (frame.kind != FrameKind::kData) return {};
   if (frame.part == UnitPart::kWhole) {

@@ -156,7 +156,7 @@ class LogCursor {
   virtual ~LogCursor() = default;
   // Next() then gives what comes after `offset`, the control frames that stand exactly at `offset` included (a peer may
   // have seen them already). If `offset` is inside a frame, the frame's payload is cut to start there, its digest is
-  // still that of its end, and its selected_db is kSelectedDbUnknown. `offset` should be a unit end.
+  // still that of its end. `offset` should be a unit end: else what is selected there is kSelectedDbUnknown.
   // kNotFound if the log no longer holds it, kOutOfRange beyond the durable end.
   virtual Result<void> Seek(uint64_t offset) = 0;
   // The next durable frame, or nullptr if there is none yet. Only frames of whole units are given. kNotFound if the

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "storage/base/check.h"
+#include "storage/types/numbers.h"
 
 namespace holdfast {
 namespace {
@@ -126,6 +127,20 @@ Result<std::optional<size_t>> ParseEffect(std::string_view bytes, std::vector<st
     arguments.push_back(*argument);
   }
   return std::optional<size_t>(scanner.position());
+}
+
+std::optional<int> SelectedDbBehind(std::string_view effects, int db) {
+  std::vector<std::string_view> arguments;
+  while (!effects.empty()) {
+    const auto size = ParseEffect(effects, arguments);
+    if (!size.ok() || !size->has_value()) return std::nullopt;
+    effects.remove_prefix(**size);
+    if (arguments.size() != 2 || !EqualsIgnoreCase(arguments[0], "SELECT")) continue;
+    const auto selected = ParseInteger(arguments[1]);
+    if (!selected || *selected < 0 || *selected > INT16_MAX) return std::nullopt;
+    db = static_cast<int>(*selected);
+  }
+  return db;
 }
 
 }  // namespace holdfast

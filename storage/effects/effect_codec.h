@@ -29,4 +29,8 @@ void AppendEffect(std::string& to, std::span<const std::string_view> arguments);
 // believes a length before the bytes are there: memory is bounded by the bytes given.
 Result<std::optional<size_t>> ParseEffect(std::string_view bytes, std::vector<std::string_view>& arguments);
 
+// The database selected behind these effects, where `db` was selected before them; nullopt if they are no whole
+// effects.
+[[nodiscard]] std::optional<int> SelectedDbBehind(std::string_view effects, int db);
+
 }  // namespace holdfast

@@ -313,6 +313,58 @@ TEST_F(EngineTest, SnapshotHoldsEverythingUpToTheMomentItWasAskedForThread) {
   EXPECT_EQ(Digest(), digest);
 }
 
+// Units of one millisecond share a frame; a snapshot's offset is where a turn of the executor ended, maybe inside of
+// one.
+TEST_F(EngineTest, AReplicaMayBeginInsideAFrame) {
+  ASSERT_TRUE(Open().ok());
+  const int64_t time_ms = SystemClock().WallMs();
+  const auto set = [&](int db, const std::string& key) {
+    Transaction& tx = engine_->store().Begin(TransactionMode::kLive, db, time_ms);
+    ASSERT_TRUE(strings::Set(tx, key, "value", {}).ok());
+    tx.Commit();
+  };
+  set(3, "one");
+  const uint64_t inside = engine_->log().AppendedOffset();
+  set(3, "two");
+  set(1, "three");
+  Commit();
+  const std::unique_ptr<LogCursor> cursor = OpenCursor(engine_->log());
+  ASSERT_TRUE(cursor->Seek(0).ok());
+  std::shared_ptr<const SharedFrame> whole;
+  while (whole == nullptr || whole->history.kind != FrameKind::kData) {
+    auto frame = cursor->Next();
+    ASSERT_TRUE(frame.ok() && *frame != nullptr);
+    whole = *frame;
+  }
+  ASSERT_GT(whole->history.EndOffset(), inside) << "the units do not share a frame";
+
+  EngineOptions other = options_;
+  other.generation_path = JoinPath(directory_.path(), "replica");
+  ASSERT_TRUE(PosixFileSystem().CreateDirectory(other.generation_path).ok());
+  for (const bool told : {true, false}) {
+    auto replica = Engine::Open(other, {});
+    ASSERT_TRUE(replica.ok()) << replica.error().message;
+    ASSERT_TRUE((*replica)->ApplyAndAppend(whole->history.payload.substr(0, inside), time_ms).ok());
+    ASSERT_TRUE(cursor->Seek(inside).ok());
+    auto rest = cursor->Next();
+    ASSERT_TRUE(rest.ok() && *rest != nullptr);
+    EXPECT_EQ((*rest)->history.selected_db, 3);
+    HistoryFrame frame = (*rest)->history;
+    if (!told) frame.selected_db = kSelectedDbUnknown;  // its own log knows
+    const auto applied = (*replica)->AppendAndApply(frame);
+    ASSERT_TRUE(applied.ok()) << applied.error().message;
+    for (const auto& [db, key] : {std::pair(3, "one"), std::pair(3, "two"), std::pair(1, "three")}) {
+      Transaction& tx = (*replica)->store().Begin(TransactionMode::kLive, db, time_ms);
+      const auto value = strings::Get(tx, key);
+      EXPECT_TRUE(value.ok() && value->has_value()) << key;
+      tx.Commit();
+    }
+    replica->reset();
+    ASSERT_TRUE(PosixFileSystem().RemoveTree(other.generation_path).ok());
+    ASSERT_TRUE(PosixFileSystem().CreateDirectory(other.generation_path).ok());
+  }
+}
+
 TEST_F(EngineTest, AReplicaThatAppendsAndAppliesFramesHoldsTheSame) {
   ASSERT_TRUE(Open().ok());
   std::unique_ptr<LogCursor> cursor = OpenCursor(engine_->log());

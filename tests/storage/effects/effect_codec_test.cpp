@@ -55,5 +55,23 @@ TEST(EffectCodec, AnnouncedLengthsCostNoMemory) {
   EXPECT_LT(read.capacity(), 100u);
 }
 
+TEST(EffectCodec, TheDatabaseSelectedBehindEffects) {
+  const auto effects = [](const std::vector<std::vector<std::string_view>>& all) {
+    std::string bytes;
+    for (const auto& each : all) AppendEffect(bytes, each);
+    return bytes;
+  };
+  const std::string two = effects({{"SELECT", "2"}, {"SET", "k", "SELECT"}});
+  EXPECT_EQ(SelectedDbBehind("", 5), 5);
+  EXPECT_EQ(SelectedDbBehind(two, 5), 2);
+  EXPECT_EQ(SelectedDbBehind(two + effects({{"select", "7"}}), 5), 7);
+  EXPECT_EQ(SelectedDbBehind(effects({{"SET", "SELECT", "3"}}), -1), -1);
+  EXPECT_EQ(SelectedDbBehind(effects({{"MULTI"}, {"SELECT", "4"}, {"EXEC"}}), 0), 4);
+  EXPECT_EQ(SelectedDbBehind(two.substr(0, two.size() - 1), 5), std::nullopt);
+  EXPECT_EQ(SelectedDbBehind("no effect", 5), std::nullopt);
+  EXPECT_EQ(SelectedDbBehind(effects({{"SELECT", "-1"}}), 5), std::nullopt);
+  EXPECT_EQ(SelectedDbBehind(effects({{"SELECT", "99999"}}), 5), std::nullopt);
+}
+
 }  // namespace
 }  // namespace holdfast
