@@ -23,6 +23,7 @@
 #include "replication/candidacy.h"
 #include "replication/comparison.h"
 #include "replication/confirmation.h"
+#include "replication/membership.h"
 #include "replication/role.h"
 #include "storage/effects/applier.h"
 #include "wal/background_thread.h"
@@ -99,8 +100,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void BeginConfirming();
   void NoteAcks();
   void GroupStep();
-  // We have promised to somebody that no master of our group's present epoch is acknowledged.
-  [[nodiscard]] bool PromisedAway() const;
+  [[nodiscard]] replication::GroupMember AsMember() const;
   void UpdateFence();
   void AppendGroupInfo(std::string& to) const;
 
@@ -305,10 +305,10 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   std::optional<std::pair<std::string, int>> fetch_from_;  // followed during the candidacy, instead of our master
   std::string promotion_failure_;                          // of the last candidacy
   std::vector<WaitingReplica> takeovers_;                  // wait for the end of the candidacy
-  int64_t renewal_since_ms_ = 0;                           // 0: no member is promised away
-  uint64_t fence_ = 0;                                     // what the receiver was told
-  uint64_t copy_reaches_ = 0;                              // the master's end when it gave the copy being loaded
-  std::string own_address_;                                // where a replica has reached this node
+  replication::Renewal renewal_;
+  uint64_t fence_ = 0;         // what the receiver was told
+  uint64_t copy_reaches_ = 0;  // the master's end when it gave the copy being loaded
+  std::string own_address_;    // where a replica has reached this node
   MemberCalls calls_;
   OwnDigest own_digest_;
   std::optional<Comparison> comparison_;

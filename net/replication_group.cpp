@@ -50,7 +50,7 @@ void ReplicationDriver::WriteGroup(GroupRecord record) {
 }
 
 void ReplicationDriver::BeginConfirming() {
-  if (IsReplica() || Group().nodes.empty() || PromisedAway()) return confirmation_.End();
+  if (!replication::MayConfirm(Group(), role_)) return confirmation_.End();
   confirmation_.Begin(Group(), OwnId(), server_.log().lineage().current_id());
   NoteAcks();
 }
@@ -66,14 +66,12 @@ void ReplicationDriver::NoteAcks() {
       confirmation_.Acked(status->node_id, status->AckedLineage(), status->acked_offset, status->last_ack_ms);
     }
   }
-  if (!Group().settled && confirmation_.KnownToAll()) {
-    GroupRecord settled = Group();
-    settled.settled = true;
+  if (const auto settled = confirmation_.Settled()) {
     wal::Log& log = server_.log();
-    log.AppendControl(wal::FrameKind::kMembership, replication::FormatGroup(settled), log.EndPosition().time_ms);
+    log.AppendControl(wal::FrameKind::kMembership, replication::FormatGroup(*settled), log.EndPosition().time_ms);
     confirmation_.Begin(Group(), OwnId(), log.lineage().current_id());
-    diag::Notice("All {} members of the group know of it: {} of them confirm a write", settled.Members(),
-                 settled.durable);
+    diag::Notice("All {} members of the group know of it: {} of them confirm a write", settled->Members(),
+                 settled->durable);
   }
   const std::span<const uint64_t> now = confirmation_.Confirmed();
   if (!std::equal(now.begin(), now.end(), before.begin(), before.end())) server_.RepliesMayLeave();
@@ -88,24 +86,14 @@ int ReplicationDriver::MembersInGoodStanding() const {
   return confirmation_.InGoodStanding(server_.MonotonicMs(), server_.config().settings().min_replicas_max_lag * 1000);
 }
 
-int ReplicationDriver::MembersWith(uint64_t offset) const {
-  const std::span<const uint64_t> confirmed = confirmation_.Confirmed();
-  int members = 0;
-  while (static_cast<size_t>(members) + 1 < confirmed.size() && confirmed[static_cast<size_t>(members) + 1] >= offset) {
-    ++members;
-  }
-  return members;
-}
+int ReplicationDriver::MembersWith(uint64_t offset) const { return confirmation_.MembersWith(offset); }
 
 void ReplicationDriver::GroupStep() {
   if (!IsReplica() && !Group().nodes.empty()) {
     const auto wanted = static_cast<int>(server_.config().settings().min_replicas_durable);
     if (Group().durable != wanted && !server_.ShuttingDown()) {
-      GroupRecord record = Group();
-      record.durable = wanted;
-      record.settled = false;
       diag::Notice("min-replicas-durable is {} now: the group is told", wanted);
-      WriteGroup(std::move(record));
+      WriteGroup(replication::RecordWithDurable(Group(), wanted));
     }
     NoteAcks();
     RenewWhenFenced();
@@ -185,18 +173,9 @@ void ReplicationDriver::WriteMembers(Reply& reply) const {
 }
 
 void ReplicationDriver::HandlePromise(Client& client, uint64_t epoch, std::string_view candidate, Reply& reply) {
-  const wal::Log& log = server_.log();
-  replication::PromiseAnswer answer;
   const replication::Promise asked{epoch, std::string(candidate)};
-  auto refusal = replication::RefusePromise(Group(), role_.promise,
-                                            {!IsReplica(), log.DurableOffset(), role_.copied_up_to}, asked);
-  if (!refusal && loading_) refusal = {0, "it is being copied anew"};
-  if (!refusal && !Group().Active()) refusal = {0, "it knows of no group"};
-  if (!refusal && candidate == OwnId()) refusal = {0, "it is the candidate itself"};
-  if (refusal) {
-    answer.refusal = *std::move(refusal);
-    return reply.Status(replication::FormatPromiseAnswer(answer));
-  }
+  const replication::PromiseAnswer answer = replication::AnswerPromise(AsMember(), asked);
+  if (!answer.granted) return reply.Status(replication::FormatPromiseAnswer(answer));
   if (candidacy_) AbandonCandidacy("another candidate was promised to");
   if (role_.promise != asked) {
     diag::Notice("Promised to {} that no master of an epoch before {} gets acknowledgements from here", candidate,
@@ -205,20 +184,17 @@ void ReplicationDriver::HandlePromise(Client& client, uint64_t epoch, std::strin
     WriteRoleFrame();
   }
   UpdateFence();
-  // Acknowledgements under way say no more than this.
-  const uint64_t durable = log.DurableOffset();
-  answer.granted = true;
-  answer.standing = {Group().EpochAt(durable), durable};
-  answer.history = log.lineage().current_id();
   server_.HoldForRole(client);
   reply.Status(replication::FormatPromiseAnswer(answer));
 }
 
-// Also by a promise to ourselves whose candidacy came to nothing: an earlier one to somebody else may stand behind it.
-bool ReplicationDriver::PromisedAway() const { return replication::IsFenced(Group(), role_.promise); }
+replication::GroupMember ReplicationDriver::AsMember() const {
+  const wal::Log& log = server_.log();
+  return {Group(), role_, OwnId(), log.DurableOffset(), log.lineage().current_id(), loading_};
+}
 
 void ReplicationDriver::UpdateFence() {
-  const uint64_t fence = PromisedAway() ? role_.promise.epoch : 0;
+  const uint64_t fence = replication::FenceOf(Group(), role_.promise);
   if (fence == fence_) return;
   fence_ = fence;
   if (receiver_) receiver_->SetFence(fence);

@@ -8,14 +8,12 @@
 
 namespace holdfast::net {
 
-using replication::CandidacyState;
-using replication::GroupRecord;
+using replication::CandidacyMove;
+using replication::Renewal;
 
 namespace {
 
 constexpr int64_t kCandidacyMs = 20'000;
-// A master whose members have promised themselves to somebody lets that candidate come through first.
-constexpr int64_t kRenewalPauseMs = 60'000;
 
 }  // namespace
 
@@ -25,12 +23,8 @@ Result<void> ReplicationDriver::Promote() {
     BecomeMaster(0);
     return {};
   }
-  if (loading_ || server_.log().DurableOffset() < role_.copied_up_to) {
-    return Error{
-        ErrorCode::kInvalidArgument,
-        fmt::format("This member of the group was copied anew and is at offset {} of {}: it lacks writes that may "
-                    "be confirmed. Promote another member, or use HOLDFAST PROMOTE FORCE",
-                    server_.log().DurableOffset(), role_.copied_up_to)};
+  if (auto refusal = replication::RefuseCandidacy(AsMember())) {
+    return Error{ErrorCode::kInvalidArgument, *std::move(refusal)};
   }
   StopLink();
   StartCandidacy();
@@ -39,9 +33,8 @@ Result<void> ReplicationDriver::Promote() {
 
 Result<void> ReplicationDriver::PromoteByForce() {
   if (!IsReplica()) return {};
-  const uint64_t known = std::max(Group().epoch, role_.promise.epoch);
   diag::Warning("MASTER MODE by force: what other members of the group have confirmed may be lost");
-  BecomeMaster(Group().nodes.empty() ? 0 : replication::NextEpoch(known, OwnId()));
+  BecomeMaster(replication::EpochByForce(Group(), role_.promise, OwnId()));
   return {};
 }
 
@@ -53,30 +46,22 @@ void ReplicationDriver::BecomeMaster(uint64_t epoch) {
   if (IsReplica()) StopLink();
   wal::Log& log = server_.log();
   const uint64_t fork = log.AppendedOffset();
-  role_.master.reset();
-  role_.operator_consents = false;
-  role_.copied_up_to = 0;
-  if (epoch > 0) role_.promise = {epoch, OwnId()};
   Settings& settings = server_.config().mutable_settings();
   settings.replicaof.reset();
   const std::string id = server_.random().Hex(wal::kLineageIdSize);
   const std::string old_id = log.lineage().current_id();
-  replication::AddIdMadeHere(role_, id);
+  replication::TakeMastership(role_, id, epoch, OwnId());
   // In the log before anything that is written under it: if this frame is lost, so is all that follows.
   log.StartLineage(id, server_.NowMs());
   WriteRoleFrame();
   if (epoch > 0) {
-    GroupRecord record = Group();
-    record.epoch_before = record.epoch;
-    record.epoch_before_offset = record.epoch_offset;
-    record.epoch = epoch;
-    record.epoch_offset = fork;
-    if (settings.min_replicas_durable != record.durable) {
-      diag::Notice("min-replicas-durable is {} in this group, not {} as configured here", record.durable,
+    const int durable = Group().durable;
+    if (settings.min_replicas_durable != durable) {
+      diag::Notice("min-replicas-durable is {} in this group, not {} as configured here", durable,
                    settings.min_replicas_durable);
-      settings.min_replicas_durable = record.durable;
+      settings.min_replicas_durable = durable;
     }
-    WriteGroup(std::move(record));
+    WriteGroup(replication::RecordOfEpoch(Group(), epoch, fork));
   }
   BeginConfirming();
   diag::SetRole('M');
@@ -87,9 +72,8 @@ void ReplicationDriver::BecomeMaster(uint64_t epoch) {
 
 void ReplicationDriver::StartCandidacy() {
   const int64_t now_ms = server_.MonotonicMs();
-  const uint64_t durable = server_.log().DurableOffset();
-  replication::Candidacy::Own own{
-      OwnId(), {Group().EpochAt(durable), durable}, server_.log().lineage().current_id(), role_.promise.epoch};
+  replication::Candidacy::Own own{OwnId(), AsMember().Standing(), server_.log().lineage().current_id(),
+                                  role_.promise.epoch};
   candidacy_.emplace(Group(), std::move(own), now_ms, now_ms + kCandidacyMs);
   promotion_failure_.clear();
   diag::Notice("Promotion barrier: epoch {} needs the promises of {} other members",
@@ -109,19 +93,17 @@ void ReplicationDriver::PromiseOurselves() {
 void ReplicationDriver::CandidacyStep() {
   if (!candidacy_ || stopped_) return;
   const int64_t now_ms = server_.MonotonicMs();
-  const uint64_t durable = server_.log().DurableOffset();
-  candidacy_->Tick(now_ms);
   // While parts of a unit or frames are not on disk yet there is more to come.
-  candidacy_->Grew({Group().EpochAt(durable), durable}, server_.log().lineage().current_id(), Group(), now_ms);
-  switch (candidacy_->state()) {
-    case CandidacyState::kWon:
+  const CandidacyMove next =
+      candidacy_->Next(AsMember().Standing(), server_.log().lineage().current_id(), Group(), !IsReplica(), now_ms);
+  switch (next.kind) {
+    case CandidacyMove::Kind::kBecomeMaster:
       return BecomeMaster(candidacy_->epoch());
-    case CandidacyState::kLost:
-      return AbandonCandidacy(candidacy_->Lacking());
-    case CandidacyState::kFetching:
-      if (!IsReplica()) return AbandonCandidacy("a later master of the group has written since: this one was replaced");
-      return FetchFrom({candidacy_->source().host, candidacy_->source().port});
-    case CandidacyState::kAsking:
+    case CandidacyMove::Kind::kGiveUp:
+      return AbandonCandidacy(next.reason);
+    case CandidacyMove::Kind::kFetch:
+      return FetchFrom({next.source.host, next.source.port});
+    case CandidacyMove::Kind::kAsk:
       break;
   }
   PromiseOurselves();
@@ -171,7 +153,7 @@ void ReplicationDriver::AbandonCandidacy(const std::string& reason) {
   diag::Warning("The promotion barrier was not passed: this server {}. Lacking: {}",
                 IsReplica() ? "stays a replica" : "confirms nothing", reason);
   AnswerTakeovers(std::nullopt);
-  renewal_since_ms_ = 0;
+  renewal_.Reset();
   if (!IsReplica()) return;
   StopLink();
   fetch_from_.reset();
@@ -197,22 +179,21 @@ void ReplicationDriver::AnswerTakeovers(std::optional<uint64_t> fork) {
 }
 
 void ReplicationDriver::RenewWhenFenced() {
-  const int64_t now_ms = server_.MonotonicMs();
-  const uint64_t fence = PromisedAway() ? role_.promise.epoch : confirmation_.FencedBy();
-  if (fence == 0 || candidacy_ || failover_) {
-    renewal_since_ms_ = 0;
-    return;
+  const uint64_t own = replication::FenceOf(Group(), role_.promise);
+  const uint64_t fence = own != 0 ? own : confirmation_.FencedBy();
+  switch (renewal_.Next(fence, candidacy_ || failover_, server_.MonotonicMs())) {
+    case Renewal::Advice::kFencedNow:
+      diag::Warning(
+          "Members of the group have promised to acknowledge only a master of epoch {} or later. Unless there is one "
+          "within {} s, this master asks for a later epoch",
+          replication::EpochNumber(fence), Renewal::kPauseMs / 1000);
+      return;
+    case Renewal::Advice::kAskAnew:
+      return StartCandidacy();
+    case Renewal::Advice::kNothing:
+    case Renewal::Advice::kWait:
+      return;
   }
-  if (renewal_since_ms_ == 0) {
-    renewal_since_ms_ = now_ms;
-    diag::Warning(
-        "Members of the group have promised to acknowledge only a master of epoch {} or later. Unless there is one "
-        "within {} s, this master asks for a later epoch",
-        replication::EpochNumber(fence), kRenewalPauseMs / 1000);
-  }
-  if (now_ms - renewal_since_ms_ < kRenewalPauseMs) return;
-  renewal_since_ms_ = 0;
-  StartCandidacy();
 }
 
 }  // namespace holdfast::net

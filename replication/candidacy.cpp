@@ -110,6 +110,24 @@ void Candidacy::Tick(int64_t now_ms) {
   if (now_ms >= deadline_ms_) state_ = CandidacyState::kLost;
 }
 
+CandidacyMove Candidacy::Next(const LogStanding& standing, std::string_view history, const GroupRecord& record,
+                              bool is_master, int64_t now_ms) {
+  Tick(now_ms);
+  Grew(standing, history, record, now_ms);
+  switch (state_) {
+    case CandidacyState::kWon:
+      return {CandidacyMove::Kind::kBecomeMaster};
+    case CandidacyState::kLost:
+      return {CandidacyMove::Kind::kGiveUp, {}, Lacking()};
+    case CandidacyState::kFetching:
+      if (!is_master) return {CandidacyMove::Kind::kFetch, source_};
+      return {CandidacyMove::Kind::kGiveUp, {}, "a later master of the group has written since: this one was replaced"};
+    case CandidacyState::kAsking:
+      break;
+  }
+  return {CandidacyMove::Kind::kAsk};
+}
+
 std::string Candidacy::Lacking() const {
   const auto promised = std::count_if(voters_.begin(), voters_.end(), [](const auto& v) { return v.second.promised; });
   const int needed = PromisesNeeded(record_, own_.id);

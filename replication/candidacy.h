@@ -22,6 +22,18 @@ namespace holdfast::replication {
 
 enum class CandidacyState { kAsking, kFetching, kWon, kLost };
 
+// What a candidate has to do next.
+struct CandidacyMove {
+  enum class Kind {
+    kAsk,           // what TakeQuestions() says, after promising epoch() to itself
+    kFetch,         // from `source`, until it has what that node has
+    kBecomeMaster,  // with epoch()
+    kGiveUp
+  } kind = Kind::kAsk;
+  GroupNode source = {};
+  std::string reason = {};  // kGiveUp, for people
+};
+
 class Candidacy {
  public:
   struct Own {
@@ -41,6 +53,10 @@ class Candidacy {
   // be asked then.
   void Grew(const LogStanding& standing, std::string_view history, const GroupRecord& record, int64_t now_ms);
   void Tick(int64_t now_ms);
+  // Tick and Grew, and what follows. A master that asks for a later epoch cannot fetch: who has more has it from one
+  // that replaced it.
+  [[nodiscard]] CandidacyMove Next(const LogStanding& standing, std::string_view history, const GroupRecord& record,
+                                   bool is_master, int64_t now_ms);
 
   [[nodiscard]] CandidacyState state() const { return state_; }
   [[nodiscard]] uint64_t epoch() const { return epoch_; }

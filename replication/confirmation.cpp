@@ -76,6 +76,22 @@ int Confirmation::InGoodStanding(int64_t now_ms, int64_t max_lag_ms) const {
   }));
 }
 
+int Confirmation::MembersWith(uint64_t offset) const {
+  int members = 0;
+  while (static_cast<size_t>(members) + 1 < confirmed_.size() &&
+         confirmed_[static_cast<size_t>(members) + 1] >= offset) {
+    ++members;
+  }
+  return members;
+}
+
+std::optional<GroupRecord> Confirmation::Settled() const {
+  if (record_.settled || !KnownToAll()) return std::nullopt;
+  GroupRecord settled = record_;
+  settled.settled = true;
+  return settled;
+}
+
 bool Confirmation::KnownToAll() const {
   return !members_.empty() && std::all_of(members_.begin(), members_.end(),
                                           [&](const auto& entry) { return entry.second.offset > record_.since; });

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,10 +37,12 @@ class Confirmation {
   // [n]: the offset up to which n members have everything; [0] is UINT64_MAX. Empty while there is no group. Never
   // goes back while the history lasts.
   [[nodiscard]] std::span<const uint64_t> Confirmed() const { return confirmed_; }
+  // How many members have everything up to `offset`.
+  [[nodiscard]] int MembersWith(uint64_t offset) const;
   // Members that are connected, not fenced, and acknowledged our history within `max_lag_ms` (0: ever).
   [[nodiscard]] int InGoodStanding(int64_t now_ms, int64_t max_lag_ms) const;
-  // Every member has the record: it may be called settled.
-  [[nodiscard]] bool KnownToAll() const;
+  // The record as settled, once every member is known to have it and while it is not called so.
+  [[nodiscard]] std::optional<GroupRecord> Settled() const;
   // The highest epoch a member has promised itself to that is above ours; 0: none.
   [[nodiscard]] uint64_t FencedBy() const;
 
@@ -51,6 +54,7 @@ class Confirmation {
     uint64_t fenced_by = 0;
   };
   void Recompute();
+  [[nodiscard]] bool KnownToAll() const;
 
   GroupRecord record_;
   std::string lineage_id_;

@@ -154,10 +154,10 @@ TEST(Confirmation, AnUnsettledRecordNeedsAllMembers) {
   confirmation.Begin(record, Id('a'), Id('1'));
   confirmation.Acked(Id('b'), Id('1'), 90, 1);
   EXPECT_EQ(confirmation.Confirmed()[1], 0u);
-  EXPECT_FALSE(confirmation.KnownToAll());
+  EXPECT_FALSE(confirmation.Settled());
   confirmation.Acked(Id('c'), Id('1'), 60, 1);
   EXPECT_EQ(confirmation.Confirmed()[1], 60u);
-  EXPECT_TRUE(confirmation.KnownToAll());
+  EXPECT_TRUE(confirmation.Settled().value().settled);
   record.settled = true;
   confirmation.Begin(record, Id('a'), Id('1'));
   EXPECT_EQ(confirmation.Confirmed()[1], 90u);
