@@ -12,9 +12,10 @@ namespace holdfast::cli {
 namespace {
 
 constexpr size_t kWindow = 1 << 20;
-// A server writes a durable mark when it was idle for 10 ms: what was acknowledged before the tool began is below one
-// soon.
-constexpr int kMarkTries = 12;
+// A server writes a durable mark when it was idle for 10 ms, and with each batch that of the batch before: what was
+// acknowledged before the tool began is below one soon, on a slow disk or a busy machine after a sync or two. A server
+// that stands still is not waited for longer.
+constexpr int kMarkTries = 600;
 constexpr auto kMarkPause = std::chrono::milliseconds(5);
 
 uint64_t RoundUpToBlock(uint64_t position) {

@@ -177,6 +177,15 @@ def beside(workspace):
                 check(len(offsets) == 50 and offsets == sorted(offsets), f"tail: {offsets}")
                 run("stats", server.directory)
                 run("inspect", server.directory)
+        # A busy machine: the server gets no turn to mark what it has just acknowledged as durable.
+        with server.client() as client:
+            client.call("SET", "acknowledged", "before it stood still")
+            server.freeze()
+            get = subprocess.Popen([TOOL, "get", server.directory, "acknowledged", "--json"], stdout=subprocess.PIPE)
+            time.sleep(0.3)  # not waiting for anything: any moment will do
+            server.thaw()
+            got = json.loads(get.communicate(timeout=60)[0])
+            check(got["value"] == "before it stood still", f"an acknowledged value is not seen: {got}")
         follow = subprocess.Popen([TOOL, "log", "tail", "-f", server.directory, "--key", "marker", "--limit", "1",
                                    "-n", "0", "--json"], stdout=subprocess.PIPE)
         with server.client() as client:
