@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -38,9 +39,12 @@ Result<Daemon> Daemon::Detach() {
   if (child < 0) return SystemError("fork");
   if (child > 0) {
     close(ends[1]);
-    unsigned char code = kExitUsage;  // if the child dies before it reports
-    while (read(ends[0], &code, 1) < 0 && errno == EINTR) {
+    unsigned char code = kExitUsage;
+    ssize_t got = 0;
+    while ((got = read(ends[0], &code, 1)) < 0 && errno == EINTR) {
     }
+    int status = 0;
+    if (got == 0 && waitpid(child, &status, 0) == child && WIFEXITED(status)) _exit(WEXITSTATUS(status));
     _exit(code);
   }
   close(ends[0]);

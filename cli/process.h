@@ -19,6 +19,7 @@ enum ExitCode : int {
   kExitUsage = 1,       // command line, configuration, or the environment (port taken, directory locked)
   kExitDamage = 2,      // the data directory was refused
   kExitLogFailure = 3,  // the log could not be written: fail-stop
+  kExitNoMemory = 4,    // an allocation failed: fail-stop
 };
 
 // Detaches from the terminal like redis-server's daemonize yes: in the child standard input, output and error are
@@ -36,7 +37,8 @@ class Daemon {
   }
   ~Daemon();
 
-  // Lets the parent exit with `exit_code`; once. A child that dies without reporting lets it exit with kExitUsage.
+  // Lets the parent exit with `exit_code`; once. A child that ends without
+  // reporting lets it exit with the child's own code, with kExitUsage if a signal ended it.
   void Report(int exit_code);
 
  private:

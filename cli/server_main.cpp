@@ -1,6 +1,14 @@
 #include <string>
 #include <vector>
 
+#include "cli/memory_shortage.h"
+#include "cli/process.h"
 #include "cli/server_app.h"
 
-int main(int argc, char** argv) { return holdfast::cli::RunServer(std::vector<std::string>(argv + 1, argv + argc)); }
+int main(int argc, char** argv) {
+  holdfast::cli::EndWhenMemoryRunsOut(
+      "Out of memory: the server stops. Everything acknowledged is on disk; start it again when there is more memory "
+      "(see ulimit -v, the limit of its container), or with a smaller maxmemory",
+      holdfast::cli::kExitNoMemory);
+  return holdfast::cli::RunServer(std::vector<std::string>(argv + 1, argv + argc));
+}

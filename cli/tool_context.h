@@ -17,7 +17,7 @@ namespace holdfast::cli {
 enum ToolExit : int {
   kToolClean = 0,
   kToolDamage = 1,   // damage, or a difference
-  kToolTrouble = 2,  // wrong usage, or the file cannot be read: nothing is known about it
+  kToolTrouble = 2,  // wrong usage, the file cannot be read, or no memory: nothing is known about it
 };
 
 struct ToolStreams {

@@ -1,6 +1,7 @@
 // holdfast: the offline tool.
 #include <iostream>
 
+#include "cli/memory_shortage.h"
 #include "cli/tool_command_line.h"
 #include "storage/base/diag.h"
 
@@ -9,6 +10,8 @@ int main(int argc, char** argv) {
   // Results go to standard output alone.
   holdfast::diag::SetLevel(holdfast::diag::Level::kWarning);
   (void)holdfast::diag::OpenFile("/dev/stderr");
+  holdfast::cli::EndWhenMemoryRunsOut("Out of memory: the command did not come to its end",
+                                      holdfast::cli::kToolTrouble);
   const holdfast::cli::ToolStreams streams{std::cout, std::cerr, &std::cin};
   const int status = holdfast::cli::RunTool(argc, argv, holdfast::PosixFileSystem(), streams);
   std::cout.flush();

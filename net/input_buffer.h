@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "storage/base/check.h"
+#include "storage/base/out_of_memory.h"
 
 namespace holdfast::net {
 
@@ -56,9 +57,7 @@ class InputBuffer {
       if (capacity_ - end_ >= count) return;
     }
     size_t wanted = end_ + count;
-    char* grown = static_cast<char*>(std::realloc(data_, wanted));
-    CHECK(grown != nullptr);
-    data_ = grown;
+    data_ = Allocated(static_cast<char*>(std::realloc(data_, wanted)));
     capacity_ = wanted;
   }
 

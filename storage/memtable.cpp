@@ -7,6 +7,7 @@
 
 #include "storage/base/check.h"
 #include "storage/base/coding.h"
+#include "storage/base/out_of_memory.h"
 
 namespace holdfast {
 namespace {
@@ -15,12 +16,6 @@ constexpr size_t kBigRow = 16 * 1024;     // rows from this size on are allocate
 constexpr uint64_t kTableRowCost = 32;    // slots of a table at its usual load
 constexpr uint64_t kOrderedRowCost = 32;  // its place in the tree, with inner nodes and room left in leaves
 constexpr uint64_t kTableCost = 256;      // an empty table and its place in the map
-
-template <typename T>
-T* Allocated(T* pointer) {
-  CHECK_MSG(pointer != nullptr, "out of memory");
-  return pointer;
-}
 
 }  // namespace
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <bit>
 
-#include "storage/base/check.h"
 #include "storage/base/hash.h"
+#include "storage/base/out_of_memory.h"
 
 namespace holdfast {
 namespace {
@@ -23,8 +23,7 @@ PlainKeys::PlainKeys(uint64_t bytes_max, uint64_t seed)
 void PlainKeys::Allocate(uint64_t slots) {
   slot_count_ = slots;
   used_ = 0;
-  slots_.reset(slots == 0 ? nullptr : static_cast<uint64_t*>(std::calloc(slots, sizeof(uint64_t))));
-  CHECK_MSG(slots == 0 || slots_ != nullptr, "out of memory");
+  slots_.reset(slots == 0 ? nullptr : Allocated(static_cast<uint64_t*>(std::calloc(slots, sizeof(uint64_t)))));
 }
 
 uint64_t PlainKeys::Fingerprint(KeyspaceId keyspace, std::string_view key) const {

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <limits>
 
-#include "storage/base/check.h"
+#include "storage/base/out_of_memory.h"
 
 namespace holdfast {
 
@@ -44,8 +44,7 @@ void RowCache::Clear() {
   FreeEvicted();
   for (Entry* entry : clock_) std::free(entry);
   clock_.clear();
-  slots_.reset(static_cast<Entry**>(std::calloc(mask_ + 1, sizeof(Entry*))));
-  CHECK_MSG(slots_ != nullptr, "out of memory");
+  slots_.reset(Allocated(static_cast<Entry**>(std::calloc(mask_ + 1, sizeof(Entry*)))));
   bytes_ = 0;
   hand_ = 0;
 }
@@ -134,8 +133,7 @@ void RowCache::Insert(uint64_t space, uint64_t hash, std::string_view key, std::
   const size_t present = SlotOf(mixed, space, key);
   if (present != kNotFound) Evict(present);
   while (bytes_ + size > bytes_max_) EvictOne();
-  auto* entry = static_cast<Entry*>(std::malloc(sizeof(Entry) + key.size() + value.size()));
-  CHECK_MSG(entry != nullptr, "out of memory");
+  auto* entry = Allocated(static_cast<Entry*>(std::malloc(sizeof(Entry) + key.size() + value.size())));
   *entry = {space,
             mixed,
             static_cast<uint32_t>(key.size()),

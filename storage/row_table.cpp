@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "storage/base/check.h"
+#include "storage/base/out_of_memory.h"
 
 namespace holdfast {
 namespace {
@@ -59,8 +60,7 @@ void RowTable::Allocate(Segment& segment, size_t capacity) {
     segment.slots = reinterpret_cast<Slot*>(arena_.TakeBlock());
     std::memset(static_cast<void*>(segment.slots), 0, RowArena::kBlockBytes);
   } else {
-    segment.slots = static_cast<Slot*>(std::calloc(segment.slot_count, sizeof(Slot)));
-    CHECK_MSG(segment.slots != nullptr, "out of memory");
+    segment.slots = Allocated(static_cast<Slot*>(std::calloc(segment.slot_count, sizeof(Slot))));
   }
   slots_ += segment.slot_count;
 }
@@ -81,8 +81,7 @@ void RowTable::Lengthen(Segment& segment) {
   const Segment old = segment;
   segment.slot_count += std::max(kTailMax, segment.slot_count / 2);
   segment.in_arena = false;
-  segment.slots = static_cast<Slot*>(std::calloc(segment.slot_count, sizeof(Slot)));
-  CHECK_MSG(segment.slots != nullptr, "out of memory");
+  segment.slots = Allocated(static_cast<Slot*>(std::calloc(segment.slot_count, sizeof(Slot))));
   std::memcpy(static_cast<void*>(segment.slots), old.slots, old.slot_count * sizeof(Slot));
   slots_ += segment.slot_count;
   Segment gone = old;

@@ -6,7 +6,7 @@
 
 #include <cstdlib>
 
-#include "storage/base/check.h"
+#include "storage/base/out_of_memory.h"
 
 namespace holdfast {
 namespace {
@@ -38,8 +38,7 @@ SlabPool::Slab SlabPool::Take() {
   }
   if (slab.memory != nullptr) return slab;
   // Of small pages, which cost as they are used, not all at once.
-  slab.memory = static_cast<char*>(std::malloc(kSlabBytes));
-  CHECK_MSG(slab.memory != nullptr, "out of memory");
+  slab.memory = Allocated(static_cast<char*>(std::malloc(kSlabBytes)));
   return slab;
 }
 

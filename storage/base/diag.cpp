@@ -1,11 +1,16 @@
 #include "storage/base/diag.h"
 
+#include <fcntl.h>
 #include <spdlog/logger.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstdio>
+#include <ctime>
 #include <memory>
 #include <mutex>
 
@@ -14,6 +19,8 @@ namespace {
 
 std::atomic<Level> g_level{Level::kNotice};
 std::atomic<char> g_role{'M'};
+// Where messages go, for WriteWithoutMemory: spdlog's own descriptor is behind the lock.
+std::atomic<int> g_descriptor{STDOUT_FILENO};
 
 spdlog::level::level_enum ToSpdlog(Level level) {
   switch (level) {
@@ -85,6 +92,13 @@ Result<std::unique_ptr<spdlog::logger>> OpenLogger(const std::string& path) {
   }
 }
 
+void SetDescriptor(const std::string& path) {
+  int fd = STDOUT_FILENO;
+  if (!path.empty()) fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  const int before = g_descriptor.exchange(fd >= 0 ? fd : STDERR_FILENO);
+  if (before > STDERR_FILENO) ::close(before);
+}
+
 // One message stays one line, whatever bytes a client put in it.
 std::string EscapeControl(std::string_view message) {
   std::string escaped;
@@ -108,6 +122,7 @@ Result<void> OpenFile(const std::string& path) {
   std::lock_guard lock(output.mutex);
   output.path = path;
   output.logger = std::move(logger);
+  SetDescriptor(path);
   return {};
 }
 
@@ -115,6 +130,7 @@ Result<void> Reopen() {
   Output& output = GetOutput();
   std::lock_guard lock(output.mutex);
   ASSIGN_OR_RETURN(output.logger, OpenLogger(output.path));
+  SetDescriptor(output.path);
   return {};
 }
 
@@ -138,6 +154,22 @@ void Flush() {
   Output& output = GetOutput();
   std::lock_guard lock(output.mutex);
   output.logger->flush();
+}
+
+void WriteWithoutMemory(std::string_view message) {
+  timespec now{};
+  tm parts{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  localtime_r(&now.tv_sec, &parts);
+  char time[32] = "";
+  (void)std::strftime(time, sizeof(time), "%d %b %Y %H:%M:%S", &parts);
+  char line[1100];
+  const int size = std::snprintf(line, sizeof(line), "%d:%c %s.%03ld # %.*s\n", static_cast<int>(getpid()),
+                                 g_role.load(std::memory_order_relaxed), time, now.tv_nsec / 1'000'000,
+                                 static_cast<int>(std::min<size_t>(message.size(), 1000)), message.data());
+  if (size <= 0) return;
+  // Nothing is left to be done about a failure.
+  (void)!::write(g_descriptor.load(), line, std::min(static_cast<size_t>(size), sizeof(line) - 1));
 }
 
 }  // namespace holdfast::diag

@@ -25,6 +25,9 @@ void SetLevel(Level level);
 void SetRole(char role);
 void Write(Level level, std::string_view message);
 void Flush();
+// For a process that is about to end because nothing can be relied on: needs no lock and no memory. One line of at most
+// 1,000 bytes, whatever the level.
+void WriteWithoutMemory(std::string_view message);
 
 template <typename... Args>
 void Debug(fmt::format_string<Args...> format, Args&&... args) {

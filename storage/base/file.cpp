@@ -14,6 +14,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "storage/base/out_of_memory.h"
+
 namespace holdfast {
 namespace {
 
@@ -343,8 +345,7 @@ void AlignedBuffer::Free::operator()(char* pointer) const { std::free(pointer); 
 void AlignedBuffer::Reserve(size_t capacity) {
   if (capacity <= capacity_) return;
   capacity = RoundUpToAlignment(capacity);
-  std::unique_ptr<char, Free> grown(static_cast<char*>(std::aligned_alloc(kDirectAlignment, capacity)));
-  CHECK_MSG(grown != nullptr, "out of memory for a buffer of " + std::to_string(capacity) + " bytes");
+  std::unique_ptr<char, Free> grown(Allocated(static_cast<char*>(std::aligned_alloc(kDirectAlignment, capacity))));
   if (size_ != 0) std::memcpy(grown.get(), data_.get(), size_);
   data_ = std::move(grown);
   capacity_ = capacity;
