@@ -1,7 +1,7 @@
-"""Servers whose file calls are recorded, counted, failed or killed (file_faults.cpp), and commands whose every prefix is
-known.
+"""Servers whose file calls are recorded, counted, failed or killed (file_faults.cpp), or whose allocations fail
+(allocation_faults.cpp), and commands whose every prefix is known.
 
-libfile_faults.so and crash_states lie beside the server that the environment names (HOLDFAST_SERVER).
+The two libraries and crash_states lie beside the server that the environment names (HOLDFAST_SERVER).
 """
 
 import mmap
@@ -16,21 +16,24 @@ from holdfast_testing import SERVER, Client, Redis, ReplyError, Server, check  #
 
 BUILD = os.path.dirname(os.path.abspath(SERVER))
 SHIM = os.path.join(BUILD, "libfile_faults.so")
+ALLOCATION_SHIM = os.path.join(BUILD, "liballocation_faults.so")
 CRASH_STATES = os.path.join(BUILD, "crash_states")
 
-# trace_format.h
+# trace_format.h, fault_control.h
 RECORD = struct.Struct("<6I5Q")
 MAGIC = 0x48465452
 ROOT, CREATE, WRITE, SYNC_BEGIN, SYNC_END, MARK = 1, 2, 3, 5, 6, 12
 CALLS = ("any", "open", "read", "write", "sync", "truncate", "allocate", "rename", "remove", "mkdir", "link", "map",
-         "close")
-EFFECTS = {"EIO": 5, "ENOSPC": 28, "EMFILE": 24, "EINTR": 4, "short": 1000, "kill": 1001, "killafter": 1002,
+         "close", "new", "malloc", "large")
+EFFECTS = {"EIO": 5, "ENOMEM": 12, "ENOSPC": 28, "EMFILE": 24, "EINTR": 4, "short": 1000, "kill": 1001, "killafter": 1002,
            "lie": 1003, "delay": 1004}
 CONTROL = struct.Struct(f"<4IQ2I{len(CALLS)}Q")
 
 
 class FaultServer(Server):
     """A server under the preloaded library. With `trace` its calls are recorded; `arm` makes one of them fail."""
+
+    allocations = False  # whether allocations are counted, too, and may fail
 
     def __init__(self, directory, *options, trace=None, **keywords):
         super().__init__(os.path.realpath(directory), *options, **keywords)
@@ -48,7 +51,7 @@ class FaultServer(Server):
 
     def start(self, wait=True, timeout=60.0):
         assert self.process is None or self.process.poll() is not None, "already running"
-        environment = dict(os.environ, LD_PRELOAD=SHIM, HOLDFAST_FAULT_ROOT=self.directory,
+        environment = dict(os.environ, LD_PRELOAD=f"{ALLOCATION_SHIM} {SHIM}" if self.allocations else SHIM, HOLDFAST_FAULT_ROOT=self.directory,
                            HOLDFAST_FAULT_CONTROL=self.directory + ".control")
         # A gcc build's sanitizer wants to come first among the libraries; it finds what it needs anyway.
         environment["ASAN_OPTIONS"] = environment.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"

@@ -8,13 +8,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/limits.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +22,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "tests/faults/fault_control.h"
 #include "tests/faults/trace_format.h"
 
 namespace holdfast::faults {
@@ -53,15 +52,7 @@ void SetUp() {
   if (const char* path = getenv("HOLDFAST_FAULT_TRACE")) {
     trace = static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644));
   }
-  if (const char* path = getenv("HOLDFAST_FAULT_CONTROL")) {
-    const int fd = static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC));
-    if (fd >= 0) {
-      const long mapped = syscall(SYS_mmap, nullptr, sizeof(FaultControl), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0L);
-      // The kernel's errors are the last page of the address space.
-      if (mapped < -4096 || mapped > 0) control = reinterpret_cast<FaultControl*>(mapped);
-      syscall(SYS_close, fd);
-    }
-  }
+  control = MapControl();
 }
 
 // Tokens of several processes that append to one trace must differ.
@@ -134,34 +125,7 @@ uint64_t InodeOf(const char* path) {
 
 bool IsOurs(int fd) { return fd >= 0 && fd < kDescriptors && watched[fd].open.load(std::memory_order_relaxed); }
 
-[[noreturn]] void Die() {
-  syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
-  while (true) syscall(SYS_pause);
-}
-
-void Wait(uint32_t ms) {
-  timespec time{ms / 1000, static_cast<long>(ms % 1000) * 1'000'000};
-  syscall(SYS_nanosleep, &time, nullptr);
-}
-
-// Counts a call and says what is to happen to it: 0 nothing, else an effect. Kills and delays happen here.
-uint32_t Count(Call call) {
-  if (control == nullptr || __atomic_load_n(&control->armed, __ATOMIC_ACQUIRE) == 0) return 0;
-  const uint64_t of_all = __atomic_add_fetch(&control->counts[0], 1, __ATOMIC_RELAXED);
-  const uint64_t of_kind = __atomic_add_fetch(&control->counts[static_cast<uint32_t>(call)], 1, __ATOMIC_RELAXED);
-  if (control->nth == 0) return 0;
-  const bool any = control->call == static_cast<uint32_t>(Call::kAny);
-  if (!any && control->call != static_cast<uint32_t>(call)) return 0;
-  const uint64_t now = any ? of_all : of_kind;
-  if (now < control->nth || (now > control->nth && control->forever == 0)) return 0;
-  __atomic_store_n(&control->fired, 1, __ATOMIC_RELEASE);
-  if (control->effect == kKill) Die();
-  if (control->effect == kDelay) {
-    Wait(control->delay_ms);
-    return 0;
-  }
-  return control->effect;
-}
+uint32_t Happens(Call call) { return Count(control, call); }
 
 bool IsErrno(uint32_t effect) { return effect != 0 && effect < kShort; }
 
@@ -182,7 +146,7 @@ int Open(int directory, const char* name, int flags, mode_t mode) {
   const auto real = [&] { return syscall(SYS_openat, directory, name, flags, mode); };
   const Path path(directory, name);
   if (!path.ours) return static_cast<int>(real());
-  const uint32_t effect = Count(Call::kOpen);
+  const uint32_t effect = Happens(Call::kOpen);
   if (IsErrno(effect)) return Failed<int>(effect);
   const bool existed = (flags & O_CREAT) == 0 || InodeOf(path.text) != 0;
   const int fd = static_cast<int>(Done(effect, real));
@@ -217,7 +181,7 @@ bool AllZeros(const iovec* data, int pieces) {
 // `real` takes how much to write at most: bytes of a single piece, or how many pieces of several.
 template <typename Real>
 ssize_t Write(int fd, const iovec* data, int pieces, uint64_t position, Real real) {
-  const uint32_t effect = Count(Call::kWrite);
+  const uint32_t effect = Happens(Call::kWrite);
   if (IsErrno(effect)) return Failed<ssize_t>(effect);
   if (effect == kShort && pieces > 1) pieces /= 2;
   size_t size = 0;
@@ -248,7 +212,7 @@ ssize_t Write(int fd, const iovec* data, int pieces, uint64_t position, Real rea
 template <typename Real>
 int Sync(int fd, Real real) {
   if (!IsOurs(fd)) return static_cast<int>(real());
-  const uint32_t effect = Count(Call::kSync);
+  const uint32_t effect = Happens(Call::kSync);
   if (IsErrno(effect)) return Failed<int>(effect);
   if (effect == kLie) return 0;
   const uint64_t token = NewToken();
@@ -263,7 +227,7 @@ int Sync(int fd, Real real) {
 template <typename Real>
 ssize_t Read(int fd, size_t size, Real real) {
   if (!IsOurs(fd)) return real(size);
-  const uint32_t effect = Count(Call::kRead);
+  const uint32_t effect = Happens(Call::kRead);
   if (IsErrno(effect)) return Failed<ssize_t>(effect);
   if (effect == kShort) size = Half(size);
   return Done(effect, [&] { return real(size); });
@@ -273,7 +237,7 @@ int Rename(int from_directory, const char* from, int to_directory, const char* t
   const auto real = [&] { return syscall(SYS_renameat2, from_directory, from, to_directory, to, flags); };
   const Path source(from_directory, from), target(to_directory, to);
   if (!source.ours && !target.ours) return static_cast<int>(real());
-  const uint32_t effect = Count(Call::kRename);
+  const uint32_t effect = Happens(Call::kRename);
   if (IsErrno(effect)) return Failed<int>(effect);
   const int outcome = static_cast<int>(Done(effect, real));
   if (outcome == 0) Append({.kind = TraceKind::kRename}, source.text, target.text, nullptr, 0);
@@ -284,7 +248,7 @@ int Remove(int directory, const char* name, int flags) {
   const auto real = [&] { return syscall(SYS_unlinkat, directory, name, flags); };
   const Path path(directory, name);
   if (!path.ours) return static_cast<int>(real());
-  const uint32_t effect = Count(Call::kRemove);
+  const uint32_t effect = Happens(Call::kRemove);
   if (IsErrno(effect)) return Failed<int>(effect);
   const int outcome = static_cast<int>(Done(effect, real));
   if (outcome == 0) Append({.kind = TraceKind::kRemove}, path.text, nullptr, nullptr, 0);
@@ -295,7 +259,7 @@ int MakeDirectory(int directory, const char* name, mode_t mode) {
   const auto real = [&] { return syscall(SYS_mkdirat, directory, name, mode); };
   const Path path(directory, name);
   if (!path.ours) return static_cast<int>(real());
-  const uint32_t effect = Count(Call::kMakeDirectory);
+  const uint32_t effect = Happens(Call::kMakeDirectory);
   if (IsErrno(effect)) return Failed<int>(effect);
   const int outcome = static_cast<int>(Done(effect, real));
   if (outcome == 0) {
@@ -308,7 +272,7 @@ int Link(int from_directory, const char* from, int to_directory, const char* to,
   const auto real = [&] { return syscall(SYS_linkat, from_directory, from, to_directory, to, flags); };
   const Path source(from_directory, from), target(to_directory, to);
   if (!target.ours) return static_cast<int>(real());
-  const uint32_t effect = Count(Call::kLink);
+  const uint32_t effect = Happens(Call::kLink);
   if (IsErrno(effect)) return Failed<int>(effect);
   const int outcome = static_cast<int>(Done(effect, real));
   if (outcome == 0) Append({.kind = TraceKind::kLink}, source.text, target.text, nullptr, 0);
@@ -318,7 +282,7 @@ int Link(int from_directory, const char* from, int to_directory, const char* to,
 int Truncate(int fd, off_t size) {
   const auto real = [&] { return syscall(SYS_ftruncate, fd, size); };
   if (!IsOurs(fd)) return static_cast<int>(real());
-  const uint32_t effect = Count(Call::kTruncate);
+  const uint32_t effect = Happens(Call::kTruncate);
   if (IsErrno(effect)) return Failed<int>(effect);
   Append({.kind = TraceKind::kTruncate, .inode = watched[fd].inode, .position = static_cast<uint64_t>(size)}, nullptr,
          nullptr, nullptr, 0);
@@ -329,7 +293,7 @@ int Truncate(int fd, off_t size) {
 int Allocate(int fd, int mode, off_t position, off_t size) {
   const auto real = [&] { return syscall(SYS_fallocate, fd, mode, position, size); };
   if (!IsOurs(fd)) return static_cast<int>(real());
-  const uint32_t effect = Count(Call::kAllocate);
+  const uint32_t effect = Happens(Call::kAllocate);
   if (IsErrno(effect)) return Failed<int>(effect);
   struct stat status {};
   syscall(SYS_newfstatat, fd, "", &status, AT_EMPTY_PATH);
@@ -382,7 +346,7 @@ int openat64(int directory, const char* path, int flags, ...) {
 
 int close(int fd) {
   if (!faults::IsOurs(fd)) return static_cast<int>(syscall(SYS_close, fd));
-  const uint32_t effect = faults::Count(faults::Call::kClose);
+  const uint32_t effect = faults::Happens(faults::Call::kClose);
   faults::watched[fd].open.store(false);
   const int outcome = static_cast<int>(faults::Done(effect, [&] { return syscall(SYS_close, fd); }));
   // The descriptor is gone either way, as on Linux.
@@ -466,7 +430,7 @@ int linkat(int from_directory, const char* from, int to_directory, const char* t
 
 void* mmap(void* address, size_t size, int protection, int flags, int fd, off_t position) noexcept {
   if (faults::IsOurs(fd)) {
-    const uint32_t effect = faults::Count(faults::Call::kMap);
+    const uint32_t effect = faults::Happens(faults::Call::kMap);
     if (faults::IsErrno(effect)) return faults::Failed<long>(effect), MAP_FAILED;
   }
   return reinterpret_cast<void*>(syscall(SYS_mmap, address, size, protection, flags, fd, position));

@@ -3,6 +3,7 @@
 
   nth_call.py [--share 20] [--scenarios 10] [--seed S] [SCENARIO ...]
   nth_call.py --case write,EIO,7 SCENARIO
+  nth_call.py --allocations 10 [--scenarios 10] [--seed S] [SCENARIO ...]
   nth_call.py --list
 
 A scenario (nth_scenarios.py) runs once undisturbed, which counts its file calls of each kind and notes what the data are
@@ -17,6 +18,10 @@ the Nth call has the effect, whatever the server does then is checked, and it is
 
 --share 20: every 20th case, beginning with one that the seed names; --scenarios 10: so many of them, chosen by the seed
 (CI gives the commit's hash, so that all have their turn). Prints how many cases ran and how many fired.
+
+--allocations 10: instead of file calls allocations fail, ten of each kind chosen by the seed: operator new, malloc (LMDB,
+zstd, the C library) and large ones of both, these once or from then on. There are tens of thousands in a scenario. The server may
+end with the code for want of memory, and says so.
 """
 
 import argparse
@@ -28,7 +33,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from fault_server import BUILD  # noqa: E402
+from fault_server import BUILD, FaultServer  # noqa: E402
 from holdfast_testing import Workspace, check  # noqa: E402
 from nth_run import Run, check_end  # noqa: E402
 from nth_scenarios import SCENARIOS  # noqa: E402
@@ -48,6 +53,7 @@ EFFECTS_OF = {
     "map": ("EIO", "kill"),
     "close": ("EIO", "kill"),
 }
+ALLOCATIONS = (("new", "ENOMEM"), ("malloc", "ENOMEM"), ("large", "ENOMEM"), ("large", "ENOMEM on"))
 
 
 def run_case(name, case, reference):
@@ -88,12 +94,19 @@ def cases_of(counts):
                 yield (call, effect, nth)
 
 
+def allocations_of(counts, each, rng):
+    for call, effect in ALLOCATIONS:
+        for nth in sorted(rng.sample(range(1, counts[call] + 1), min(each, counts[call]))):
+            yield (call, effect, nth)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--share", type=int, default=1)
     parser.add_argument("--scenarios", type=int, help="so many, chosen by the seed")
     parser.add_argument("--seed", default="0")
     parser.add_argument("--case", help="one case of one scenario: call,effect,nth")
+    parser.add_argument("--allocations", type=int, help="so many allocations of each kind fail, not file calls")
     parser.add_argument("--list", action="store_true", help="the scenarios' names")
     parser.add_argument("names", nargs="*", metavar="SCENARIO")
     options = parser.parse_args()
@@ -104,6 +117,7 @@ def main():
     names = options.names or list(SCENARIOS)
     if options.scenarios:
         names = random.Random(turn).sample(names, min(options.scenarios, len(names)))
+    FaultServer.allocations = bool(options.allocations or options.case and options.case.startswith(("new", "malloc", "large")))
     total = all_fired = known = 0
     for name in names:
         began, ran, fired, reference = time.monotonic(), 0, 0, []
@@ -112,9 +126,11 @@ def main():
             call, effect, nth = options.case.split(",")
             print(run_case(name, (call, effect, int(nth)), reference))
             continue
-        for number, case in enumerate(cases_of(counts)):
+        cases = (allocations_of(counts, options.allocations, random.Random(f"{turn} {name}")) if options.allocations
+                 else cases_of(counts))
+        for number, case in enumerate(cases):
             known += 1
-            if (number + turn) % options.share:
+            if not options.allocations and (number + turn) % options.share:
                 continue
             fired += run_case(name, case, reference)[1]
             ran += 1

@@ -113,7 +113,8 @@ class Run:
             self.server.arm()
         else:
             call, effect, nth = self.case
-            self.server.arm(call, effect, nth)
+            # "ENOMEM on": from the nth on.
+            self.server.arm(call, effect.split()[0], nth, forever=effect.endswith(" on"))
         return True
 
     def call(self, *command):
@@ -204,6 +205,11 @@ def check_end(run, effect, up):
         code = None
     if effect in ("kill", "killafter"):
         check(code in (-signal.SIGKILL, 0), f"it ended with {code}, not by the kill:\n{run.server.log_tail()}")
+        return
+    if effect and effect.startswith("ENOMEM"):
+        # Who is short of memory has seen no damage.
+        check(code in (0, 1, 3, 4), f"it ended with {code}:\n{run.server.log_tail()}")
+        check(code != 4 or "# Out of memory: " in run.server.log_text(), f"it does not say why:\n{run.server.log_tail()}")
         return
     check(code in (0, 1, 2, 3), f"it ended with {code}:\n{run.server.log_tail()}")
     if code in (2, 3):

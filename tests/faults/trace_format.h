@@ -44,42 +44,4 @@ struct TraceRecord {
 };
 static_assert(sizeof(TraceRecord) == 64);
 
-// ---- the page by which a scenario controls faults: a file mapped by both sides
-// ----------------------------------------
-
-enum class Call : uint32_t {
-  kAny = 0,
-  kOpen = 1,
-  kRead = 2,
-  kWrite = 3,
-  kSync = 4,
-  kTruncate = 5,
-  kAllocate = 6,
-  kRename = 7,
-  kRemove = 8,
-  kMakeDirectory = 9,
-  kLink = 10,
-  kMap = 11,
-  kClose = 12,
-};
-inline constexpr uint32_t kCalls = 13;
-
-// Effects below this are values of errno.
-inline constexpr uint32_t kShort = 1000;      // half of the bytes are written or read
-inline constexpr uint32_t kKill = 1001;       // SIGKILL before the call
-inline constexpr uint32_t kKillAfter = 1002;  // SIGKILL when it is done
-inline constexpr uint32_t kLie = 1003;        // reports success, does nothing
-inline constexpr uint32_t kDelay = 1004;      // waits `delay_ms` before it
-
-struct FaultControl {
-  uint32_t armed;  // counting and firing
-  uint32_t call;   // which calls the fault counts
-  uint32_t effect;
-  uint32_t forever;  // from the nth on, not the nth alone
-  uint64_t nth;      // 1 is the next one
-  uint32_t fired;
-  uint32_t delay_ms;
-  uint64_t counts[kCalls];  // since the scenario cleared them; [0]: all
-};
-
 }  // namespace holdfast::faults
