@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "storage/base/check.h"
 #include "storage/base/coding.h"
@@ -44,6 +46,7 @@ Result<LmdbTableStats> StatsOf(const MDB_stat& stat) {
 // Beside a live server the pages of a state may be reused while they are walked: look again.
 constexpr int kTries = 5;
 constexpr int kBindTries = 1000;
+constexpr int kBindTriesAtOnce = 20;
 
 Result<void> CheckFile(const LmdbOptions& options) {
   const std::string file = JoinPath(options.directory, "data.mdb");
@@ -353,6 +356,7 @@ Result<void> LmdbReader::BindPaths() {
     if (bound.ok() && *bound) return {};
     if (!bound.ok() && (bound.error().code != ErrorCode::kCorruption || i + 1 >= kTries)) return bound.error();
     if (i + 1 >= kBindTries) return env_.MakeError(EBUSY, "the server commits faster than its state can be looked at");
+    if (i >= kBindTriesAtOnce) std::this_thread::sleep_for(std::chrono::milliseconds(2));
     RETURN_IF_ERROR(RenewOnce());
   }
 }

@@ -44,9 +44,13 @@ Result<bool> LmdbPathCheck::Bind(uint64_t transaction) {
   ASSIGN_OR_RETURN(const Metas again, lmdb_page::ReadMetas(*file_, path_, size_));
   if (!(metas.first == again.first) || !(metas.second == again.second)) return false;
   if (const std::string fault = lmdb_page::MetasFault(metas); !fault.empty()) return Damaged(0, fault);
-  if (metas.newest().transaction != transaction) return false;
-  RETURN_IF_ERROR(BindTo(metas.newest()));
-  return true;
+  // A commit that is not over has written the other page already, and syncs it.
+  for (const Meta* meta : {&metas.first, &metas.second}) {
+    if (meta->transaction != transaction) continue;
+    RETURN_IF_ERROR(BindTo(*meta));
+    return true;
+  }
+  return false;
 }
 
 Result<void> LmdbPathCheck::BindTo(const Meta& meta) {

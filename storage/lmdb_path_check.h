@@ -30,7 +30,7 @@ class LmdbPathCheck {
   ~LmdbPathCheck();
 
   // Takes the state of this transaction, whose pages must stay from now on: a read transaction has it open. False: the
-  // file's meta pages are newer by now, begin another one.
+  // file's meta pages are both newer by now, or being written: begin another one.
   Result<bool> Bind(uint64_t transaction);
 
   // Before a look-up, a seek to the first key >= `key`, a seek to the end.

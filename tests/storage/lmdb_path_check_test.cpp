@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "storage/base/coding.h"
+#include "storage/lmdb_page.h"
 #include "tests/support/temp_directory.h"
 
 namespace holdfast {
@@ -166,6 +167,27 @@ TEST_F(LmdbPathCheckTest, EachNewStateIsReadAsItIs) {
     ASSERT_TRUE(got->has_value());
     EXPECT_EQ((*got)->size(), size_t{100} * static_cast<size_t>(round));
   }
+}
+
+// A writer that is syncing its commit has written the newer meta page already; readers still begin with the one before.
+TEST_F(LmdbPathCheckTest, TheStateBeforeACommitThatIsNotOverIsTaken) {
+  auto file = PosixFileSystem().Open(File(), {.mode = OpenMode::kRead});
+  ASSERT_TRUE(file.ok());
+  const auto metas = lmdb_page::ReadMetas(**file, File(), whole_.size());
+  ASSERT_TRUE(metas.ok());
+  const uint64_t newest = metas->newest().transaction;
+  ASSERT_GE(newest, 2U);
+  auto check = LmdbPathCheck::Open(PosixFileSystem(), File());
+  ASSERT_TRUE(check.ok()) << check.error().message;
+  const auto bound = [&](uint64_t transaction) {
+    const auto result = (*check)->Bind(transaction);
+    EXPECT_TRUE(result.ok()) << result.error().message;
+    return result.ok() && *result;
+  };
+  EXPECT_TRUE(bound(newest));
+  EXPECT_TRUE(bound(newest - 1));
+  EXPECT_FALSE(bound(newest - 2));
+  EXPECT_FALSE(bound(newest + 1));
 }
 
 }  // namespace
