@@ -18,7 +18,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 
 HOST = "127.0.0.1"
@@ -82,6 +81,7 @@ class Constellation:
                 self.password = file.read().strip()
         self.shards = [f"shard{i}" for i in range(options.shards)]
         self.masters = {}
+        self.stopping = False
         self.nodes = [self._node(i, j) for i in range(options.shards) for j in range(options.replicas + 1)]
         self.sentinels = [self._sentinel(number) for number in range(SENTINELS)]
         proxy = os.path.join(self.directory, "proxy")
@@ -130,6 +130,8 @@ class Constellation:
     def until(self, condition, what, timeout=120):
         deadline = time.monotonic() + timeout
         while not condition():
+            if self.stopping:
+                raise SystemExit(0)
             if time.monotonic() > deadline:
                 raise SystemExit(f"error: {what}: not within {timeout} s; see the files named output under {self.directory}")
             time.sleep(0.1)
@@ -199,7 +201,7 @@ class Constellation:
 
     def watch(self):
         """Until a signal comes."""
-        while True:
+        while not self.stopping:
             for process in [*self.nodes, *self.sentinels]:
                 process.care(self.options.restart_after)
             self.proxy.care(0)
@@ -236,15 +238,17 @@ def main():
     for program in ("nutcracker", "redis-sentinel", "redis-cli", options.server):
         if not shutil.which(program):
             raise SystemExit(f"error: there is no {program} (Debian: nutcracker, redis-sentinel, redis-tools)")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
     constellation = Constellation(options)
+
+    def asked_to_stop(*_):
+        # No exception: one that is raised in the wrong place is lost.
+        constellation.stopping = True
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, asked_to_stop)
     try:
         constellation.start()
         constellation.watch()
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
         constellation.stop()
 
 

@@ -65,7 +65,13 @@ class Constellation:
     def stop(self):
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(180)
+            try:
+                self.process.wait(300)
+            except subprocess.TimeoutExpired:
+                with open(self.output, encoding="utf-8") as file:
+                    sys.stderr.write(file.read())
+                subprocess.run(["ps", "-ef", "--forest"], stdout=sys.stderr, check=False)
+                raise
 
     def node(self, shard, node):
         client = Client(self.port + 10 + 10 * shard + node)
