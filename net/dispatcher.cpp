@@ -162,8 +162,9 @@ void Server::RunHandler(Client& client, const CommandSpec& spec, std::span<const
   if ((spec.flags & kNoTransaction) != 0) {
     CommandContext context{*this, client, spec, args, reply, nullptr};
     spec.handler(context);
-    // Asked after the handler: what it saw was appended before it ended.
-    if ((spec.flags & kUnkeyedRead) != 0) gate->offset = log().AppendedOffset();
+    // Asked after the handler: what it saw was appended before it ended. Nothing of a unit that is still being received
+    // can be seen, and its end may never come.
+    if ((spec.flags & kUnkeyedRead) != 0) gate->offset = log().UnitsEnd();
     return;
   }
   Transaction& tx = store().Begin(TransactionMode::kLive, client.db, NowMs());
@@ -175,6 +176,7 @@ void Server::RunHandler(Client& client, const CommandSpec& spec, std::span<const
   }
   if ((spec.flags & kUnkeyedRead) != 0) tx.SawEverything();
   gate->offset = CommitUnit(&client, tx);
+  if (log().InsideUnit()) gate->offset = std::min(gate->offset, log().UnitsEnd());
   // Rows in LMDB do not know who wrote them: until all of it is confirmed, each may be news.
   if (gate->of_data && MembersFor(client) > 0) gate->offset = std::max(gate->offset, engine().RewindFloor());
 }
@@ -344,7 +346,7 @@ void Server::Push(Client& client, std::string_view bytes, uint64_t gate_offset) 
 
 void Server::Unblock(Client& client) {
   const bool of_data = client.last_command != nullptr && (client.last_command->flags & (kWrite | kReadOnly)) != 0;
-  GateOutput(client, {log().AppendedOffset(), of_data});
+  GateOutput(client, {log().UnitsEnd(), of_data});
   CheckOutputLimit(client);
   if (client.transport == nullptr) return;
   if (!client.ready_listed) {

@@ -158,6 +158,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void BecomeMaster(uint64_t epoch);
   void StartCandidacy();
   void CandidacyStep();
+  void LeaveUnit();
   void PromiseOurselves();
   void Ask(const replication::GroupNode& node);
   void FetchFrom(const std::pair<std::string, int>& source);

@@ -180,6 +180,7 @@ void ReplicationDriver::HandlePromise(Client& client, uint64_t epoch, std::strin
   if (role_.promise != asked) {
     diag::Notice("Promised to {} that no master of an epoch before {} gets acknowledgements from here", candidate,
                  replication::EpochNumber(epoch));
+    LeaveUnit();
     role_.promise = asked;
     WriteRoleFrame();
   }

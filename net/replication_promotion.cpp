@@ -81,10 +81,19 @@ void ReplicationDriver::StartCandidacy() {
   CandidacyStep();
 }
 
+// A promise cannot be kept within a unit of the log. One that is being received is dropped, and comes again.
+void ReplicationDriver::LeaveUnit() {
+  if (!server_.log().InsideUnit()) return;
+  StopLink();
+  fetch_from_.reset();
+  if (!candidacy_) ConnectIn(0);
+}
+
 // What we promise ourselves is what others are asked for.
 void ReplicationDriver::PromiseOurselves() {
   const replication::Promise own{candidacy_->epoch(), OwnId()};
   if (role_.promise == own) return;
+  LeaveUnit();
   role_.promise = own;
   WriteRoleFrame();
   UpdateFence();

@@ -229,7 +229,7 @@ void Server::ReleaseHeldReplies(bool all) {
     client->hold_ticket = 0;
     client->blocked = Client::Blocked::kNo;
     // Pushes may stand behind the reply by now: whatever they tell of was appended before this moment.
-    client->output.ReleaseHeld(all ? 0 : log().AppendedOffset());
+    client->output.ReleaseHeld(all ? 0 : log().UnitsEnd());
     if (client->transport != nullptr) client->transport->Resume();
   }
 }

@@ -17,7 +17,7 @@ void Confirmation::Begin(const GroupRecord& record, std::string_view self, std::
     if (node.id != self) members_.try_emplace(node.id);
   }
   const std::vector<uint64_t> before = std::move(confirmed_);
-  confirmed_.assign(record.nodes.empty() ? 0 : members_.size() + 1, 0);
+  confirmed_.assign(record.nodes.size(), 0);
   if (!confirmed_.empty()) confirmed_[0] = UINT64_MAX;
   // What was said to be confirmed stays so: that many nodes have it on disk.
   for (size_t n = 1; n < std::min(before.size(), confirmed_.size()); ++n) confirmed_[n] = before[n];
@@ -63,17 +63,19 @@ void Confirmation::Recompute() {
   for (const auto& [id, member] : members_) offsets.push_back(member.offset > record_.since ? member.offset : 0);
   std::sort(offsets.begin(), offsets.end(), std::greater<>());
   for (size_t n = 1; n < confirmed_.size(); ++n) {
-    const uint64_t now = record_.settled ? offsets[n - 1] : offsets.back();
+    const uint64_t now = record_.settled ? offsets[n - 1 + InOurPlace()] : offsets.back();
     confirmed_[n] = std::max(confirmed_[n], now);
   }
 }
 
 int Confirmation::InGoodStanding(int64_t now_ms, int64_t max_lag_ms) const {
-  return static_cast<int>(std::count_if(members_.begin(), members_.end(), [&](const auto& entry) {
+  const auto good = std::count_if(members_.begin(), members_.end(), [&](const auto& entry) {
     const Member& member = entry.second;
     return member.connected && member.fenced_by == 0 && member.acked_ms != 0 &&
            (max_lag_ms == 0 || now_ms - member.acked_ms <= max_lag_ms);
-  }));
+  });
+  if (record_.nodes.empty()) return 0;
+  return std::max(0, static_cast<int>(good) - static_cast<int>(InOurPlace()));
 }
 
 int Confirmation::MembersWith(uint64_t offset) const {

@@ -3,6 +3,8 @@
 //
 // An acknowledgement counts if it comes from a member, names the master's present history, and reaches beyond the
 // group's record: a node that has less may not know of this master yet, and could be made to follow another one.
+// A master beside the group is none of its nodes: all N + 1 that must hold a write are members then.
+//
 // While the record is not settled a write is confirmed by all members: somebody may still have an older record, with
 // another idea of how many nodes a new master must ask.
 #pragma once
@@ -39,7 +41,8 @@ class Confirmation {
   [[nodiscard]] std::span<const uint64_t> Confirmed() const { return confirmed_; }
   // How many members have everything up to `offset`.
   [[nodiscard]] int MembersWith(uint64_t offset) const;
-  // Members that are connected, not fenced, and acknowledged our history within `max_lag_ms` (0: ever).
+  // Members that are connected, not fenced, and acknowledged our history within `max_lag_ms` (0: ever), beyond those
+  // whom a master beside the group needs in its own place.
   [[nodiscard]] int InGoodStanding(int64_t now_ms, int64_t max_lag_ms) const;
   // The record as settled, once every member is known to have it and while it is not called so.
   [[nodiscard]] std::optional<GroupRecord> Settled() const;
@@ -55,6 +58,8 @@ class Confirmation {
   };
   void Recompute();
   [[nodiscard]] bool KnownToAll() const;
+  // How many members more than N have to have a write.
+  [[nodiscard]] size_t InOurPlace() const { return members_.size() + 1 - record_.nodes.size(); }
 
   GroupRecord record_;
   std::string lineage_id_;

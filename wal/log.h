@@ -98,6 +98,8 @@ class Log : public EffectSink {
   // unit end. What was written of it is cut off by starting a new segment with the next batch.
   virtual void AbandonUnit() = 0;
   [[nodiscard]] virtual bool InsideUnit() const = 0;
+  // The end of the last whole unit: all that can have been seen. The appended end, unless inside a unit.
+  [[nodiscard]] virtual uint64_t UnitsEnd() const = 0;
   // A control frame at the current end, between units. kLineage takes a serialized Lineage, which becomes lineage();
   // kRole and kMembership at most kStickyPayloadMax bytes, kept beyond the segment's life.
   virtual void AppendControl(FrameKind kind, std::string_view payload, int64_t now_ms) = 0;

@@ -29,6 +29,7 @@ class LogImplementation : public Log {
   [[nodiscard]] int64_t TimeOfNext(int64_t now_ms) const override { return std::max(now_ms, head_.end.time_ms); }
   void AbandonUnit() override;
   [[nodiscard]] bool InsideUnit() const override { return head_.inside_unit; }
+  [[nodiscard]] uint64_t UnitsEnd() const override { return head_.inside_unit ? unit_start_.offset : head_.end.offset; }
   void AppendControl(FrameKind kind, std::string_view payload, int64_t now_ms) override;
   void StartLineage(std::string id, int64_t now_ms) override;
   [[nodiscard]] const Lineage& lineage() const override { return head_.lineage; }

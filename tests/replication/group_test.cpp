@@ -146,6 +146,22 @@ TEST(Confirmation, WhoDoesNotReachBehindTheRecordDoesNotCount) {
   EXPECT_EQ(confirmation.Confirmed()[1], 51u);
 }
 
+// Or a member that asks the R - N others it needs could miss both nodes that have a write: this master and one member.
+TEST(Confirmation, AMasterBesideTheGroupNeedsAMemberMore) {
+  Confirmation confirmation;
+  confirmation.Begin(Group(3, 1), Id('x'), Id('1'));
+  ASSERT_EQ(confirmation.Confirmed().size(), 3u);
+  confirmation.Acked(Id('a'), Id('1'), 100, 1000);
+  EXPECT_EQ(confirmation.Confirmed()[1], 0u);
+  EXPECT_EQ(confirmation.InGoodStanding(1000, 0), 0);
+  confirmation.Acked(Id('b'), Id('1'), 90, 1000);
+  EXPECT_EQ(confirmation.Confirmed()[1], 90u);
+  EXPECT_EQ(confirmation.Confirmed()[2], 0u);
+  EXPECT_EQ(confirmation.InGoodStanding(1000, 0), 1);
+  confirmation.Acked(Id('c'), Id('1'), 80, 1000);
+  EXPECT_EQ(confirmation.Confirmed()[2], 80u);
+}
+
 TEST(Confirmation, AnUnsettledRecordNeedsAllMembers) {
   GroupRecord record = Group(3, 1);
   record.settled = false;

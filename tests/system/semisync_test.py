@@ -3,6 +3,7 @@
 master only behind the promotion barrier."""
 
 import select
+import socket
 import sys
 import threading
 
@@ -253,6 +254,73 @@ def test_who_promised_acknowledges_no_more():
         call(two, "REPLICAOF", "127.0.0.1", one.port)
         with one.client(timeout=60) as client:
             wait_for(lambda: client.ask("SET", "a", "3") == "OK", 60, "and is acknowledged")
+
+
+class Valve:
+    """A way to a server that lets only so many more bytes of its answers through."""
+
+    def __init__(self, server):
+        self.server, self.left, self.open = server, sys.maxsize, threading.Event()
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def let_through(self, size):
+        self.left = size
+        self.open.clear()
+
+    def release(self):
+        self.left = sys.maxsize
+        self.open.set()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self.listening.accept()
+                far = socket.create_connection(("127.0.0.1", self.server.port))
+            except OSError:
+                return
+            threading.Thread(target=self._carry, args=(near, far, False), daemon=True).start()
+            threading.Thread(target=self._carry, args=(far, near, True), daemon=True).start()
+
+    def _carry(self, source, destination, counted):
+        try:
+            while data := source.recv(1 << 16):
+                if counted and len(data) > self.left:
+                    self.open.wait()
+                if counted:
+                    self.left -= len(data)
+                destination.sendall(data)
+        except OSError:
+            pass
+        for end in (source, destination):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+def test_a_promise_in_the_middle_of_a_long_transaction():
+    """The log has no place for it there: what has come of the transaction is dropped, and comes again."""
+    size = 8 << 20
+    with Workspace() as workspace:
+        master, (member,) = group(workspace, 1, 1)
+        valve = Valve(master)
+        check(call(member, "REPLICAOF", "127.0.0.1", valve.port) == "OK", "by way of the valve")
+        good(master, 1)
+        check(call(master, "SET", "a", "1") == "OK", "confirmed")
+        before = int(replication(member)["master_repl_offset"])
+        valve.let_through(size // 2)
+        with master.client() as client:
+            client.call("HOLDFAST", "DURABLE", 0)
+            check(client.call("SET", "long", b"x" * size) == "OK", "on the master's disk")
+        # INFO does not wait for the end of the transaction.
+        wait_for(lambda: int(replication(member)["master_repl_offset"]) > before + size // 8, 60, "a part of it is there")
+        answer = call(member, "HOLDFAST", "PROMISE", EPOCH, "c" * 40).split()
+        check(answer[0] == "PROMISED" and int(answer[2]) < before + size // 8, answer)
+        check(call(member, "STRLEN", "long") == 0, "it did not happen yet")
+        valve.release()
+        wait_for(lambda: call(member, "STRLEN", "long") == size, 60, "it came again")
 
 
 def test_failover_keeps_what_is_acknowledged():

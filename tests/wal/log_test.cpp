@@ -386,6 +386,7 @@ TEST(LogTest, AbandonedUnitLeavesNoTrace) {
       if (i != 2) ASSERT_OK(replica.Commit());
     }
     ASSERT_EQ(replica.log->InsideUnit(), stage != 0 && stage != 5) << stage;
+    ASSERT_EQ(replica.log->UnitsEnd(), replica.log->InsideUnit() ? 200u : replica.log->AppendedOffset()) << stage;
     if (!replica.log->InsideUnit()) continue;
     EXPECT_EQ(replica.log->DurableOffset(), 200u);
     replica.log->AbandonUnit();
