@@ -61,10 +61,10 @@ struct Decision {
 // What our own log says about the past the claim names. Gathered by whoever reads the log.
 struct DigestEvidence {
   uint64_t digest_base = 0;
-  std::optional<uint64_t> digest;         // at the claim's end offset, if a frame ends there and is retained
+  std::optional<uint64_t> digest;         // at the claim's end offset, if retained
   std::optional<uint64_t> tail_checksum;  // of the claim's tail range, if all of it is retained
-  // A frame of ours begins before the claim's end and ends behind it. Frames travel as they are and a claim ends with a
-  // unit, so no such replica has our past.
+  // A frame of ours begins before the claim's end and ends behind it, and digests do not compare. Frames travel as they
+  // are, and only a full synchronization ends inside of one: then the digests begin at the same offset.
   bool inside_frame = false;
 };
 // Second half, after DecideByLineage said kContinue. With `must_prove` an equal past must be seen here and now: the

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "storage/base/hash.h"
+#include "wal/log_walk.h"
 
 namespace holdfast::replication {
 
@@ -44,6 +45,14 @@ DigestEvidence GatherEvidence(wal::Log& log, const OwnPast& past, const HistoryC
         evidence.inside_frame = true;
       }
       break;
+    }
+  }
+  if (evidence.inside_frame && claim.digest_base == evidence.digest_base) {
+    const wal::LogOptions& options = log.options();
+    const auto digest = wal::DigestAt(*options.fs, options.directory, claim.end_offset);
+    if (digest.ok() && *digest) {
+      evidence.digest = **digest;
+      evidence.inside_frame = false;
     }
   }
   const bool digests_compare = evidence.digest && claim.digest_base == evidence.digest_base;

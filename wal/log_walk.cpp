@@ -9,6 +9,7 @@ namespace holdfast::wal {
 namespace {
 
 constexpr size_t kScanPiece = 1 << 20;
+constexpr size_t kWalkWindow = 2 << 20;
 
 Error Broken(const LogFile& file, const std::string& what) {
   return Error{ErrorCode::kCorruption, file.path + " at byte 0: " + what};
@@ -78,6 +79,27 @@ Result<WalkEnd> WalkFrames(SegmentReader& reader, uint64_t from, uint64_t limit,
     RETURN_IF_ERROR(visitor(before, frame, placed->position));
   }
   return end;
+}
+
+Result<std::optional<uint64_t>> DigestAt(FileSystem& fs, const std::string& directory, uint64_t offset) {
+  ASSIGN_OR_RETURN(const std::vector<LogFile> files, ListLogFiles(fs, directory));
+  std::optional<uint64_t> found;
+  const auto file = std::find_if(files.rbegin(), files.rend(),
+                                 [&](const LogFile& each) { return each.numbers.first_offset <= offset; });
+  if (file == files.rend()) return found;
+  ASSIGN_OR_RETURN(const auto reader, SegmentReader::Open(fs, file->path, false, kWalkWindow));
+  WalkState state{.history = reader->header().state, .chain = reader->header_checksum()};
+  if (state.history.end.offset == offset) return std::optional<uint64_t>(state.history.end.digest.Value());
+  const auto look = [&](const StreamPosition& before, const ParsedFrame& frame, uint64_t) -> Result<void> {
+    if (frame.history.EndOffset() < offset || frame.history.kind != FrameKind::kData) return {};
+    HistoryDigest digest = before.digest;
+    digest.Update(frame.history.payload.substr(0, static_cast<size_t>(offset - before.offset)));
+    found = digest.Value();
+    return Error{ErrorCode::kAborted, "found"};
+  };
+  const auto walked = WalkFrames(*reader, kSegmentHeaderSize, reader->file_size(), state, look);
+  if (!walked.ok() && !found) return walked.error();
+  return found;
 }
 
 Result<BehindBreak> LookBehindBreak(SegmentReader& reader, uint64_t bad) {

@@ -47,6 +47,10 @@ using FrameVisitor =
 Result<WalkEnd> WalkFrames(SegmentReader& reader, uint64_t from, uint64_t limit, WalkState& state,
                            const FrameVisitor& visitor);
 
+// The digest of the stream up to `offset`, which may lie inside a frame: a log may be open, and `offset` must be
+// durable. Reads a segment up to there. nullopt: the log does not hold it. Any thread.
+Result<std::optional<uint64_t>> DigestAt(FileSystem& fs, const std::string& directory, uint64_t offset);
+
 // What lies behind the break of the last segment.
 struct BehindBreak {
   uint64_t durable_mark = 0;   // largest one in a valid frame header of this segment's incarnation

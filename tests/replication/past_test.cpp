@@ -75,16 +75,49 @@ TEST(DecideByPast, AReplicaThatEndsInsideAUnitIsNotContinued) {
   before.Append(100);
   ASSERT_TRUE(before.Commit().ok());
   HistoryClaim claim = ClaimAtEnd(*before.log);
-  copy.Append(250);
+  copy.log->AppendUnit(std::string(250, '!'), 0, copy.clock.WallMs());
   ASSERT_TRUE(copy.Commit().ok());
   for (const bool tail : {false, true}) {
     if (tail) AddTail(*before.log, 0, claim);  // longer than the copy's log
     for (const bool prove : {false, true}) {
       const Decision decision = DecideByPast(*copy.log, PastOf(*copy.log), &claim, prove, true);
       EXPECT_EQ(decision.verdict, Verdict::kFullSync) << tail << prove;
-      EXPECT_NE(decision.reason.find("inside a unit"), std::string::npos) << decision.reason;
+      EXPECT_NE(decision.reason.find("digest of the past differs"), std::string::npos) << decision.reason;
     }
   }
+}
+
+// Units of one millisecond share a frame, and a snapshot may be made between two of them. A replica that was copied so
+// and lost its master before anything else came has all of the past there is.
+TEST(DecideByPast, AReplicaThatWasCopiedInsideAFrameGoesOn) {
+  FaultFileSystem fs, copy_fs;
+  LogDriver master{fs, 1};
+  ASSERT_TRUE(master.Create().ok());
+  master.Append(300);
+  ASSERT_TRUE(master.Commit().ok());
+  master.Append(100);
+  wal::LogState snapshot;
+  snapshot.end = master.log->EndPosition();
+  snapshot.lineage = master.log->lineage();
+  master.Append(150);
+  ASSERT_TRUE(master.Commit().ok());
+  LogDriver replica{copy_fs, 2};
+  ASSERT_TRUE(replica.OpenAt(std::move(snapshot)).ok());
+  HistoryClaim claim = ClaimAtEnd(*replica.log);
+  ASSERT_EQ(claim.end_offset, 400U);
+  const auto cursor = wal::OpenCursor(*master.log);
+  ASSERT_TRUE(cursor->Seek(399).ok());
+  const auto frame = cursor->Next();
+  ASSERT_TRUE(frame.ok() && *frame != nullptr);
+  ASSERT_EQ((*frame)->history.EndOffset(), 550U) << "the units do not share a frame";
+  for (const bool prove : {false, true}) {
+    const Decision decision = DecideByPast(*master.log, PastOf(*master.log), &claim, prove, true);
+    EXPECT_EQ(decision.verdict, Verdict::kContinue) << decision.reason;
+  }
+  claim.digest ^= 1;
+  EXPECT_EQ(DecideByPast(*master.log, PastOf(*master.log), &claim, false, true).verdict, Verdict::kFullSync);
+  claim.digest_base += 1;
+  EXPECT_EQ(DecideByPast(*master.log, PastOf(*master.log), &claim, false, true).verdict, Verdict::kFullSync);
 }
 
 // A deposed node of which only the copy is left has no bytes to keep, and must not be kept from taking another copy.
