@@ -7,6 +7,7 @@
 
 #include "replication/role.h"
 #include "storage/base/hash.h"
+#include "storage/planted_bug.h"
 #include "wal/lineage.h"
 
 namespace holdfast::replication {
@@ -118,7 +119,7 @@ uint64_t NextEpoch(uint64_t known, std::string_view candidate) {
 }
 
 int PromisesNeeded(const GroupRecord& record, std::string_view self) {
-  if (!record.Active()) return 0;
+  if (!record.Active() || Planted(PlantedBug::kBarrierSkipped)) return 0;
   const int together = std::max(0, record.Members() - record.durable) + 1;
   return together - (record.Find(self) != nullptr ? 1 : 0);
 }

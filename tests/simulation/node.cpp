@@ -53,6 +53,8 @@ void Node::Start() {
   if (!booted.ok()) return Fail("does not start: " + booted.error().message);
   disk_->ClearFaults();
   world_.Trace(fmt::format("{} started: {}", NodeName(), Describe()));
+  NoteElection();
+  BeginConfirming();
   Later(static_cast<int64_t>(seeds_.Below(kTickMs)), [this] { Tick(); });
   Commit();
   if (process_ != nullptr && process_->role.master) ConnectIn(1);
@@ -274,6 +276,10 @@ void Node::FinishWrite() {
 void Node::OnDurable() {
   Acknowledge();
   Settle();
+  NoteElection();
+  SendPromises();
+  UpdateFence();
+  CandidacyStep();
   if (process_ == nullptr) return;
   for (const uint64_t id : FeedIds()) {
     if (const auto at = process_->feeds.find(id); at != process_->feeds.end()) Pump(*at->second);
@@ -285,13 +291,16 @@ void Node::OnDurable() {
   Act(actions);
 }
 
-// The reply gate: a reply waits until the log is durable past its unit.
+// The reply gate: a reply waits until the log is durable past its unit, and as many members of the group have it.
 void Node::Acknowledge() {
-  const uint64_t durable = process_->log->DurableOffset();
+  if (process_->waiting.empty()) return;
+  const uint64_t open = GateOffset();
   Truth& truth = truths_[generation_];
-  while (!process_->waiting.empty() && process_->waiting.front().end <= durable) {
+  while (!process_->waiting.empty() && process_->waiting.front().end <= open) {
     const WaitingWrite write = std::move(process_->waiting.front());
     process_->waiting.pop_front();
+    if (AwaitedMembers() > 0) NoteConfirmed(write.end);
+    if (write.from == write.end) continue;
     truth.promised = std::max(truth.promised, write.end);
     world_.NoteAcked({index_, write.lineage_id, write.from, truth.stream.substr(write.from, write.end - write.from)});
   }
@@ -316,6 +325,8 @@ void Node::Tick() {
     Act(actions);
   }
   if (process_ == nullptr) return;
+  GroupStep();
+  if (process_ == nullptr) return;
   for (const uint64_t id : FeedIds()) {
     const auto at = process_->feeds.find(id);
     if (at == process_->feeds.end() || at->second->stage != Feed::Stage::kAttached) continue;
@@ -335,7 +346,7 @@ void Node::Tick() {
 bool Node::IsMaster() const { return process_ != nullptr && !process_->role.master; }
 
 void Node::Write(size_t size) {
-  if (!IsMaster()) return;
+  if (!IsMaster() || RefusesWrites()) return;
   ++world_.counts.writes;
   wal::Log& log = *process_->log;
   Truth& truth = truths_[generation_];
@@ -348,25 +359,17 @@ void Node::Write(size_t size) {
   Commit();
 }
 
-void Node::Promote() {
-  if (process_ == nullptr || IsMaster()) return;
-  ++world_.counts.promotions;
-  StopLink();
-  process_->role.master.reset();
-  process_->role.operator_consents = false;
-  const std::string id = process_->random.Hex(wal::kLineageIdSize);
-  replication::AddIdMadeHere(process_->role, id);
-  process_->log->StartLineage(id, clock_.WallMs());
-  WriteRoleFrame();
-  world_.Trace(fmt::format("{} is master from offset {} on as {}", NodeName(), AppendedOffset(), id.substr(0, 8)));
-}
-
 void Node::Follow(int target) {
   if (process_ == nullptr || target == index_) return;
+  // "durable here, not confirmed there" is what they are told.
+  if (AwaitedMembers() > 0) process_->waiting.clear();
+  process_->candidacy.reset();
+  process_->fetch_from.reset();
   StopLink();
   process_->role.master = std::make_pair("node", target);
   process_->role.operator_consents = true;
   WriteRoleFrame();
+  BeginConfirming();
   world_.Trace(fmt::format("{} follows node {}", NodeName(), target));
   process_->backoff.Reset();
   Connect();

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,7 +13,10 @@
 #include <string_view>
 #include <vector>
 
+#include "replication/candidacy.h"
+#include "replication/confirmation.h"
 #include "replication/master_link.h"
+#include "replication/membership.h"
 #include "replication/past.h"
 #include "replication/replica_link.h"
 #include "replication/role.h"
@@ -54,8 +58,12 @@ class Node {
   // ---- what operators and clients do ----
   [[nodiscard]] bool IsMaster() const;
   void Write(size_t size);
+  void Read();
   void Follow(int target);
   void Promote();
+  void PromoteByForce();
+  // Names the members to this master, if they are all attached.
+  bool FormGroup();
   void Checkpoint();
   void Trim();
   void PrepareSpare();
@@ -71,6 +79,7 @@ class Node {
   void ReplicaEof(const std::shared_ptr<Connection>& connection);
   // Whether the replica's end of it reads checksummed messages by now.
   [[nodiscard]] bool InMessages(const std::shared_ptr<Connection>& connection) const;
+  void AskedForPromise(int from, const replication::Promise& asked, std::function<void(const std::string&)> answered);
 
   // ---- observation ----
   [[nodiscard]] const Truth& truth() const;
@@ -82,12 +91,15 @@ class Node {
   [[nodiscard]] std::string Describe() const;
   // Everything appended is on disk and nothing is under way.
   [[nodiscard]] bool Quiet() const;
+  [[nodiscard]] bool KnowsItsGroup() const;
+  [[nodiscard]] bool IsCandidate() const;
+  [[nodiscard]] replication::LogStanding Standing() const;
 
  private:
   struct Feed;
   struct Follower;
   struct Process;
-  struct WaitingWrite {
+  struct WaitingWrite {  // a read, if it is empty
     uint64_t from = 0, end = 0;
     std::string lineage_id;
   };
@@ -115,6 +127,30 @@ class Node {
   void Acknowledge();
   void WriteRoleFrame();
   void Tick();
+
+  // ---- as a member of the group (node_group.cpp) ----
+  [[nodiscard]] const std::string& OwnId() const;
+  [[nodiscard]] const replication::GroupRecord& Group() const;
+  [[nodiscard]] replication::GroupMember AsMember() const;
+  void WriteGroup(replication::GroupRecord record);
+  void BeginConfirming();
+  void NoteAcks();
+  [[nodiscard]] int AwaitedMembers() const;
+  [[nodiscard]] uint64_t GateOffset() const;
+  [[nodiscard]] bool RefusesWrites();
+  void NoteConfirmed(uint64_t end);
+  void GroupStep();
+  void BecomeMaster(uint64_t epoch, bool forced);
+  void NoteElection();
+  void StartCandidacy();
+  void CandidacyStep();
+  void Ask(const replication::GroupNode& node);
+  void LeaveUnit();
+  void FetchFrom(int source);
+  void AbandonCandidacy(const std::string& reason);
+  void RenewWhenFenced();
+  void SendPromises();
+  void UpdateFence();
 
   // ---- as a master (node_master.cpp) ----
   [[nodiscard]] bool RoleSettled() const;
@@ -180,6 +216,12 @@ class Node {
     std::string generation;
   };
   std::optional<Copy> copy_;
+  struct Election {  // as a master of the group, which may not be on disk yet
+    uint64_t epoch = 0;
+    bool forced = false;
+    std::string stream;  // before it
+  };
+  std::optional<Election> election_;
   bool starting_ = false;
   uint64_t process_number_ = 0;
   std::unique_ptr<Process> process_;

@@ -72,6 +72,7 @@ void Node::MasterReceived(const std::shared_ptr<Connection>& connection, std::st
     auto received = feed->link.Received(bytes, NowMs());
     if (!received.ok()) return CloseFeed(connection->id, received.error().message, false);
     NoteAck(*feed);
+    NoteAcks();
     return Pump(*feed);
   }
   std::vector<std::vector<std::string>> commands;
@@ -97,6 +98,7 @@ void Node::Replconf(Feed& feed, const std::vector<std::string>& command) {
   bool history = false;
   for (size_t i = 1; i + 1 < command.size(); i += 2) {
     if (command[i] == "holdfast-fork") feed.fork = command[i + 1] == "1";
+    if (command[i] == "holdfast-id") feed.node_id = command[i + 1];
     if (command[i] != "holdfast-history") continue;
     auto claim = replication::ParseClaim(command[i + 1]);
     if (!claim.ok()) return Fail("cannot read a claim: " + claim.error().message);
@@ -165,6 +167,7 @@ void Node::Attach(Feed& feed) {
   if (decision.verdict == Verdict::kFullSync) return BeginFullSync(feed, decision.reason);
   ++world_.counts.continued;
   CheckContinue(feed);
+  feed.link.SetGroup(log.membership());
   feed.link.Continue(past.history.lineage, claim->end_offset, log.DurableOffset(), out);
   world_.Send(feed.connection, false, out);
   Pump(feed);
@@ -199,6 +202,7 @@ void Node::SendSnapshot(uint64_t connection_id) {
   Truth& truth = truths_[generation_];
   truth.promised = std::max(truth.promised, position.offset);
   std::string out;
+  feed.link.SetGroup(log.membership());
   feed.link.BeginFullSync(log.lineage(), log.DurableOffset(),
                           {position.offset, feed.snapshot.size(), "snapshot", 0, feed.full_sync_reason}, out);
   world_.Send(feed.connection, false, out);
@@ -276,7 +280,9 @@ void Node::CloseFeed(uint64_t connection_id, const std::string& reason, bool exp
   world_.Trace(fmt::format("{} drops the link to node {}: {}", NodeName(), at->second->connection->replica, reason));
   if (!expected) Fail("a rule of the link was broken by its replica: " + reason);
   world_.Close(at->second->connection, false, false);
+  process_->confirmation.Gone(at->second->node_id);
   process_->feeds.erase(at);
+  NoteAcks();  // it may have come back on another connection
 }
 
 void Node::CloseFeeds(const std::string& reason) {

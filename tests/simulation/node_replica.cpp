@@ -27,7 +27,7 @@ bool IsExpected(const std::string& reason) {
   for (const std::string_view start :
        {"nothing from the master", "the master closed the connection", "the master asks to come back later",
         "the master closes the link", "a checkpoint has been made", "full synchronization refused",
-        "the snapshot cannot be stored: "}) {
+        "the snapshot cannot be stored: ", "the master is of epoch"}) {
     if (reason.starts_with(start)) return true;
   }
   return false;
@@ -91,10 +91,11 @@ void Node::Connect() {
   follower.first_offset = log.FirstOffset();
   replication::OwnSituation situation{log.lineage(), follower.claim.end_offset, process_->role.ids_made_here,
                                       process_->role.operator_consents, process_->checkpoint.offset};
+  situation.group_epoch = Group().epoch;
   follower.rewind_floor = process_->checkpoint.offset;
   // At the end an operator decides that the master is right.
   if (world_.at_rest && world_.pasts_may_differ)
-    situation.accept_empty = situation.accept_shorter = situation.accept_foreign = true;
+    situation.accept_empty = situation.accept_shorter = situation.accept_foreign = situation.accept_superseded = true;
   const auto& ids = situation.ids_made_here;
   follower.no_history =
       follower.claim.end_offset == 0 && std::find(ids.begin(), ids.end(), log.lineage().current_id()) != ids.end();
@@ -104,9 +105,11 @@ void Node::Connect() {
   options.run_id = fmt::format("{}-{}", index_, process_number_);
   options.node_id = process_->directory->identity().node_id;
   options.timeout_ms = 8000;
+  UpdateFence();
+  options.fenced_by = process_->fence;
   options.refusals = process_->refused_at == follower.claim.end_offset ? process_->refusals : 0;
   follower.link = std::make_unique<replication::ReplicaLink>(options, follower.claim, situation, NowMs());
-  follower.connection = world_.Connect(index_, process_->role.master->second);
+  follower.connection = world_.Connect(index_, process_->fetch_from.value_or(process_->role.master->second));
   process_->follower = std::move(follower);
 }
 
@@ -325,7 +328,9 @@ void Node::LoadSnapshot(uint64_t offset, const replication::FullSyncOffer& maste
   (void)process_->directory->RemoveOldGenerations();
   if (Down()) return;
   process_->role.operator_consents = false;
+  process_->role.copied_up_to = process_->copy_reaches;
   process_->role_ticket = 0;
+  BeginConfirming();
   process_->backoff.Reset();
   world_.Trace(fmt::format("{} has a copy: {}", NodeName(), Describe()));
   if (!process_->follower) return ConnectIn(0);
@@ -352,8 +357,10 @@ Result<std::string> Node::MakeGeneration(uint64_t offset, const replication::Ful
   RETURN_IF_ERROR(WriteFileAtomically(*disk_, JoinPath(path, "checkpoint"), position));
   state.lineage = replication::LineageUpTo(table, offset);
   state.end.lineage_id = state.lineage.current_id();
+  state.membership = master.group;
   replication::RoleRecord role = process_->role;
   role.operator_consents = false;
+  role.copied_up_to = process_->copy_reaches = master.end_offset;
   wal::EngineOptions options;
   options.segment_bytes = world_.profile.segment_bytes;
   options.ring_bytes = world_.profile.ring_bytes;

@@ -16,6 +16,7 @@ constexpr uint64_t kSeedsMax = 500;
 struct Case {
   PlantedBug bug;
   const char* name;
+  bool of_groups = false;
 };
 
 void PrintTo(const Case& its, std::ostream* to) { *to << its.name; }
@@ -32,6 +33,10 @@ TEST_P(PlantedBugs, IsFound) {
     Profile profile = ProfileOf(seed);
     // Two contents of one history come from disks that were replaced.
     if (GetParam().bug == PlantedBug::kDigestIgnored) profile.many_old_copies = true;
+    if (GetParam().of_groups && profile.durable == 0) {
+      SeededRandom random(seed);
+      MakeGroup(profile, random);
+    }
     Plant(GetParam().bug);
     const Report report = RunSeed(seed, profile);
     if (report.violation.empty()) continue;
@@ -44,7 +49,6 @@ TEST_P(PlantedBugs, IsFound) {
   FAIL() << "not found by " << kSeedsMax << " seeds";
 }
 
-// Semi-synchronous commit, which the simulation does not know, has its own: tests/replication/group_model_test.cpp.
 INSTANTIATE_TEST_SUITE_P(All, PlantedBugs,
                          testing::Values(Case{PlantedBug::kShipBeforeDurable, "ShipBeforeDurable"},
                                          Case{PlantedBug::kAckBeforeDurable, "AckBeforeDurable"},
@@ -53,7 +57,8 @@ INSTANTIATE_TEST_SUITE_P(All, PlantedBugs,
                                          Case{PlantedBug::kKeepaliveCounted, "KeepaliveCounted"},
                                          Case{PlantedBug::kSecondIdOff, "SecondIdOff"},
                                          Case{PlantedBug::kOldHistoryAcked, "OldHistoryAcked"},
-                                         Case{PlantedBug::kVerbatimDurableMark, "VerbatimDurableMark"}),
+                                         Case{PlantedBug::kVerbatimDurableMark, "VerbatimDurableMark"},
+                                         Case{PlantedBug::kBarrierSkipped, "BarrierSkipped", true}),
                          NameOf);
 
 }  // namespace

@@ -32,6 +32,7 @@ struct Node::Feed {
   bool waiting_for_snapshot = false;
   std::string snapshot;
   std::string full_sync_reason;
+  std::string node_id;  // of the replica's disk
 };
 
 // The replica's end of its link.
@@ -68,6 +69,16 @@ struct Node::Process {
   int refusals = 0;  // of the stream in a row, at one end of ours
   uint64_t refused_at = 0;
   replication::Backoff backoff;
+
+  std::string group_text;  // `group` is this, parsed
+  replication::GroupRecord group;
+  replication::Confirmation confirmation;
+  std::optional<replication::Candidacy> candidacy;
+  std::optional<int> fetch_from;  // followed during the candidacy, instead of our master
+  replication::Renewal renewal;
+  uint64_t fence = 0;         // what the link was told
+  uint64_t copy_reaches = 0;  // the master's end when it gave the copy being loaded
+  std::deque<std::pair<uint64_t, std::function<void()>>> held_promises;  // until this batch is on disk
 };
 
 }  // namespace holdfast::simulation

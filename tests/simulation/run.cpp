@@ -23,6 +23,7 @@ class Chaos {
   void Begin() {
     for (int i = 0; i < world_.node_count(); ++i) world_.node(i).Start();
     NextWrite();
+    if (world_.profile.durable > 0) return FormGroup();
     NextFault();
   }
 
@@ -37,6 +38,7 @@ class Chaos {
                  [this] {
                    for (int i = 0; i < world_.node_count(); ++i) {
                      for (uint64_t n = world_.Below(4); n > 0; --n) world_.node(i).Write(UnitSize());
+                     if (world_.group_formed && world_.OneIn(4)) world_.node(i).Read();
                    }
                    NextWrite();
                  });
@@ -45,6 +47,13 @@ class Chaos {
     if (world_.OneIn(20)) return 1;
     if (world_.OneIn(150)) return 500 + static_cast<size_t>(world_.Below(3 * world_.profile.segment_bytes));
     return 5 + static_cast<size_t>(world_.Below(world_.OneIn(10) ? 1200 : 60));
+  }
+
+  void FormGroup() {
+    if (Over()) return;
+    world_.group_formed = world_.node(0).FormGroup();
+    if (world_.group_formed) return NextFault();
+    world_.After(50, [this] { FormGroup(); });
   }
 
   void NextFault() {
@@ -79,7 +88,7 @@ class Chaos {
       case 8:
         return Any().Follow(AnyIndex());
       case 9:
-        return Any().Promote();
+        return Promote(Any());
       case 10:
       case 11:
       case 12:
@@ -118,14 +127,30 @@ class Chaos {
     if (both) world_.Partition(b, a);
     world_.After(static_cast<int64_t>(world_.Below(20'000)), [this] { world_.Heal(); });
   }
+  void Promote(Node& node) {
+    if (world_.profile.forces && world_.OneIn(4)) return node.PromoteByForce();
+    node.Promote();
+  }
   // As a sentinel does it: one is promoted, the others are told sooner or later.
   void Failover() {
     const int next = AnyIndex();
     if (!world_.node(next).up()) return;
-    world_.node(next).Promote();
+    Promote(world_.node(next));
+    if (world_.node(next).IsCandidate() && !world_.OneIn(3)) return FollowOnceMaster(next, 100);
     for (int i = 0; i < world_.node_count(); ++i) {
       if (i == next || world_.OneIn(6)) continue;
       world_.After(static_cast<int64_t>(world_.Below(5000)), [this, i, next] { world_.node(i).Follow(next); });
+    }
+  }
+  // Who has to pass the barrier first is seen to be a master later.
+  void FollowOnceMaster(int next, int tries) {
+    if (tries == 0 || Over()) return;
+    if (!world_.node(next).IsMaster()) {
+      return world_.After(200, [this, next, tries] { FollowOnceMaster(next, tries - 1); });
+    }
+    for (int i = 0; i < world_.node_count(); ++i) {
+      if (i == next || world_.OneIn(6)) continue;
+      world_.After(static_cast<int64_t>(world_.Below(1000)), [this, i, next] { world_.node(i).Follow(next); });
     }
   }
   void SlowDisk() {
@@ -163,9 +188,30 @@ class Chaos {
 int ChooseMaster(World& world) {
   int best = 0;
   for (int i = 1; i < world.node_count(); ++i) {
-    if (world.node(i).AppendedOffset() > world.node(best).AppendedOffset()) best = i;
+    const Node& node = world.node(i);
+    const Node& other = world.node(best);
+    if (world.group_formed ? node.Standing() > other.Standing() : node.AppendedOffset() > other.AppendedOffset())
+      best = i;
   }
   return best;
+}
+
+// With all nodes in reach the barrier lets the most advanced one through; where a disk was taken away, it may not.
+void PassTheBarrier(World& world, int master) {
+  Node& node = world.node(master);
+  if (!node.IsMaster()) {
+    for (int i = 0; i < world.node_count(); ++i) {
+      if (i != master && world.node(i).IsMaster()) world.node(i).Follow(master);
+    }
+  }
+  const int64_t until = world.now_ms() + kRestMaxMs;
+  while (world.violation().empty() && world.now_ms() < until && !node.IsMaster()) {
+    node.Promote();
+    world.RunUntil(world.now_ms() + 500);
+  }
+  if (!node.IsMaster() && world.pasts_may_differ) node.PromoteByForce();
+  if (world.violation().empty() && !node.IsMaster())
+    world.Fail(fmt::format("node {}, the most advanced, does not pass the promotion barrier", master));
 }
 
 // No acknowledged write is gone without a trace: it is where it was written, or in a file of what was given up.
@@ -228,7 +274,11 @@ void BringToRest(World& world) {
   world.RunUntil(world.now_ms() + 20'000);  // restarts that are due, half-open links
   if (!world.violation().empty()) return;
   const int master = ChooseMaster(world);
-  world.node(master).Promote();
+  if (world.group_formed) {
+    PassTheBarrier(world, master);
+  } else {
+    world.node(master).Promote();
+  }
   for (int i = 0; i < world.node_count(); ++i) {
     if (i != master) world.node(i).Follow(master);
   }
@@ -244,6 +294,9 @@ void BringToRest(World& world) {
   }
   world.RunUntil(world.now_ms() + 500);
   CheckAcked(world, master);
+  if (!world.group_formed || world.pasts_may_differ) return;
+  const std::string gone = world.confirmed.AtTheEnd(world.node(master).truth().stream);
+  if (!gone.empty()) world.Fail(gone);
 }
 
 void CheckAtRest(World& world) {
@@ -261,6 +314,13 @@ void CheckAtRest(World& world) {
   CheckLogs(world, master);
 }
 
+void MakeGroup(Profile& profile, Random& random) {
+  profile.nodes = std::max(profile.nodes, 2 + static_cast<int>(random.Below(4)));
+  profile.members = std::max(1, profile.nodes - 1 - (random.Below(4) == 0 ? 1 : 0));
+  profile.durable = 1 + static_cast<int>(random.Below(static_cast<uint64_t>(profile.members)));
+  profile.forces = random.Below(4) == 0;
+}
+
 Profile ProfileOf(uint64_t seed) {
   SeededRandom random(seed ^ 0x5eed);
   Profile profile;
@@ -274,6 +334,7 @@ Profile ProfileOf(uint64_t seed) {
   profile.old_copies = random.Below(6) == 0;
   profile.wipes = random.Below(12) == 0;
   profile.flips = random.Below(6) == 0;
+  if (random.Below(3) == 0) MakeGroup(profile, random);
   return profile;
 }
 

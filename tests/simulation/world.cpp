@@ -140,6 +140,13 @@ void World::DeliverBytes(const std::shared_ptr<Connection>& connection, bool to_
   if (pipe.carried >= pipe.cut_after) Schedule(connection, !to_master, 0);
 }
 
+void World::Tell(int from, int to, std::function<void()> arrived) {
+  if (OneIn(20)) return;
+  After(Delay(), [this, from, to, arrived = std::move(arrived)] {
+    if (Reaches(from, to) && node(to).up()) arrived();
+  });
+}
+
 void World::Partition(int a, int b) { blocked_.insert({a, b}); }
 
 void World::Heal() { blocked_.clear(); }
@@ -176,15 +183,17 @@ void World::Counts::Add(const Counts& other) {
   refused += other.refused;
   promotions += other.promotions;
   checkpoints += other.checkpoints;
+  confirmed += other.confirmed;
+  elections += other.elections;
 }
 
 std::string World::Counts::Describe() const {
   return fmt::format(
       "{} events, {} writes ({} acknowledged), {} kills, {} power cuts, {} failed writes, {} connections ({} "
       "continued, "
-      "{} went back, {} copied, {} refused), {} promotions, {} checkpoints",
+      "{} went back, {} copied, {} refused), {} promotions, {} checkpoints, {} confirmed, {} elections in groups",
       events, writes, acked, crashes, power_cuts, failed_writes, connections, continued, rewinds, full_syncs, refused,
-      promotions, checkpoints);
+      promotions, checkpoints, confirmed, elections);
 }
 
 // ---- what must hold -------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "storage/base/clock.h"
+#include "tests/simulation/confirmed_writes.h"
 
 namespace holdfast::simulation {
 
@@ -35,6 +36,10 @@ struct Profile {
   bool many_old_copies = false;
   bool wipes = false;  // a disk is replaced by an empty one
   bool flips = false;  // bytes change on the wire
+  // Semi-synchronous commit: so many of `members` beside node 0 confirm a write; 0: there is no group. Members are the
+  // nodes that follow node 0 by number, others are replicas beside the group.
+  int durable = 0, members = 0;
+  bool forces = false;  // masters are made by force, too
 };
 
 // One direction of a connection: bytes arrive in order, cut anywhere, some time later.
@@ -90,6 +95,8 @@ class World {
   // A process lets go of its end. `silently`: its machine is gone, the other end learns nothing for a while.
   void Close(const std::shared_ptr<Connection>& connection, bool replica_end, bool silently);
   [[nodiscard]] static size_t OnTheWay(const Pipe& pipe) { return pipe.bytes.size(); }
+  // One message outside of any connection: it arrives, or does not.
+  void Tell(int from, int to, std::function<void()> arrived);
   void Partition(int a, int b);  // what a sends does not reach b
   void Heal();
   [[nodiscard]] bool Reaches(int from, int to) const { return !blocked_.contains({from, to}); }
@@ -118,10 +125,13 @@ class World {
   bool at_rest = false;           // the last part: no faults any more
   bool pasts_may_differ = false;  // a disk was replaced: one history has two contents
   uint64_t flipped_bytes = 0;
+  bool group_formed = false;
+  ConfirmedWrites confirmed;
   // For the report.
   struct Counts {
     uint64_t events = 0, writes = 0, acked = 0, crashes = 0, power_cuts = 0, failed_writes = 0, connections = 0,
-             continued = 0, rewinds = 0, full_syncs = 0, refused = 0, promotions = 0, checkpoints = 0;
+             continued = 0, rewinds = 0, full_syncs = 0, refused = 0, promotions = 0, checkpoints = 0, confirmed = 0,
+             elections = 0;
     void Add(const Counts& other);
     [[nodiscard]] std::string Describe() const;
   } counts;
