@@ -50,7 +50,8 @@ class ContentSource {
 };
 
 // What of it will be read. LMDB's pages are looked at before they are believed: all of them, or with kSomeKeys those
-// that VisitKey meets, each when it is met.
+// that VisitKey meets, each when it is met; of the log with kSomeKeys only what follows the checkpoint, so the info's
+// lineage may lag.
 enum class ContentUse { kEverything, kSomeKeys };
 
 // kUnsupported for inputs that hold no content (a log without a store).

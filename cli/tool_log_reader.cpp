@@ -4,6 +4,7 @@
 #include <chrono>
 #include <thread>
 
+#include "cli/tool_log_jump.h"
 #include "storage/effects/effect_codec.h"
 #include "storage/types/numbers.h"
 
@@ -99,7 +100,22 @@ Result<void> LogReader::OpenFile(size_t index, bool continues) {
   current_ = index;
   position_ = wal::kSegmentHeaderSize;
   state_ = {.history = reader_->header().state, .chain = reader_->header_checksum()};
+  if (wanted_) RETURN_IF_ERROR(Jump());
   return FindLimit();
+}
+
+Result<void> LogReader::Jump() {
+  ASSIGN_OR_RETURN(const auto search, wal::SegmentReader::Open(fs_, reader_->path(), false, kSearchWindow));
+  ASSIGN_OR_RETURN(const std::optional<LogPlace> place, FindPlace(*search, *reader_, *wanted_));
+  jumped_ = place.has_value();
+  if (!place) return {};
+  position_ = place->position;
+  state_.chain = place->chain;
+  state_.history.end = *wanted_;
+  state_.history.end.time_ms = place->time_ms;
+  state_.history.end.selected_db = place->selected_db;
+  state_.history.inside_unit = false;
+  return {};
 }
 
 // How far the frames of the open file may be read.
@@ -174,6 +190,13 @@ Result<void> LogReader::SeekOffsetOnce(uint64_t offset) {
   return OpenFile(index, false);
 }
 
+Result<void> LogReader::SeekPosition(const StreamPosition& wanted) {
+  wanted_ = wanted;
+  Result<void> sought = SeekOffset(wanted.offset);
+  wanted_.reset();
+  return sought;
+}
+
 Result<void> LogReader::SeekTime(int64_t time_ms) {
   return Again([&] { return SeekTimeOnce(time_ms); });
 }
@@ -219,6 +242,13 @@ Result<std::optional<LogFrame>> LogReader::NextInFile() {
   }
   if (!limit_is_end_ && !live_) {
     // The end of the last segment: torn, or damaged below a durable mark.
+    if (jumped_) {
+      ASSIGN_OR_RETURN(const auto search, wal::SegmentReader::Open(fs_, reader_->path(), false, kSearchWindow));
+      ASSIGN_OR_RETURN(const bool more, FramesBehind(*search, bad));
+      if (more) return *broken;
+      limit_ = position_;
+      return std::optional<LogFrame>();
+    }
     ASSIGN_OR_RETURN(const wal::BehindBreak behind, wal::LookBehindBreak(*reader_, bad));
     if (behind.durable_mark <= bad) {
       if (behind.torn_end > position_) end_reason_ = broken;

@@ -46,6 +46,12 @@ class LogReader {
   // come, too. Of time: the last segment that begins before it.
   Result<void> SeekOffset(uint64_t offset);
   Result<void> SeekTime(int64_t time_ms);
+  // As SeekOffset, for who wants only what follows `wanted`, soon: the frames before it are not read where that can be
+  // avoided (jumped() then says so), and what lies behind the log's end is not looked at everywhere. Lineage, role and
+  // membership are then those at the segment's beginning, and kCorruption may be said of a log that is whole: it means
+  // that all must be read. Call it once, before anything is read.
+  Result<void> SeekPosition(const StreamPosition& wanted);
+  [[nodiscard]] bool jumped() const { return jumped_; }
   // The next frame; nullopt at the end of what is there. kCorruption: a frame that should be there is damaged.
   Result<std::optional<LogFrame>> Next();
   // After nullopt: looks for what was appended meanwhile.
@@ -66,6 +72,7 @@ class LogReader {
   Result<void> SeekOffsetOnce(uint64_t offset);
   Result<void> SeekTimeOnce(int64_t time_ms);
   Result<void> OpenFile(size_t index, bool continues);
+  Result<void> Jump();
   Result<void> FindLimit();
   Result<std::optional<LogFrame>> NextInFile();
 
@@ -76,8 +83,10 @@ class LogReader {
   size_t current_ = 0;
   std::unique_ptr<wal::SegmentReader> reader_;  // of files_[current_]; null before the first
   uint64_t position_ = wal::kSegmentHeaderSize;
-  uint64_t limit_ = 0;         // frames are given up to here
-  bool limit_is_end_ = false;  // the next segment says so
+  uint64_t limit_ = 0;                    // frames are given up to here
+  bool limit_is_end_ = false;             // the next segment says so
+  std::optional<StreamPosition> wanted_;  // while SeekPosition seeks
+  bool jumped_ = false;
   wal::WalkState state_;
   std::optional<Error> end_reason_;
   std::optional<Error> broken_next_;  // why the segment behind the open one cannot be read

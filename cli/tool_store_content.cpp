@@ -48,14 +48,14 @@ class StoreContent : public ContentSource {
     return visited;
   }
 
-  // Replays the log's tail and counts. Called once.
-  Result<void> Replay(LogReader& log) {
+  // Replays the log's tail and counts. Called once. With `jump` as LogReader::SeekPosition says.
+  Result<void> Replay(LogReader& log, bool jump) {
     StreamPosition position = store_->CheckpointPosition();
     info_.checkpoint_offset = position.offset;
     Applier applier(*store_);
     UnitReader units(log);
     bool seen = false;
-    RETURN_IF_ERROR(log.SeekOffset(position.offset));
+    RETURN_IF_ERROR(jump ? log.SeekPosition(position) : log.SeekOffset(position.offset));
     while (true) {
       ASSIGN_OR_RETURN(const auto next, units.Next());
       if (!next) break;
@@ -235,8 +235,9 @@ Result<void> CheckPages(const ToolContext& tool, const std::string& generation, 
                            file, first->position, first->message, report.pages)};
 }
 
-Result<std::unique_ptr<ContentSource>> OpenOnce(const ToolContext& tool, const ToolInput& input, ContentUse use,
-                                                std::optional<int> server_pid) {
+// The log is read whole, or with `*jump` only what follows the checkpoint; `*jump` gets whether that was done.
+Result<std::unique_ptr<ContentSource>> OpenReading(const ToolContext& tool, const ToolInput& input, ContentUse use,
+                                                   std::optional<int> server_pid, bool* jump) {
   if (use == ContentUse::kEverything) RETURN_IF_ERROR(CheckPages(tool, input.generation, server_pid.has_value()));
   StoreOptions options;
   options.directory = input.generation;
@@ -253,8 +254,20 @@ Result<std::unique_ptr<ContentSource>> OpenOnce(const ToolContext& tool, const T
   info.position = store->CheckpointPosition();
   auto content = std::make_unique<StoreContent>(std::move(store), std::move(info), use);
   ASSIGN_OR_RETURN(const auto log, LogReader::Open(tool.fs, input, server_pid.has_value()));
-  RETURN_IF_ERROR(content->Replay(*log));
+  const Result<void> replayed = content->Replay(*log, *jump);
+  *jump = log->jumped();
+  if (!replayed.ok()) return replayed.error();
   return std::unique_ptr<ContentSource>(std::move(content));
+}
+
+Result<std::unique_ptr<ContentSource>> OpenOnce(const ToolContext& tool, const ToolInput& input, ContentUse use,
+                                                std::optional<int> server_pid) {
+  bool jump = use == ContentUse::kSomeKeys;
+  auto opened = OpenReading(tool, input, use, server_pid, &jump);
+  if (opened.ok() || !jump || opened.error().code != ErrorCode::kCorruption) return opened;
+  // Only who reads all of the log can say what is wrong, or that nothing is.
+  jump = false;
+  return OpenReading(tool, input, use, server_pid, &jump);
 }
 
 }  // namespace
