@@ -1,5 +1,6 @@
 #include "cli/tool_command_line.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -294,8 +295,12 @@ int RunTool(int argc, const char* const* argv, FileSystem& fs, const ToolStreams
     }
     return app.exit(error, streams.out, streams.err) == 0 ? kToolClean : kToolTrouble;
   }
-  const bool on_terminal = ::isatty(STDERR_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1;
-  return parsed.command({fs, streams, parsed.json, on_terminal});
+  // Beside a pipe there is no bar: what reads from it may draw on the same terminal (less).
+  const bool output_is_terminal = ::isatty(STDOUT_FILENO) == 1;
+  struct stat output {};
+  const bool output_is_file = ::fstat(STDOUT_FILENO, &output) == 0 && S_ISREG(output.st_mode);
+  const bool bar = ::isatty(STDERR_FILENO) == 1 && (output_is_terminal || output_is_file);
+  return parsed.command({fs, streams, parsed.json, bar, output_is_terminal});
 }
 
 }  // namespace holdfast::cli

@@ -33,7 +33,8 @@ struct ToolContext {
   FileSystem& fs;
   const ToolStreams& streams;
   bool json = false;
-  bool progress = false;  // draw a bar on streams.err
+  bool progress = false;            // draw a bar on streams.err
+  bool output_is_terminal = false;  // results and the bar would meet on it
 };
 
 // One line of JSON. Bytes that are no UTF-8 become U+FFFD: for names and messages; values go through JsonBytes.

@@ -265,7 +265,7 @@ class Converter {
       if (!file) return Error{ErrorCode::kIo, options_.to + ": cannot be written"};
     }
     std::ostream& out = options_.to == "-" ? tool_.streams.out : file;
-    ProgressBar bar(tool_, "converting");
+    ProgressBar bar(tool_, "converting", options_.to == "-");
     StreamSink sink(out);
     RespWriter resp(sink);
     ValuePrinter::Options print;

@@ -78,7 +78,7 @@ class Differ {
       : tool_(tool), options_(options), a_(a), b_(b), total_(a.info().keys + b.info().keys) {}
 
   Result<void> Run() {
-    ProgressBar bar(tool_, "comparing");
+    ProgressBar bar(tool_, "comparing", true);
     uint64_t seen = 0;
     RETURN_IF_ERROR(a_.NextKey());
     RETURN_IF_ERROR(b_.NextKey());

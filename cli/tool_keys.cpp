@@ -42,7 +42,7 @@ int RunScan(const ToolContext& tool, const ScanOptions& options) {
   if (!content.ok()) return Fail(tool, content.error());
   if (options.print.form == ValueForm::kCsv) tool.streams.out << "db,type,key,expires_at_ms,field,value\r\n";
   ValuePrinter printer(tool.streams.out, filter, options.print);
-  ProgressBar bar(tool, "reading");
+  ProgressBar bar(tool, "reading", true);
   Watched watched(printer, bar, (*content)->info().keys);
   uint64_t damages = 0;
   Result<void> visited;

@@ -16,8 +16,8 @@ constexpr size_t kWidth = 30;
 
 }  // namespace
 
-ProgressBar::ProgressBar(const ToolContext& tool, std::string what)
-    : err_(tool.progress ? &tool.streams.err : nullptr),
+ProgressBar::ProgressBar(const ToolContext& tool, std::string what, bool beside_results)
+    : err_(tool.progress && !(beside_results && tool.output_is_terminal) ? &tool.streams.err : nullptr),
       what_(std::move(what)),
       began_us_(SystemClock().MonotonicUs()),
       next_us_(began_us_ + 5 * kPeriodUs) {}

@@ -11,7 +11,8 @@ namespace holdfast::cli {
 
 class ProgressBar {
  public:
-  ProgressBar(const ToolContext& tool, std::string what);
+  // With `beside_results` results are printed meanwhile: no bar if they go to a terminal, too.
+  ProgressBar(const ToolContext& tool, std::string what, bool beside_results = false);
   ~ProgressBar();  // wipes the line
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
