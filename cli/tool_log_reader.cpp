@@ -153,8 +153,25 @@ Result<void> LogReader::FindLimit() {
     if (!first_last) first_last = extent.last;
     if (extent.mark >= *first_last || *first_last == position_) break;
     std::this_thread::sleep_for(kMarkPause);
+    // The server may have gone on in another segment: what is behind the last mark here is durable by that.
+    RETURN_IF_ERROR(ListAgain());
+    if (current_ + 1 < files_.size()) return FindLimit();
   }
   reader_->Forget(false);
+  return {};
+}
+
+// Where the open file stands among what is there now.
+Result<void> LogReader::ListAgain() {
+  const uint64_t sequence = reader_->header().sequence;
+  RETURN_IF_ERROR(List());
+  const auto here = std::find_if(files_.begin(), files_.end(),
+                                 [&](const wal::LogFile& file) { return file.numbers.sequence == sequence; });
+  if (here == files_.end()) {
+    return Error{ErrorCode::kNotFound, reader_->path() + " was removed while it was read: the log goes on at offset " +
+                                           (files_.empty() ? std::string("?") : std::to_string(first_offset()))};
+  }
+  current_ = static_cast<size_t>(here - files_.begin());
   return {};
 }
 
@@ -278,15 +295,7 @@ Result<std::optional<LogFrame>> LogReader::Next() {
 
 Result<void> LogReader::Refresh() {
   if (files_.empty() || reader_ == nullptr) return List();
-  const uint64_t sequence = reader_->header().sequence;
-  RETURN_IF_ERROR(List());
-  const auto here = std::find_if(files_.begin(), files_.end(),
-                                 [&](const wal::LogFile& file) { return file.numbers.sequence == sequence; });
-  if (here == files_.end()) {
-    return Error{ErrorCode::kNotFound, reader_->path() + " was removed while it was read: the log goes on at offset " +
-                                           (files_.empty() ? std::string("?") : std::to_string(first_offset()))};
-  }
-  current_ = static_cast<size_t>(here - files_.begin());
+  RETURN_IF_ERROR(ListAgain());
   reader_->Forget(false);
   if (!live_) {
     // A finished copy may have grown: a new reader knows the new size.

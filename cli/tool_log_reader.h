@@ -68,6 +68,7 @@ class LogReader {
  private:
   LogReader(FileSystem& fs, ToolInput input, bool live) : fs_(fs), input_(std::move(input)), live_(live) {}
   Result<void> List();
+  Result<void> ListAgain();
   Result<void> Again(const std::function<Result<void>()>& look);
   Result<void> SeekOffsetOnce(uint64_t offset);
   Result<void> SeekTimeOnce(int64_t time_ms);

@@ -2,8 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "cli/tool_context.h"
+#include "cli/tool_input.h"
+#include "cli/tool_log_reader.h"
 #include "tests/cli/tool_test_files.h"
 
 namespace holdfast::cli {
@@ -67,6 +70,39 @@ TEST_F(ToolTrimmedLogTest, EffectsBeginWithTheOldestSegmentThere) {
   EXPECT_EQ(outcome.status, kToolClean) << outcome.err;
   EXPECT_EQ(outcome.out.find("key0"), std::string::npos);
   EXPECT_NE(outcome.out.find("key19"), std::string::npos) << outcome.err;
+}
+
+// The server begins another segment right after the first look: the mark that says what is durable is in there.
+class RotatedFileSystem : public FaultFileSystem {
+ public:
+  Result<std::vector<std::string>> List(const std::string& path) override {
+    auto names = FaultFileSystem::List(path);
+    if (!names.ok() || !std::exchange(hide_newest, false)) return names;
+    names->erase(std::max_element(names->begin(), names->end()));
+    return names;
+  }
+  bool hide_newest = false;
+};
+
+TEST(ToolRotatedLogTest, WhatWasThereIsReadToTheEnd) {
+  RotatedFileSystem fs;
+  std::vector<std::string> units;
+  for (int i = 0; i < 20; ++i) {
+    units.push_back(Resp({"SET", "key" + std::to_string(i), std::string(400'000, 'x')}));
+  }
+  (void)testing::WriteSmallLog(fs, "wal", units);
+  fs.hide_newest = true;
+  const auto log = LogReader::Open(fs, {InputKind::kLogDirectory, "wal", "", "wal", {}}, true);
+  ASSERT_TRUE(log.ok()) << log.error().message;
+  UnitReader reader(**log);
+  std::string last;
+  while (true) {
+    const auto next = reader.Next();
+    ASSERT_TRUE(next.ok()) << next.error().message;
+    if (!*next) break;
+    if ((*next)->kind == wal::FrameKind::kData) last = (*next)->bytes;
+  }
+  EXPECT_NE(last.find("key19"), std::string::npos) << last.substr(0, 40);
 }
 
 }  // namespace
