@@ -99,8 +99,9 @@ def test_writes_during_a_full_sync(load, count):
         stop = threading.Event()
 
         def write():
+            # Not more than a slow build can apply afterwards.
             with redis.client() as client:
-                while not stop.is_set():
+                while not stop.wait(0.2):
                     load.run(client, 100)
         writer = threading.Thread(target=write)
         writer.start()
