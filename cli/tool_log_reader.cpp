@@ -155,7 +155,10 @@ Result<void> LogReader::FindLimit() {
     std::this_thread::sleep_for(kMarkPause);
     // The server may have gone on in another segment: what is behind the last mark here is durable by that.
     RETURN_IF_ERROR(ListAgain());
-    if (current_ + 1 < files_.size()) return FindLimit();
+    if (current_ + 1 < files_.size()) {
+      reader_->Forget(false);
+      return FindLimit();
+    }
   }
   reader_->Forget(false);
   return {};

@@ -24,10 +24,10 @@ LEFT_OUT = {"MULTI", "EXEC", "DISCARD", "WATCH", "AUTH", "HELLO", "RESET", "CONF
 
 
 def differs_in_redis_itself(command):
-    """SORT ... BY ... STORE travels as it is, and what compares equal is stored in the order in which a set's table has it,
+    """SORT ... STORE travels as it is, and what compares equal is stored in the order in which a set's table has it,
     another one in each process."""
     words = [part.upper() for part in command]
-    return words[0] == b"SORT" and b"STORE" in words and b"BY" in words
+    return words[0] == b"SORT" and b"STORE" in words
 
 
 class Load:
@@ -108,14 +108,22 @@ def contents(server):
     return digest, each
 
 
+def dumped(server, key):
+    with server.client() as client:
+        client.call("SELECT", key[0])
+        return client.call("TYPE", key[1]), client.call("DUMP", key[1])
+
+
 def differences(servers):
     """What the others hold differently from the first, as text."""
     first, *others = [contents(server) for server in servers]
     lines = []
     for server, (digest, each) in zip(servers[1:], others):
         lines.append(f"port {servers[0].port}: {first[0]}, port {server.port}: {digest}")
-        lines += [f"  db {key[0]} {key[1]}: {first[1].get(key)} / {each.get(key)}"
-                  for key in sorted(first[1].keys() | each.keys()) if first[1].get(key) != each.get(key)]
+        for key in sorted(first[1].keys() | each.keys()):
+            if first[1].get(key) != each.get(key):
+                lines.append(f"  db {key[0]} {key[1]}: {first[1].get(key)} {dumped(servers[0], key)} / {each.get(key)} "
+                             f"{dumped(server, key)}")
     return "\n".join(lines)
 
 
