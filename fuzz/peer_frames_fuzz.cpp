@@ -1,5 +1,6 @@
 // Bytes from peers: what a master may send a replica, a replica a master, and the records both parse. The first byte
-// chooses the receiver, the second where the rest is cut in two.
+// chooses the receiver, its top bit has the messages' checksums made right before, which no fuzzer finds; the second
+// byte says where the rest is cut in two.
 // With HOLDFAST_WRITE_SEEDS=DIR in the environment a seed corpus is written to DIR before fuzzing starts.
 #include <fmt/format.h>
 
@@ -19,6 +20,7 @@
 #include "replication/role.h"
 #include "replication/wire.h"
 #include "storage/base/check.h"
+#include "storage/base/coding.h"
 #include "storage/base/hash.h"
 
 namespace holdfast::replication {
@@ -29,6 +31,24 @@ HistoryClaim Claim(uint64_t end_offset) {
   claim.lineage.Reset(std::string(wal::kLineageIdSize, 'a'), 0, 1);
   claim.end_offset = end_offset;
   return claim;
+}
+
+// Makes the checksums right of the messages from `at` on, as far as their lengths lead.
+void SealMessages(std::string& bytes, size_t at) {
+  while (bytes.size() - at >= kMessageHeaderSize && LoadLittle<uint32_t>(bytes.data() + at) == kMessageMagic) {
+    char* header = bytes.data() + at;
+    const size_t rest = bytes.size() - at - kMessageHeaderSize;
+    const size_t length = LoadLittle<uint32_t>(header + 8);
+    if (length <= rest) StoreLittle<uint64_t>(header + 16, Checksum64({header + kMessageHeaderSize, length}));
+    StoreLittle<uint64_t>(header + 24, Checksum64({header, 24}));
+    if (length > rest) return;
+    at += kMessageHeaderSize + length;
+  }
+}
+
+// A record of lines, with the checksum that stands at its end.
+std::string Sealed(std::string_view lines) {
+  return std::string(lines) + fmt::format("checksum {:016x}\n", Checksum64(lines));
 }
 
 // What a caller may rely on, whatever the bytes were.
@@ -114,9 +134,11 @@ wal::HistoryFrame Frame(uint64_t offset, wal::UnitPart part, std::string_view pa
   return frame;
 }
 
-void WriteSeed(const std::string& directory, const char* name, char receiver, const std::string& bytes) {
+constexpr uint8_t kSealed = 0x80;
+
+void WriteSeed(const std::string& directory, const char* name, uint8_t receiver, const std::string& bytes) {
   std::ofstream file(directory + "/" + name, std::ios::binary);
-  file.put(receiver).put(static_cast<char>(128)) << bytes;
+  file.put(static_cast<char>(receiver)).put(static_cast<char>(128)) << bytes;
 }
 
 void WriteSeeds(const std::string& directory) {
@@ -128,8 +150,8 @@ void WriteSeeds(const std::string& directory) {
   AppendFrameMessage(stream, Frame(114, wal::UnitPart::kFirst, ping));
   AppendFrameMessage(stream, Frame(128, wal::UnitPart::kLast, ping));
   AppendNotice(stream, "the server stops");
-  WriteSeed(directory, "stream", 1, stream);
-  WriteSeed(directory, "handshake", 0,
+  WriteSeed(directory, "stream", kSealed | 1, stream);
+  WriteSeed(directory, "handshake", kSealed | 0,
             "+PONG\r\n+OK\r\n+OK\r\n+HOLDFAST 1\r\n\n+CONTINUE " + std::string(40, 'a') + "\r\n" + stream);
   std::string snapshot;
   AppendHistory(snapshot, Claim(100).lineage, 100);
@@ -137,7 +159,7 @@ void WriteSeeds(const std::string& directory) {
   AppendSnapshotData(snapshot, 0, "snapshot!");
   AppendSnapshotEnd(snapshot, {9, Checksum64("snapshot!")});
   AppendFrameMessage(snapshot, Frame(100, wal::UnitPart::kWhole, ping));
-  WriteSeed(directory, "snapshot", 2, snapshot);
+  WriteSeed(directory, "snapshot", kSealed | 2, snapshot);
   WriteSeed(directory, "acks", 3,
             "*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$2\r\n64\r\n*7\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$3\r\n100\r\n"
             "$7\r\nAPPLIED\r\n$3\r\n100\r\n$7\r\nLINEAGE\r\n$40\r\n" +
@@ -145,14 +167,15 @@ void WriteSeeds(const std::string& directory) {
   std::string claim;
   AppendClaim(claim, Claim(100));
   WriteSeed(directory, "claim", 4, claim);
-  WriteSeed(directory, "role", 5, FormatRole({}));
+  const std::string role = FormatRole({});
+  WriteSeed(directory, "role", 5, role.substr(0, role.rfind("checksum ")));
   wal::HistoryFrame marker = Frame(100, wal::UnitPart::kWhole, "0123456789abcdef");
   marker.kind = wal::FrameKind::kDigestMarker;
   std::string marked;
   AppendHistory(marked, Claim(100).lineage, 100);
   AppendFrameMessage(marked, marker);
   AppendFrameMessage(marked, Frame(100, wal::UnitPart::kWhole, ping));
-  WriteSeed(directory, "marker", 1, marked);
+  WriteSeed(directory, "marker", kSealed | 1, marked);
   PreparedAnswer prepared;
   prepared.replicas = {{ComparedReplica::Kind::kOnline, std::string(40, 'a'), "10.0.0.1", 6379},
                        {ComparedReplica::Kind::kRedis, "", "fe80::1", 6380}};
@@ -179,9 +202,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace holdfast::replication;  // NOLINT: a fuzz target
   constexpr std::string_view kHandshake = "+PONG\r\n+OK\r\n+OK\r\n+HOLDFAST 1\r\n";
   if (size < 2) return 0;
-  std::string_view bytes(reinterpret_cast<const char*>(data) + 2, size - 2);
+  std::string input(reinterpret_cast<const char*>(data) + 2, size - 2);
+  if ((data[0] & kSealed) != 0) {
+    const size_t magic = input.find("HFM1");
+    if (magic != std::string::npos) SealMessages(input, magic);
+  }
+  const std::string_view bytes = input;
   size_t cut = bytes.size() * data[1] / 255;
-  switch (data[0] % 9) {
+  switch ((data[0] & ~kSealed) % 9) {
     case 0:
       FuzzReplica("", bytes, cut, 100);
       break;
@@ -205,8 +233,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     }
     case 6: {
-      // With the checksum that no fuzzer finds.
-      auto group = ParseGroup(std::string(bytes) + fmt::format("checksum {:016x}\n", holdfast::Checksum64(bytes)));
+      auto group = ParseGroup(Sealed(bytes));
       if (!group.ok()) break;
       auto again = ParseGroup(FormatGroup(*group));
       CHECK(again.ok());
@@ -222,7 +249,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       FuzzAnswers(bytes);
       break;
     default: {
-      auto role = ParseRole(bytes);
+      auto role = ParseRole(Sealed(bytes));
       if (role.ok()) CHECK(ParseRole(FormatRole(*role)).ok());
       break;
     }

@@ -3,7 +3,9 @@
 
 Parsers: each header of the modules that declares a function called Parse... or Decode... must be named in
 fuzz/coverage.txt, a line each: the header, then the fuzz targets, or the tests with damaged bytes, that reach it. Other
-headers may be named as well. A line whose header, target or test is gone fails, too. Commands: each name in the command table is known to fuzz/commands.dict, or is left out by fuzz/commands_fuzz.cpp.
+headers may be named as well. A line whose header, target or test is gone fails, too. Commands: each name in the command
+table is known to fuzz/commands.dict, or is left out by fuzz/commands_fuzz.cpp. Configuration: each directive is in
+fuzz/config.dict.
 """
 
 import os
@@ -14,6 +16,7 @@ ROOT = os.environ.get("HOLDFAST_SOURCE") or os.path.dirname(os.path.dirname(os.p
 MODULES = ("storage", "wal", "replication", "net", "cli")
 PARSER = re.compile(r"^[^/\n]*\b(?:Parse|Decode)\w*\(", re.M)
 COMMAND = re.compile(r'\b(?:MakeCommand|MakeContainer|Row)\(\s*"([a-z_-]+)"')
+DIRECTIVE = re.compile(r'\b(?:Number|Text|Flag|Choice|Bytes|Words|Refused|Enumeration)\(\s*"([a-z_-]+)"')
 
 
 def files(folder, suffix):
@@ -65,6 +68,12 @@ def check():
         problems.append(f"only {len(commands)} commands were found in net/commands: has the table's form changed?")
     for name in sorted(commands - known - left_out):
         problems.append(f"the command {name} is not in fuzz/commands.dict")
+    directives = {name for path in files("net", ".cpp") if "/config" in path for name in DIRECTIVE.findall(text(path))}
+    if len(directives) < 150:
+        problems.append(f"only {len(directives)} directives were found in net/config*: has the table's form changed?")
+    known = set(re.findall(r'"([a-z_-]+) "', text("fuzz/config.dict")))
+    for name in sorted(directives - known):
+        problems.append(f"the directive {name} is not in fuzz/config.dict")
     return problems
 
 
