@@ -84,7 +84,6 @@ struct MasterReceiver::Link {
   bool reading = false, writing = false;
   int64_t master_time_ms = 0;  // of its last keepalive
   FrameBatch batch;
-  UnitBatch unit_batch;
   uint64_t batch_bytes = 0, in_flight = 0;
   std::optional<StreamSpool> stream_spool;  // what a Redis master sent and nobody could take yet
   std::unique_ptr<File> spool;
@@ -133,7 +132,6 @@ void MasterReceiver::Link::Drop() {
   sending.clear();
   reading = writing = false;
   batch.clear();
-  unit_batch.clear();
   batch_bytes = 0;
   in_flight = 0;
   stream_spool.reset();
@@ -331,8 +329,9 @@ void MasterReceiver::Link::Do(replication::FrameReceived& received) {
 }
 
 void MasterReceiver::Link::Do(replication::UnitsReceived& received) {
-  batch_bytes += received.bytes.size() + received.ends.size() * sizeof(received.ends[0]);
-  unit_batch.push_back(std::move(received));
+  const uint64_t bytes = received.bytes.size() + received.ends.size() * sizeof(received.ends[0]);
+  in_flight += bytes;
+  events.units(request.epoch, std::move(received), bytes);
 }
 
 void MasterReceiver::Link::Do(replication::Close& close) {
@@ -341,11 +340,8 @@ void MasterReceiver::Link::Do(replication::Close& close) {
 }
 
 void MasterReceiver::Link::SendFrames() {
-  if (batch.empty() && unit_batch.empty()) return;
+  if (batch.empty()) return;
   in_flight += batch_bytes;
-  if (!unit_batch.empty()) {
-    return events.units(request.epoch, std::exchange(unit_batch, {}), std::exchange(batch_bytes, 0));
-  }
   events.frames(request.epoch, std::exchange(batch, {}), std::exchange(batch_bytes, 0));
 }
 

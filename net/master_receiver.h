@@ -49,8 +49,6 @@ struct LinkRequest {
   std::string spool_path;   // where a snapshot goes
 };
 
-// Of a Redis master.
-using UnitBatch = std::vector<replication::UnitsReceived>;
 using FrameBatch = std::vector<std::shared_ptr<const wal::SharedFrame>>;
 
 struct LinkEvents {
@@ -62,7 +60,7 @@ struct LinkEvents {
   std::function<void(uint64_t epoch, std::string reason)> full_sync;
   // `bytes` must come back through FramesTaken().
   std::function<void(uint64_t epoch, FrameBatch frames, uint64_t bytes)> frames;
-  std::function<void(uint64_t epoch, UnitBatch units, uint64_t bytes)> units;
+  std::function<void(uint64_t epoch, replication::UnitsReceived units, uint64_t bytes)> units;  // of a Redis master
   // The snapshot lies complete and synced at the spool path. Answer with Loaded() or Disconnect().
   std::function<void(uint64_t epoch, replication::SnapshotComplete complete)> snapshot_complete;
   std::function<void(uint64_t epoch, replication::CloseKind kind, std::string reason)> closed;

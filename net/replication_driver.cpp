@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::string_view kPing = "*1\r\n$4\r\nPING\r\n";
 constexpr int64_t kSharedSnapshotIdleMs = 60'000;
+constexpr int64_t kApplyBiteUs = 1000;  // of what a master sent, then clients have a turn
 
 // What the replica said of itself in REPLCONF, "" if nothing.
 std::string_view ReplicaOption(const Client& client, std::string_view name) {
@@ -54,7 +55,10 @@ std::unique_ptr<ReplicationService> CreateReplicationDriver(Server& server, Exec
 }
 
 ReplicationDriver::ReplicationDriver(Server& server, Executor& executor)
-    : server_(server), executor_(executor), calls_(server.clock()) {
+    : server_(server),
+      executor_(executor),
+      calls_(server.clock()),
+      from_master_(executor, server.clock(), kApplyBiteUs) {
   server_.engine().SetApplyObserver(this);
   link_down_since_ms_ = server_.MonotonicMs();
   tails_ = wal::CountTails(server_.fs(), server_.directory().path());

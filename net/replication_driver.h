@@ -17,6 +17,7 @@
 #include "net/full_sync_loader.h"
 #include "net/master_receiver.h"
 #include "net/member_calls.h"
+#include "net/paced_queue.h"
 #include "net/replica_feeder.h"
 #include "net/replication_service.h"
 #include "net/server.h"
@@ -241,9 +242,10 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void Rewind(uint64_t offset, const wal::Lineage& lineage);
   Result<wal::SavedTail> CutAt(uint64_t offset, const wal::Lineage& lineage);
   void TailKept(const wal::SavedTail& tail);
-  void TakeFrames(const FrameBatch& frames);
-  Result<void> TakeFrame(const wal::SharedFrame& frame);
-  void TakeUnits(const UnitBatch& batch);
+  // Ends the link if it does not fit.
+  void TakeFrame(const wal::SharedFrame& frame);
+  Result<void> AppendFrame(const wal::SharedFrame& frame);
+  void TakeUnit(const replication::UnitsReceived& units, size_t index);
   // Lets the receiver read on, once there is room for more.
   void ReleaseWindow(uint64_t bytes);
   [[nodiscard]] bool StoreIsFull() const;
@@ -320,6 +322,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   uint64_t load_ = 0;   // of the snapshot being loaded; survives the loss of the link that brought it
   bool loading_ = false;
   bool old_generations_ = false;  // to be removed once nothing is written to them any more
+  PacedQueue from_master_;        // the link's events
   std::unique_ptr<MasterReceiver> receiver_;
   FullSyncLoader loader_;
   std::vector<std::unique_ptr<SeededRandom>> engine_randoms_;  // of engines opened by the loader

@@ -24,10 +24,15 @@ constexpr int64_t kFullPauseMs = 10;
 
 MasterReceiver& ReplicationDriver::Receiver() {
   if (receiver_) return *receiver_;
-  auto when_current = [this](auto act) {
-    return [this, act](uint64_t epoch, auto... args) {
-      Post([this, act, epoch, args...]() mutable {
+  // All of the link's events take the same way, which keeps their order.
+  auto enqueue = [this](PacedQueue::Work work) {
+    Post([this, work = std::move(work)]() mutable { from_master_.Add(std::move(work)); });
+  };
+  auto when_current = [this, enqueue](auto act) {
+    return [this, enqueue, act](uint64_t epoch, auto... args) {
+      enqueue([this, act, epoch, args...]() mutable {
         if (epoch == epoch_ && !stopped_) act(std::move(args)...);
+        return true;
       });
     };
   };
@@ -42,16 +47,24 @@ MasterReceiver& ReplicationDriver::Receiver() {
     last_full_sync_reason_ = reason;
     diag::Notice("MASTER <-> REPLICA sync: Full resync from master, because {}", reason);
   });
-  events.frames = [this](uint64_t epoch, FrameBatch frames, uint64_t bytes) {
-    Post([this, epoch, frames = std::move(frames), bytes] {
-      if (epoch == epoch_ && !stopped_) TakeFrames(frames);
+  events.frames = [this, enqueue](uint64_t epoch, FrameBatch frames, uint64_t bytes) {
+    enqueue([this, epoch, frames = std::move(frames), taken = size_t{0}, bytes]() mutable {
+      while (taken < frames.size() && epoch == epoch_ && !stopped_) {
+        TakeFrame(*frames[taken++]);
+        if (taken < frames.size() && from_master_.BiteIsOver()) return false;
+      }
       ReleaseWindow(bytes);
+      return true;
     });
   };
-  events.units = [this](uint64_t epoch, UnitBatch units, uint64_t bytes) {
-    Post([this, epoch, units = std::move(units), bytes] {
-      if (epoch == epoch_ && !stopped_) TakeUnits(units);
+  events.units = [this, enqueue](uint64_t epoch, replication::UnitsReceived units, uint64_t bytes) {
+    enqueue([this, epoch, units = std::move(units), taken = size_t{0}, bytes]() mutable {
+      while (taken < units.ends.size() && epoch == epoch_ && !stopped_) {
+        TakeUnit(units, taken++);
+        if (taken < units.ends.size() && from_master_.BiteIsOver()) return false;
+      }
       ReleaseWindow(bytes);
+      return true;
     });
   };
   events.snapshot_complete =
@@ -237,35 +250,31 @@ void ReplicationDriver::TailKept(const wal::SavedTail& tail) {
   tails_ = wal::CountTails(server_.fs(), server_.directory().path());
 }
 
-void ReplicationDriver::TakeFrames(const FrameBatch& frames) {
-  for (const auto& frame : frames) {
-    const uint64_t before = server_.log().AppendedOffset();
-    auto taken = TakeFrame(*frame);
-    if (taken.ok()) {
-      refusals_ = 0;
-      continue;
-    }
-    const bool in_log = server_.log().AppendedOffset() != before;
-    StopLink();
-    if (in_log) {
-      // The log has it, the data does not: going on would skip it.
-      halted_ = taken.error().message;
-      diag::Warning(
-          "REPLICATION STOPPED: an effect of the master cannot be applied: {}. The link stays down until REPLICAOF "
-          "is given again; restart this server to try the same effect again",
-          halted_);
-    } else {
-      last_failure_ = taken.error().message;
-      const uint64_t end = server_.log().AppendedOffset();
-      refusals_ = refused_at_ == end ? refusals_ + 1 : 1;
-      refused_at_ = end;
-      diag::Warning(
-          "The master's stream does not continue ours at offset {}: {}. The next attempt {}", end, last_failure_,
-          refusals_ < replication::kRefusalsMax ? "demands proof that the pasts are equal" : "asks for a copy");
-      ConnectIn(refusals_ > replication::kRefusalsMax ? kRefusedPauseMs : backoff_.NextMs(server_.random()));
-    }
+void ReplicationDriver::TakeFrame(const wal::SharedFrame& frame) {
+  const uint64_t before = server_.log().AppendedOffset();
+  auto taken = AppendFrame(frame);
+  if (taken.ok()) {
+    refusals_ = 0;
     return;
   }
+  const bool in_log = server_.log().AppendedOffset() != before;
+  StopLink();
+  if (in_log) {
+    // The log has it, the data does not: going on would skip it.
+    halted_ = taken.error().message;
+    diag::Warning(
+        "REPLICATION STOPPED: an effect of the master cannot be applied: {}. The link stays down until REPLICAOF "
+        "is given again; restart this server to try the same effect again",
+        halted_);
+    return;
+  }
+  last_failure_ = taken.error().message;
+  const uint64_t end = server_.log().AppendedOffset();
+  refusals_ = refused_at_ == end ? refusals_ + 1 : 1;
+  refused_at_ = end;
+  diag::Warning("The master's stream does not continue ours at offset {}: {}. The next attempt {}", end, last_failure_,
+                refusals_ < replication::kRefusalsMax ? "demands proof that the pasts are equal" : "asks for a copy");
+  ConnectIn(refusals_ > replication::kRefusalsMax ? kRefusedPauseMs : backoff_.NextMs(server_.random()));
 }
 
 // The active memtable is full and the one before it is still being merged, or the disk is below its mark. Clients'
@@ -290,7 +299,7 @@ void ReplicationDriver::ReleaseWindow(uint64_t bytes) {
   });
 }
 
-Result<void> ReplicationDriver::TakeFrame(const wal::SharedFrame& frame) {
+Result<void> ReplicationDriver::AppendFrame(const wal::SharedFrame& frame) {
   ASSIGN_OR_RETURN(const bool news, replication::IsNews(server_.log(), frame));
   if (!news) return {};
   RETURN_IF_ERROR(server_.engine().AppendAndApply(frame.history));
@@ -302,25 +311,19 @@ Result<void> ReplicationDriver::TakeFrame(const wal::SharedFrame& frame) {
   return {};
 }
 
-void ReplicationDriver::TakeUnits(const UnitBatch& batch) {
-  const int64_t now_ms = server_.NowMs();
-  for (const auto& units : batch) {
-    CHECK(units.offset == server_.log().AppendedOffset());
-    size_t begin = 0;
-    for (const size_t end : units.ends) {
-      auto taken = server_.engine().ApplyAndAppend(std::string_view(units.bytes).substr(begin, end - begin), now_ms);
-      begin = end;
-      if (taken.ok()) continue;
-      StopLink();
-      halted_ = taken.error().message;
-      diag::Warning(
-          "REPLICATION STOPPED: a command of the master cannot be applied: {}. The link stays down, and writes stay "
-          "refused, until this server is restarted, which tries the same command again; REPLICAOF of another master "
-          "replaces the data",
-          halted_);
-      return;
-    }
-  }
+void ReplicationDriver::TakeUnit(const replication::UnitsReceived& units, size_t index) {
+  const size_t begin = index == 0 ? 0 : units.ends[index - 1];
+  CHECK(units.offset + begin == server_.log().AppendedOffset());
+  const std::string_view unit = std::string_view(units.bytes).substr(begin, units.ends[index] - begin);
+  auto taken = server_.engine().ApplyAndAppend(unit, server_.NowMs());
+  if (taken.ok()) return;
+  StopLink();
+  halted_ = taken.error().message;
+  diag::Warning(
+      "REPLICATION STOPPED: a command of the master cannot be applied: {}. The link stays down, and writes stay "
+      "refused, until this server is restarted, which tries the same command again; REPLICAOF of another master "
+      "replaces the data",
+      halted_);
 }
 
 uint64_t ReplicationDriver::KeysHere() {
