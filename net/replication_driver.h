@@ -56,7 +56,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   [[nodiscard]] int MembersWith(uint64_t offset) const override;
   void WriteMembers(Reply& reply) const override;
   Result<void> SetMembers(std::span<const std::string_view> names) override;
-  void HandlePromise(Client& client, uint64_t epoch, std::string_view candidate, Reply& reply) override;
+  void HandlePromise(Client& client, const PromiseQuestion& question, Reply& reply) override;
   Result<void> PromoteByForce() override;
   Result<std::shared_ptr<const ComparisonResult>> StartComparison(int64_t timeout_ms) override;
   void AnswerDigest(std::string_view marker, std::span<const std::string_view> part, Reply& reply) override;

@@ -172,14 +172,14 @@ void ReplicationDriver::WriteMembers(Reply& reply) const {
   }
 }
 
-void ReplicationDriver::HandlePromise(Client& client, uint64_t epoch, std::string_view candidate, Reply& reply) {
-  const replication::Promise asked{epoch, std::string(candidate)};
-  const replication::PromiseAnswer answer = replication::AnswerPromise(AsMember(), asked);
+void ReplicationDriver::HandlePromise(Client& client, const PromiseQuestion& question, Reply& reply) {
+  const replication::Promise asked{question.epoch, std::string(question.candidate)};
+  const replication::PromiseAnswer answer = replication::AnswerPromise(AsMember(), asked, question.member);
   if (!answer.granted) return reply.Status(replication::FormatPromiseAnswer(answer));
   if (candidacy_) AbandonCandidacy("another candidate was promised to");
   if (role_.promise != asked) {
-    diag::Notice("Promised to {} that no master of an epoch before {} gets acknowledgements from here", candidate,
-                 replication::EpochNumber(epoch));
+    diag::Notice("Promised to {} that no master of an epoch before {} gets acknowledgements from here", asked.candidate,
+                 replication::EpochNumber(asked.epoch));
     LeaveUnit();
     role_.promise = asked;
     WriteRoleFrame();
@@ -206,6 +206,7 @@ void ReplicationDriver::AppendGroupInfo(std::string& to) const {
   const auto line = [&to](std::string_view name, const auto& value) {
     fmt::format_to(std::back_inserter(to), "holdfast_{}:{}\r\n", name, value);
   };
+  line("node_id", OwnId());
   line("group_members", group.Members());
   line("group_durable", group.durable);
   line("group_settled", group.settled ? 1 : 0);

@@ -127,7 +127,7 @@ void ReplicationDriver::Ask(const replication::GroupNode& node) {
   call.port = node.port;
   call.user = settings.masteruser;
   call.password = settings.masterauth;
-  call.words = {"HOLDFAST", "PROMISE", std::to_string(candidacy_->epoch()), OwnId()};
+  call.words = {"HOLDFAST", "PROMISE", std::to_string(candidacy_->epoch()), OwnId(), node.id};
   calls_.Start(std::move(call), [this, alive = std::weak_ptr<int>(alive_), id = node.id,
                                  epoch = candidacy_->epoch()](const Result<std::string>& line) {
     Post([this, id, epoch, line] {

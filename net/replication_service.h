@@ -52,10 +52,14 @@ class ReplicationService {
   [[nodiscard]] virtual int DurableMembers() const { return 0; }
   [[nodiscard]] virtual int MembersInGoodStanding() const { return 0; }
   [[nodiscard]] virtual int MembersWith(uint64_t) const { return 0; }
+  struct PromiseQuestion {
+    uint64_t epoch = 0;
+    std::string_view candidate, member;  // ids of the asking node, and of the asked one as the group's record has it
+  };
   // HOLDFAST MEMBERS [SET ...], PROMISE, PROMOTE FORCE. Errors: kInvalidArgument with the text to answer.
   virtual void WriteMembers(Reply& reply) const = 0;
   virtual Result<void> SetMembers(std::span<const std::string_view> names) = 0;
-  virtual void HandlePromise(Client& client, uint64_t epoch, std::string_view candidate, Reply& reply) = 0;
+  virtual void HandlePromise(Client& client, const PromiseQuestion& question, Reply& reply) = 0;
   virtual Result<void> PromoteByForce() = 0;
 
   // ---- proof of equality (docs/replication.md "Comparing nodes") ----

@@ -37,7 +37,7 @@ Result<void> StandaloneReplication::SetMembers(std::span<const std::string_view>
   return Error{ErrorCode::kUnsupported, kNoReplication};
 }
 
-void StandaloneReplication::HandlePromise(Client&, uint64_t, std::string_view, Reply& reply) {
+void StandaloneReplication::HandlePromise(Client&, const PromiseQuestion&, Reply& reply) {
   reply.Error(std::string("ERR ") + kNoReplication);
 }
 

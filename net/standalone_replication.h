@@ -39,7 +39,7 @@ class StandaloneReplication : public ReplicationService {
   void AppendInfo(std::string& to) const override;
   void WriteMembers(Reply& reply) const override;
   Result<void> SetMembers(std::span<const std::string_view>) override;
-  void HandlePromise(Client&, uint64_t, std::string_view, Reply& reply) override;
+  void HandlePromise(Client&, const PromiseQuestion&, Reply& reply) override;
   Result<void> PromoteByForce() override { return {}; }
   Result<std::shared_ptr<const ComparisonResult>> StartComparison(int64_t) override;
   void AnswerDigest(std::string_view, std::span<const std::string_view>, Reply& reply) override;

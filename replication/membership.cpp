@@ -12,13 +12,17 @@ bool MayConfirm(const GroupRecord& group, const RoleRecord& role) {
 
 uint64_t FenceOf(const GroupRecord& group, const Promise& given) { return IsFenced(group, given) ? given.epoch : 0; }
 
-PromiseAnswer AnswerPromise(const GroupMember& own, const Promise& asked) {
+PromiseAnswer AnswerPromise(const GroupMember& own, const Promise& asked, std::string_view member) {
   PromiseAnswer answer;
   auto refusal =
       RefusePromise(own.group, own.role.promise, {own.IsMaster(), own.durable_offset, own.role.copied_up_to}, asked);
   if (!refusal && own.copying) refusal = {0, "it is being copied anew"};
   if (!refusal && !own.group.Active()) refusal = {0, "it knows of no group"};
   if (!refusal && asked.candidate == own.self) refusal = {0, "it is the candidate itself"};
+  if (!refusal && member != own.self) {
+    refusal = {
+        0, fmt::format("another node is at this address, {} instead of {}: was its disk replaced?", own.self, member)};
+  }
   if (refusal) {
     answer.refusal = *std::move(refusal);
     return answer;

@@ -32,9 +32,9 @@ struct GroupMember {
 // Not 0: the epoch of the candidate for whose sake the master of our log's record gets no acknowledgements.
 [[nodiscard]] uint64_t FenceOf(const GroupRecord& group, const Promise& given);
 
-// The answer to a candidate. If it is granted, `asked` must be on disk as our promise before the answer leaves, and a
-// candidacy of our own ends.
-[[nodiscard]] PromiseAnswer AnswerPromise(const GroupMember& own, const Promise& asked);
+// The answer to a candidate that asks `member`, which we need not be: the disk at an address may be another one by now.
+// If it is granted, `asked` must be on disk as our promise before the answer leaves, and a candidacy of our own ends.
+[[nodiscard]] PromiseAnswer AnswerPromise(const GroupMember& own, const Promise& asked, std::string_view member);
 
 // Why this replica may not ask for promises: it was copied anew and lacks what its master had.
 [[nodiscard]] std::optional<std::string> RefuseCandidacy(const GroupMember& own);

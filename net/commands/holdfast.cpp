@@ -42,18 +42,21 @@ void Durable(CommandContext& context) {
   context.reply.Ok();
 }
 
+bool IsNodeId(std::string_view text) {
+  return text.size() == wal::kLineageIdSize && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
 void PromiseTo(CommandContext& context) {
-  const std::string_view text = context.arg(2), candidate = context.arg(3);
+  const std::string_view text = context.arg(2), candidate = context.arg(3), member = context.arg(4);
   uint64_t epoch = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), epoch);
   if (error != std::errc() || end != text.data() + text.size() || epoch == 0 || epoch == UINT64_MAX) {
     return context.reply.Error("ERR epoch is not an integer or out of range");
   }
-  if (candidate.size() != wal::kLineageIdSize ||
-      candidate.find_first_not_of("0123456789abcdef") != std::string_view::npos) {
-    return context.reply.Error("ERR the candidate is not named by a node id");
+  if (!IsNodeId(candidate) || !IsNodeId(member)) {
+    return context.reply.Error("ERR candidate and member are not named by their node ids");
   }
-  context.server.replication().HandlePromise(context.client, epoch, candidate, context.reply);
+  context.server.replication().HandlePromise(context.client, {epoch, candidate, member}, context.reply);
 }
 
 void Promote(CommandContext& context) {
@@ -125,7 +128,7 @@ void Help(CommandContext& context) {
        "DURABLE [<members>|DEFAULT]",
        "    How many members must have what this connection writes and reads, instead of min-replicas-durable.",
        "PROMOTE FORCE", "    Makes this replica a master without asking the group. May lose confirmed writes.",
-       "PROMISE <epoch> <candidate>", "    Sent by a member that is to become master.",
+       "PROMISE <epoch> <candidate> <member>", "    Sent by a member that is to become master.",
        "DIGEST <comparison> PREPARE|[<db> [<ranges>]]", "    Sent by a master that compares.",
        "VERDICT <comparison> <text>", "    Sent by a master that has compared."});
 }
@@ -144,8 +147,9 @@ CommandSpec HoldfastContainer() {
                       kNoKeys, Durable,
                       {"How many members must have what this connection writes and reads.", "7.0.0", "connection",
                        "O(1)", "[members|DEFAULT]"}),
-          MakeCommand("holdfast|promise", 4, kFlags | kNoMulti, kCatDangerous, kNoKeys, PromiseTo,
-                      {"Sent by a member that is to become master.", "7.0.0", "server", "O(1)", "epoch candidate"}),
+          MakeCommand(
+              "holdfast|promise", 5, kFlags | kNoMulti, kCatDangerous, kNoKeys, PromiseTo,
+              {"Sent by a member that is to become master.", "7.0.0", "server", "O(1)", "epoch candidate member"}),
           MakeCommand("holdfast|promote", 3, kFlags, kCatDangerous, kNoKeys, Promote,
                       {"Makes a replica a master without asking the group.", "7.0.0", "server", "O(1)", "FORCE"}),
           MakeCommand("holdfast|compare", -2, kFlags | kBlocking | kNoMulti, kCatDangerous, kNoKeys, Compare,

@@ -42,19 +42,19 @@ TEST(Membership, APromiseTellsWhatTheNodeHas) {
   const GroupRecord record = Record();
   const RoleRecord role = Replica();
   const Promise asked{NextEpoch(record.epoch, Id('c')), Id('c')};
-  const PromiseAnswer answer = AnswerPromise({record, role, Id('b'), 70, Id('1')}, asked);
+  const PromiseAnswer answer = AnswerPromise({record, role, Id('b'), 70, Id('1')}, asked, Id('b'));
   EXPECT_TRUE(answer.granted);
   EXPECT_EQ(answer.standing, (LogStanding{record.epoch, 70}));
   EXPECT_EQ(answer.history, Id('1'));
   // Bytes before the epoch's beginning are of an earlier one.
-  EXPECT_EQ(AnswerPromise({record, role, Id('b'), 49, Id('1')}, asked).standing, (LogStanding{0, 49}));
+  EXPECT_EQ(AnswerPromise({record, role, Id('b'), 49, Id('1')}, asked, Id('b')).standing, (LogStanding{0, 49}));
 }
 
 TEST(Membership, PromisesAreRefusedWithAReason) {
   const GroupRecord record = Record();
   RoleRecord role = Replica();
   const Promise asked{NextEpoch(record.epoch, Id('c')), Id('c')};
-  const auto reason = [&asked](const GroupMember& own) { return AnswerPromise(own, asked).refusal.reason; };
+  const auto reason = [&asked](const GroupMember& own) { return AnswerPromise(own, asked, own.self).refusal.reason; };
   EXPECT_EQ(reason({record, role, Id('b'), 70, Id('1'), true}), "it is being copied anew");
   EXPECT_EQ(reason({record, role, Id('c'), 70, Id('1')}), "it is the candidate itself");
   GroupRecord inactive = record;
@@ -64,6 +64,20 @@ TEST(Membership, PromisesAreRefusedWithAReason) {
   role.copied_up_to = 71;
   EXPECT_NE(reason({record, role, Id('b'), 70, Id('1')}), "");
   EXPECT_EQ(reason({record, role, Id('b'), 71, Id('1')}), "");
+}
+
+// A node with an emptied disk that was copied anew, at the address of the member it was: what that member had
+// acknowledged, it need not have.
+TEST(Membership, APromiseInTheNameOfAnotherIsRefused) {
+  const GroupRecord record = Record();
+  const RoleRecord role = Replica();
+  const Promise asked{NextEpoch(record.epoch, Id('c')), Id('c')};
+  const std::string self = Id('d'), history = Id('1');
+  const GroupMember another{record, role, self, 70, history};
+  const PromiseAnswer answer = AnswerPromise(another, asked, Id('b'));
+  EXPECT_FALSE(answer.granted);
+  EXPECT_NE(answer.refusal.reason.find("another node is at this address"), std::string::npos) << answer.refusal.reason;
+  EXPECT_EQ(answer.refusal.promised_epoch, 0u);
 }
 
 TEST(Membership, AFreshCopyIsNoCandidateBeforeItHasCaughtUp) {

@@ -79,7 +79,8 @@ class Node {
   void ReplicaEof(const std::shared_ptr<Connection>& connection);
   // Whether the replica's end of it reads checksummed messages by now.
   [[nodiscard]] bool InMessages(const std::shared_ptr<Connection>& connection) const;
-  void AskedForPromise(int from, const replication::Promise& asked, std::function<void(const std::string&)> answered);
+  void AskedForPromise(int from, const replication::Promise& asked, const std::string& member,
+                       std::function<void(const std::string&)> answered);
 
   // ---- observation ----
   [[nodiscard]] const Truth& truth() const;

@@ -282,14 +282,15 @@ void Node::Ask(const GroupNode& node) {
     process_->candidacy->Answered(id, epoch, *answer, NowMs(), process_->random);
     CandidacyStep();
   };
-  world_.Tell(index_, to, [this, to, epoch, candidate = OwnId(), answered = std::move(answered)] {
-    world_.node(to).AskedForPromise(index_, {epoch, candidate}, answered);
+  world_.Tell(index_, to, [this, to, epoch, candidate = OwnId(), member = node.id, answered = std::move(answered)] {
+    world_.node(to).AskedForPromise(index_, {epoch, candidate}, member, answered);
   });
 }
 
-void Node::AskedForPromise(int from, const Promise& asked, std::function<void(const std::string&)> answered) {
+void Node::AskedForPromise(int from, const Promise& asked, const std::string& member,
+                           std::function<void(const std::string&)> answered) {
   if (process_ == nullptr) return;
-  const PromiseAnswer answer = replication::AnswerPromise(AsMember(), asked);
+  const PromiseAnswer answer = replication::AnswerPromise(AsMember(), asked, member);
   auto reply = [this, from, text = replication::FormatPromiseAnswer(answer), answered = std::move(answered)] {
     world_.Tell(index_, from, [text, answered] { answered(text); });
   };

@@ -2,7 +2,9 @@
 """min-replicas-durable: what is acknowledged survives the master, what is not confirmed nobody sees, and a member becomes
 master only behind the promotion barrier."""
 
+import os
 import select
+import shutil
 import socket
 import sys
 import threading
@@ -29,6 +31,14 @@ def role(server):
 
 def address(server):
     return f"127.0.0.1:{server.port}"
+
+
+def node_id(server):
+    return replication(server)["holdfast_node_id"]
+
+
+def promise(member, candidate):
+    return call(member, "HOLDFAST", "PROMISE", EPOCH, candidate, node_id(member))
 
 
 def group(workspace, members, durable, *options):
@@ -76,10 +86,11 @@ def test_refusals_of_the_command():
                     (("HOLDFAST", "MEMBERS", "SET", address(member), address(member)), "is named twice"),
                     (("HOLDFAST", "DURABLE", "65"), "out of range"),
                     (("HOLDFAST", "DURABLE", "x"), "not an integer"),
-                    (("HOLDFAST", "PROMISE", "0", "a" * 40), "ERR epoch"),
-                    (("HOLDFAST", "PROMISE", "9", "a"), "node id"),
+                    (("HOLDFAST", "PROMISE", "0", "a" * 40, "b" * 40), "ERR epoch"),
+                    (("HOLDFAST", "PROMISE", "9", "a", "b" * 40), "node ids"),
                     (("HOLDFAST", "PROMOTE", "x"), "ERR syntax error"),
-                    (("HOLDFAST", "PROMISE", "9", "a" * 40), "REFUSED 0 this node is a master")):
+                    (("HOLDFAST", "PROMISE", "9", "a" * 40, "b"), "node ids"),
+                    (("HOLDFAST", "PROMISE", "9", "a" * 40, node_id(master)), "REFUSED 0 this node is a master")):
                 check(answer in str(client.ask(*question)), (question, client.ask(*question)))
             check("this server is a replica" in str(other.ask("HOLDFAST", "MEMBERS", "SET")), "named to the master only")
             states = sorted(state for _, _, state, _ in client.call("HOLDFAST", "MEMBERS"))
@@ -226,6 +237,19 @@ def test_the_barrier_asks_and_fetches():
             check(str(client.ask("SET", "lost", "1")).startswith("NOREPLICAS"), "the old master is refused its writes")
 
 
+def test_an_emptied_disk_promises_nothing_in_the_old_name():
+    with Workspace() as workspace:
+        master, (member, _) = group(workspace, 2, 1)
+        old = node_id(member)
+        member.kill()
+        shutil.rmtree(member.directory)
+        os.mkdir(member.directory)
+        member.start()
+        wait_for(lambda: replication(member)["master_link_status"] == "up", 60, "copied anew")
+        answer = call(member, "HOLDFAST", "PROMISE", EPOCH, "c" * 40, old)
+        check(f"REFUSED 0 another node is at this address, {node_id(member)} instead of {old}" in answer, answer)
+
+
 def test_who_promised_acknowledges_no_more():
     with Workspace() as workspace:
         master, (one, two) = group(workspace, 2, 1, "--min-replicas-max-lag", 600, "--min-replicas-durable-timeout", 500)
@@ -233,11 +257,11 @@ def test_who_promised_acknowledges_no_more():
         with master.client() as client:
             check(client.call("SET", "a", "1") == "OK", "confirmed")
             for member in (one, two):
-                answer = call(member, "HOLDFAST", "PROMISE", EPOCH, candidate)
+                answer = promise(member, candidate)
                 check(answer.startswith("PROMISED 0 "), answer)
-                again = call(member, "HOLDFAST", "PROMISE", EPOCH, candidate)
+                again = promise(member, candidate)
                 check(again.startswith("PROMISED 0 "), again)
-                refused = call(member, "HOLDFAST", "PROMISE", EPOCH, "f" * 40)
+                refused = promise(member, "f" * 40)
                 check(refused.startswith(f"REFUSED {EPOCH} "), refused)
             other = [m for m in (one, two) if replication(m)["holdfast_promised_epoch"] == "7"]
             check(len(other) == 2, "both have promised")
@@ -316,7 +340,7 @@ def test_a_promise_in_the_middle_of_a_long_transaction():
             check(client.call("SET", "long", b"x" * size) == "OK", "on the master's disk")
         # INFO does not wait for the end of the transaction.
         wait_for(lambda: int(replication(member)["master_repl_offset"]) > before + size // 8, 60, "a part of it is there")
-        answer = call(member, "HOLDFAST", "PROMISE", EPOCH, "c" * 40).split()
+        answer = promise(member, "c" * 40).split()
         check(answer[0] == "PROMISED" and int(answer[2]) < before + size // 8, answer)
         check(call(member, "STRLEN", "long") == 0, "it did not happen yet")
         valve.release()
