@@ -8,7 +8,7 @@ beyond the node that was being replaced all is linearizable. With --durable 0 no
 that is not in the data is in the old master's file in diverged/, and nothing in that file is in the data.
 
   --rounds KIND,...   which rounds (see ROUNDS below; default: a short choice), --repeat N of them
-  --durable N         min-replicas-durable
+  --durable N         min-replicas-durable; 2 is N = R: no promotion barrier, and no writes until the node that was away is back
   --network namespaces   real network namespaces in place of wires in this process (root)
   --peer redis        redis-server in place of Holdfast, for comparison: what is lost is counted
 """
@@ -90,6 +90,15 @@ class Deployment:
     def info(self, name, section="replication"):
         with self.nodes[name].client(timeout=5) as client:
             return client.info(section)
+
+    def synchronizations(self):
+        """Full and partial ones that all nodes granted, and rewinds they made, by their logs, which survive restarts."""
+        marks = ((r"Synchronization with replica .* succeeded", r"Partial resynchronization request from .* accepted", "$.^")
+                 if self.options.peer == "redis" else
+                 (r"Full synchronization of replica", r"Partial resynchronization request from .* accepted",
+                  r"going back from offset"))
+        text = "".join(node.log_text() for node in self.nodes.values())
+        return [len(re.findall(mark, text)) for mark in marks]
 
     def called(self, address):
         return next(name for name in NODES if self.network.address(name) == address)
@@ -208,29 +217,31 @@ class Rounds:
         self.left, self.right = clients
         self.history, self.rng = history, rng
 
-    def _replaced(self, old, begun, others_write=True):
-        """Waits for a new master that answers writes."""
+    def _replaced(self, old, begun, mend):
+        """Waits for a new master that answers writes, and mends: before that, if writes need every node."""
         wait_for(lambda: self.deployment.agreed(other_than=old), PATIENCE_S, f"another master than {old}", PAUSE_S)
-        if others_write:
-            first = wait_for(lambda: self.history.acknowledged(begun, set(NODES) - {old}), PATIENCE_S, "writes answered by it")
-            return min(operation.ended for operation in first) - begun
-        return 0
+        needs_all = self.deployment.options.durable == len(NODES) - 1
+        if needs_all:
+            mend()
+        first = wait_for(lambda: self.history.acknowledged(begun, set(NODES) - {old}), PATIENCE_S, "writes answered by it")
+        if not needs_all:
+            mend()
+        return min(operation.ended for operation in first) - begun
 
     def kill(self, old):
         begun = time.monotonic()
         self.deployment.nodes[old].kill()
-        outage = self._replaced(old, begun)
-        self.deployment.nodes[old].start()
-        return outage
+        return self._replaced(old, begun, self.deployment.nodes[old].start)
 
     def stop(self, old, seconds=0):
         begun = time.monotonic()
         self.deployment.nodes[old].freeze()
-        outage = self._replaced(old, begun)
-        if seconds:  # a length of the disturbance itself, not a wait for something
-            time.sleep(max(0.0, begun + seconds - time.monotonic()))
-        self.deployment.nodes[old].thaw()
-        return outage
+
+        def mend():
+            if seconds:  # a length of the disturbance itself, not a wait for something
+                time.sleep(max(0.0, begun + seconds - time.monotonic()))
+            self.deployment.nodes[old].thaw()
+        return self._replaced(old, begun, mend)
 
     def stop60(self, old):
         return self.stop(old, 60)
@@ -238,7 +249,7 @@ class Rounds:
     def planned(self, old):
         begun = time.monotonic()
         wait_for(lambda: self.deployment.sentinels[0].ask("failover", NAME) == "OK", PATIENCE_S, "SENTINEL FAILOVER")
-        return self._replaced(old, begun)
+        return self._replaced(old, begun, self.network.heal)
 
     def kill_all(self, old):
         """The master and a member."""
@@ -268,7 +279,7 @@ class Rounds:
         wait_for(lambda: self.left.node == old, PATIENCE_S, "the client being with its master")
         begun = time.monotonic()
         self._apart([old, "left"], [name for name in NODES + SENTINELS + ["right"] if name != old])
-        return self._replaced(old, begun)
+        return self._replaced(old, begun, self.network.heal)
 
     def blind(self, old):
         """Sentinels lose sight of a master that its client and one member still see. Which member they take is chance."""
@@ -282,21 +293,21 @@ class Rounds:
         begun = time.monotonic()
         self._apart([old], SENTINELS + ["right", far])
         self._apart(["left"], [near, far])
-        return self._replaced(old, begun)
+        return self._replaced(old, begun, self.network.heal)
 
     def deaf(self, old):
         """What the others send does not reach the master; they hear it."""
         self._hold_left(old)
         begun = time.monotonic()
         self._apart([name for name in NODES + SENTINELS + ["right"] if name != old], [old], back_too=False)
-        return self._replaced(old, begun)
+        return self._replaced(old, begun, self.network.heal)
 
     def mute(self, old):
         """What the master sends reaches nobody but its client."""
         self._hold_left(old)
         begun = time.monotonic()
         self._apart([old], [name for name in NODES + SENTINELS + ["right"] if name != old], back_too=False)
-        return self._replaced(old, begun)
+        return self._replaced(old, begun, self.network.heal)
 
     def bad(self, old):
         """Delay, loss, resets and one-way cuts between two nodes at a time; whether there is a failover is chance."""
@@ -330,6 +341,8 @@ class Campaign:
         self.clients = [AppendingClient(deployment, name, self.history, seed + i) for i, name in enumerate(CLIENTS)]
         self.rounds = Rounds(deployment, self.clients, self.history, random.Random(seed))
         self.acknowledged = self.lost = self.stale = 0
+        self.synchronizations = deployment.synchronizations()
+        self.outages = []
         self.number = 0
 
     def run(self, kinds):
@@ -390,8 +403,12 @@ class Campaign:
         self.acknowledged += acknowledged
         self.lost += len(lost)
         self.stale += stale
+        self.outages.append(outage)
+        before, self.synchronizations = self.synchronizations, self.deployment.synchronizations()
+        full, partial, rewinds = (now - then for now, then in zip(self.synchronizations, before))
         print(f"round {self.number} {kind}: {old} -> {master}, {outage:.2f} s without writes; {acknowledged} acknowledged, "
-              f"{len(lost)} of them lost, {operations} operations in order, {stale} stale reads at {old}", flush=True)
+              f"{len(lost)} of them lost, {operations} operations in order, {stale} stale reads at {old}; "
+              f"{full} full and {partial} partial synchronizations, {rewinds} rewinds", flush=True)
         self.history.operations.clear()
 
     def _verify_diverged(self, lost, contents, master, new_files):
@@ -424,7 +441,9 @@ def main():
             deployment = Deployment(workspace, network, options)
             try:
                 campaign = Campaign(deployment, options, seed)
+                first = campaign.synchronizations
                 campaign.run(kinds)
+                full, partial, rewinds = (now - then for now, then in zip(deployment.synchronizations(), first))
             except BaseException:
                 for sentinel in deployment.sentinels:
                     sentinel.show_log()
@@ -434,7 +453,8 @@ def main():
     finally:
         network.stop()
     print(f"passed: {len(kinds)} rounds, {campaign.acknowledged} acknowledged writes, {campaign.lost} of them lost, "
-          f"{campaign.stale} stale reads at replaced nodes", flush=True)
+          f"{campaign.stale} stale reads at replaced nodes; {full} full and {partial} partial synchronizations, {rewinds} rewinds; "
+          f"{sum(campaign.outages) / len(kinds):.2f} s without writes on average, {max(campaign.outages):.2f} at most", flush=True)
 
 
 if __name__ == "__main__":
