@@ -77,7 +77,8 @@ class AofReplay {
   }
 
   Result<void> Give(std::string_view units) {
-    auto applied = builder_.Apply(builder_.position().selected_db, builder_.position().time_ms, units);
+    auto applied = builder_.Apply(selected_db_, builder_.position().time_ms, units);
+    selected_db_ = builder_.position().selected_db;
     return applied.ok() ? applied : applied.error().WithContext(path_);
   }
 
@@ -85,6 +86,7 @@ class AofReplay {
   const std::string path_;
   uint64_t position_;
   StateBuilder& builder_;
+  int selected_db_ = 0;  // where Redis begins with each file
   size_t parsed_ = 0;
   bool in_transaction_ = false;
   std::vector<std::string_view> arguments_;

@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""AOFs that redis-server reads: the tool finds in them what redis-server finds, in the same databases."""
+
+import json
+import os
+import subprocess
+import sys
+
+from holdfast_testing import TOOL, Client, Workspace, check, run_tests
+
+SELECT_3 = Client.encode("SELECT", 3)
+
+
+def set_key(key):
+    return Client.encode("SET", key, "value")
+
+
+def in_redis(redis):
+    with redis.client() as client:
+        found = {}
+        for db in range(16):
+            client.call("SELECT", db)
+            for key in client.call("KEYS", "*"):
+                found.setdefault(db, set()).add(key.decode())
+        return found
+
+
+def in_tool(path):
+    done = subprocess.run([TOOL, "keys", "--json", path], capture_output=True, text=True, timeout=60, check=False)
+    check(done.returncode == 0, done.stderr)
+    found = {}
+    for line in done.stdout.splitlines():
+        row = json.loads(line)
+        if "key" in row:
+            found.setdefault(row["db"], set()).add(row["key"])
+    return found
+
+
+def test_each_part_begins_in_database_0():
+    with Workspace() as workspace:
+        redis = workspace.redis("redis", "--appendonly", "yes")
+        directory = os.path.join(redis.directory, "appendonlydir")
+        os.mkdir(directory)
+        parts = (("appendonly.aof.1.base.aof", "b", set_key("no select") + SELECT_3 + set_key("in 3")),
+                 ("appendonly.aof.1.incr.aof", "i", set_key("no select again") + SELECT_3 + set_key("in 3 again")),
+                 ("appendonly.aof.2.incr.aof", "i", Client.encode("MULTI") + set_key("in a transaction") + Client.encode("EXEC")))
+        with open(os.path.join(directory, "appendonly.aof.manifest"), "w", encoding="ascii") as manifest:
+            for name, kind, content in parts:
+                manifest.write(f"file {name} seq {name.split('.')[2]} type {kind}\n")
+                with open(os.path.join(directory, name), "wb") as file:
+                    file.write(content)
+        ours = in_tool(directory)
+        redis.start()
+        check(ours == in_redis(redis), f"redis-server has {in_redis(redis)}, the tool {ours}")
+        check(ours == {0: {"no select", "no select again", "in a transaction"}, 3: {"in 3", "in 3 again"}}, ours)
+
+
+def test_behind_an_rdb_comes_database_0():
+    with Workspace() as workspace:
+        redis = workspace.redis("redis", "--appendonly", "no").start()
+        with redis.client() as client:
+            client.call("SELECT", 3)
+            client.call("SET", "in 3", "value")
+            client.call("SAVE")
+        redis.terminate()
+        with open(os.path.join(redis.directory, "dump.rdb"), "rb") as file:
+            content = file.read() + set_key("behind it")
+        path = os.path.join(redis.directory, "appendonly.aof")
+        with open(path, "wb") as file:
+            file.write(content)
+        ours = in_tool(path)
+        again = workspace.redis("again", "--appendonly", "yes")
+        os.rename(path, os.path.join(again.directory, "appendonly.aof"))  # of before Redis 7: it is taken as the base
+        again.start()
+        check(ours == in_redis(again), f"redis-server has {in_redis(again)}, the tool {ours}")
+        check(ours == {0: {"behind it"}, 3: {"in 3"}}, ours)
+
+
+def main():
+    return run_tests(globals())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
