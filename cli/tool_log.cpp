@@ -399,31 +399,48 @@ int RunLogPrint(const ToolContext& tool, const LogOptions& options) {
   return kToolClean;
 }
 
-int RunLogTail(const ToolContext& tool, const LogOptions& options) {
-  const auto log = OpenLog(tool, options.path, options.archives);
-  if (!log.ok()) return Fail(tool, log.error());
-  const EffectFilter filter(options, {});
-  UnitReader units(**log);
-  // From the newest segment backwards, until there are enough.
+struct LogTail {
+  std::unique_ptr<LogReader> log;     // read to its end
+  std::unique_ptr<UnitReader> units;  // of it
   std::deque<std::string> lines;
-  for (size_t i = (*log)->files().size(); i-- > 0 && lines.size() < std::max<size_t>(options.last, 1);) {
-    lines.clear();
-    const auto sought = (*log)->SeekOffset((*log)->files()[i].numbers.first_offset);
-    if (!sought.ok()) return Fail(tool, sought.error());
-    const auto visited = VisitWanted(tool, units, filter, options, [&](std::string line) {
-      lines.push_back(std::move(line));
-      if (lines.size() > options.last) lines.pop_front();
+};
+
+// From the newest segment backwards, until there are enough lines.
+Result<LogTail> ReadTail(const ToolContext& tool, const LogOptions& options, const EffectFilter& filter) {
+  LogTail tail;
+  ASSIGN_OR_RETURN(tail.log, OpenLog(tool, options.path, options.archives));
+  const std::vector<wal::LogFile> files = tail.log->files();
+  tail.units = std::make_unique<UnitReader>(*tail.log);
+  for (size_t i = files.size(); i-- > 0 && tail.lines.size() < std::max<size_t>(options.last, 1);) {
+    tail.lines.clear();
+    RETURN_IF_ERROR(tail.log->SeekOffset(files[i].numbers.first_offset));
+    RETURN_IF_ERROR(VisitWanted(tool, *tail.units, filter, options, [&](std::string line) {
+      tail.lines.push_back(std::move(line));
+      if (tail.lines.size() > options.last) tail.lines.pop_front();
       return true;
-    });
-    if (!visited.ok()) return Fail(tool, visited.error());
+    }));
     if (options.last == 0) break;
   }
-  for (const std::string& line : lines) tool.streams.out << line;
-  uint64_t printed = lines.size();
+  return tail;
+}
+
+int RunLogTail(const ToolContext& tool, const LogOptions& options) {
+  const EffectFilter filter(options, {});
+  // What is not there at all is told at once.
+  if (const auto log = OpenLog(tool, options.path, options.archives); !log.ok()) return Fail(tool, log.error());
+  const auto deadline = std::chrono::steady_clock::now() + kGonePatience;
+  Result<LogTail> tail = ReadTail(tool, options, filter);
+  while (!tail.ok() && tail.error().code == ErrorCode::kNotFound && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kGonePause);
+    tail = ReadTail(tool, options, filter);
+  }
+  if (!tail.ok()) return Fail(tool, tail.error());
+  for (const std::string& line : tail->lines) tool.streams.out << line;
+  uint64_t printed = tail->lines.size();
   while (options.follow && tool.streams.out.flush() && (options.limit == 0 || printed < options.limit)) {
     std::this_thread::sleep_for(kFollowPause);
-    if (const auto refreshed = (*log)->Refresh(); !refreshed.ok()) return Fail(tool, refreshed.error());
-    const auto visited = VisitWanted(tool, units, filter, options, [&](const std::string& line) {
+    if (const auto refreshed = tail->log->Refresh(); !refreshed.ok()) return Fail(tool, refreshed.error());
+    const auto visited = VisitWanted(tool, *tail->units, filter, options, [&](const std::string& line) {
       tool.streams.out << line;
       return ++printed != options.limit;
     });

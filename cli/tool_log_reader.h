@@ -4,6 +4,7 @@
 // idle for some milliseconds writes such a mark, so what was acknowledged is seen soon after.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -29,6 +30,11 @@ struct LogFrame {
   uint64_t durable_mark;
   int64_t previous_time_ms;
 };
+
+// How long is looked again beside a server that removes segments between listing and opening them: the fewer turns the
+// tool gets, the oftener they are gone.
+inline constexpr std::chrono::seconds kGonePatience{10};
+inline constexpr std::chrono::milliseconds kGonePause{20};
 
 class LogReader {
  public:

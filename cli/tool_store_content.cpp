@@ -276,13 +276,16 @@ Result<std::unique_ptr<ContentSource>> OpenStoreContent(const ToolContext& tool,
                                                         ContentUse use) {
   // Beside a server a segment or the run may go between two looks, or the generation may be switched: look again.
   constexpr int kTries = 5;
+  const auto deadline = std::chrono::steady_clock::now() + kGonePatience;
   ToolInput now = input;
-  for (int i = 0;; ++i) {
+  for (int i = 1;; ++i) {
     const std::optional<int> server_pid =
         input.kind == InputKind::kDataDirectory ? RunningServer(input.path) : std::nullopt;
     auto opened = OpenOnce(tool, now, use, server_pid);
-    if (opened.ok() || !server_pid || i + 1 == kTries) return opened;
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    if (opened.ok() || !server_pid) return opened;
+    const bool gone = opened.error().code == ErrorCode::kNotFound;
+    if (gone ? std::chrono::steady_clock::now() >= deadline : i >= kTries) return opened;
+    std::this_thread::sleep_for(kGonePause);
     ASSIGN_OR_RETURN(now, RecogniseInput(tool.fs, input.path));
   }
 }

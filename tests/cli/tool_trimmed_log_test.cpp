@@ -72,6 +72,44 @@ TEST_F(ToolTrimmedLogTest, EffectsBeginWithTheOldestSegmentThere) {
   EXPECT_NE(outcome.out.find("key19"), std::string::npos) << outcome.err;
 }
 
+// While a segment is being read the server removes it and the one behind it.
+class OvertakenFileSystem : public FaultFileSystem {
+ public:
+  Result<std::unique_ptr<File>> Open(const std::string& path, OpenOptions options) override {
+    auto file = FaultFileSystem::Open(path, options);
+    if (path == overtaken_at && --opens_left == 0) {
+      for (const std::string& gone : going) EXPECT_TRUE(Remove(gone).ok());
+    }
+    return file;
+  }
+  std::string overtaken_at;
+  int opens_left = 0;
+  std::vector<std::string> going;
+};
+
+TEST(ToolOvertakenLogTest, TheTailIsLookedForAgain) {
+  OvertakenFileSystem fs;
+  std::vector<std::string> units;
+  for (int i = 0; i < 20; ++i) {
+    units.push_back(Resp({"SET", "key" + std::to_string(i), std::string(400'000, 'x')}));
+  }
+  (void)testing::WriteSmallLog(fs, "wal", units);
+  auto names = fs.List("wal");
+  ASSERT_TRUE(names.ok());
+  ASSERT_GE(names->size(), 5U);
+  std::sort(names->begin(), names->end());
+  fs.going = {JoinPath("wal", (*names)[0]), JoinPath("wal", (*names)[1]), JoinPath("wal", (*names)[2])};
+  // Looked at for its size and read; for its size once more, and then for where the segment before it ends, which is
+  // read up to there before this one is opened again.
+  fs.overtaken_at = fs.going[2];
+  fs.opens_left = 4;
+  const auto outcome = RunHoldfast(fs, {"log", "tail", "-n", "1000", "wal"});
+  EXPECT_EQ(outcome.status, kToolClean) << outcome.err;
+  EXPECT_LE(fs.opens_left, 0);
+  EXPECT_EQ(outcome.out.find("key0"), std::string::npos);
+  EXPECT_NE(outcome.out.find("key19"), std::string::npos) << outcome.err;
+}
+
 // The server begins another segment right after the first look: the mark that says what is durable is in there.
 class RotatedFileSystem : public FaultFileSystem {
  public:
