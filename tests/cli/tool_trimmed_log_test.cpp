@@ -16,6 +16,15 @@ using testing::FaultFileSystem;
 using testing::Resp;
 using testing::RunHoldfast;
 
+// Key 0 to 19, in several segments.
+void WriteSomeSegments(FaultFileSystem& fs) {
+  std::vector<std::string> units;
+  for (int i = 0; i < 20; ++i) {
+    units.push_back(Resp({"SET", "key" + std::to_string(i), std::string(400'000, 'x')}));
+  }
+  (void)testing::WriteSmallLog(fs, "wal", units);
+}
+
 // After each of the next `trims` listings of the log the oldest segment goes.
 class TrimmedFileSystem : public FaultFileSystem {
  public:
@@ -32,11 +41,7 @@ class TrimmedFileSystem : public FaultFileSystem {
 class ToolTrimmedLogTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::vector<std::string> units;
-    for (int i = 0; i < 20; ++i) {
-      units.push_back(Resp({"SET", "key" + std::to_string(i), std::string(400'000, 'x')}));
-    }
-    (void)testing::WriteSmallLog(fs_, "wal", units);
+    WriteSomeSegments(fs_);
     const auto names = fs_.List("wal");
     ASSERT_TRUE(names.ok());
     ASSERT_GE(names->size(), 5U);
@@ -89,11 +94,7 @@ class OvertakenFileSystem : public FaultFileSystem {
 
 TEST(ToolOvertakenLogTest, TheTailIsLookedForAgain) {
   OvertakenFileSystem fs;
-  std::vector<std::string> units;
-  for (int i = 0; i < 20; ++i) {
-    units.push_back(Resp({"SET", "key" + std::to_string(i), std::string(400'000, 'x')}));
-  }
-  (void)testing::WriteSmallLog(fs, "wal", units);
+  WriteSomeSegments(fs);
   auto names = fs.List("wal");
   ASSERT_TRUE(names.ok());
   ASSERT_GE(names->size(), 5U);
@@ -124,11 +125,7 @@ class RotatedFileSystem : public FaultFileSystem {
 
 TEST(ToolRotatedLogTest, WhatWasThereIsReadToTheEnd) {
   RotatedFileSystem fs;
-  std::vector<std::string> units;
-  for (int i = 0; i < 20; ++i) {
-    units.push_back(Resp({"SET", "key" + std::to_string(i), std::string(400'000, 'x')}));
-  }
-  (void)testing::WriteSmallLog(fs, "wal", units);
+  WriteSomeSegments(fs);
   fs.hide_newest = true;
   const auto log = LogReader::Open(fs, {InputKind::kLogDirectory, "wal", "", "wal", {}}, true);
   ASSERT_TRUE(log.ok()) << log.error().message;
