@@ -14,15 +14,19 @@ uint64_t FenceOf(const GroupRecord& group, const Promise& given) { return IsFenc
 
 PromiseAnswer AnswerPromise(const GroupMember& own, const Promise& asked, std::string_view member) {
   PromiseAnswer answer;
-  auto refusal =
-      RefusePromise(own.group, own.role.promise, {own.IsMaster(), own.durable_offset, own.role.copied_up_to}, asked);
-  if (!refusal && own.copying) refusal = {0, "it is being copied anew"};
-  if (!refusal && !own.group.Active()) refusal = {0, "it knows of no group"};
-  if (!refusal && asked.candidate == own.self) refusal = {0, "it is the candidate itself"};
-  if (!refusal && member != own.self) {
+  // First who is asked: no other reason would tell the operator that waiting does not help.
+  std::optional<PromiseRefusal> refusal;
+  if (member != own.self) {
     refusal = {
         0, fmt::format("another node is at this address, {} instead of {}: was its disk replaced?", own.self, member)};
   }
+  if (!refusal) {
+    refusal =
+        RefusePromise(own.group, own.role.promise, {own.IsMaster(), own.durable_offset, own.role.copied_up_to}, asked);
+  }
+  if (!refusal && own.copying) refusal = {0, "it is being copied anew"};
+  if (!refusal && !own.group.Active()) refusal = {0, "it knows of no group"};
+  if (!refusal && asked.candidate == own.self) refusal = {0, "it is the candidate itself"};
   if (refusal) {
     answer.refusal = *std::move(refusal);
     return answer;

@@ -70,14 +70,18 @@ TEST(Membership, PromisesAreRefusedWithAReason) {
 // acknowledged, it need not have.
 TEST(Membership, APromiseInTheNameOfAnotherIsRefused) {
   const GroupRecord record = Record();
-  const RoleRecord role = Replica();
+  RoleRecord role = Replica();
   const Promise asked{NextEpoch(record.epoch, Id('c')), Id('c')};
   const std::string self = Id('d'), history = Id('1');
-  const GroupMember another{record, role, self, 70, history};
-  const PromiseAnswer answer = AnswerPromise(another, asked, Id('b'));
-  EXPECT_FALSE(answer.granted);
-  EXPECT_NE(answer.refusal.reason.find("another node is at this address"), std::string::npos) << answer.refusal.reason;
-  EXPECT_EQ(answer.refusal.promised_epoch, 0u);
+  // Whether it has caught up makes no difference: it will never be the member that is asked.
+  for (const uint64_t copied_up_to : {0U, 71U}) {
+    role.copied_up_to = copied_up_to;
+    const PromiseAnswer answer = AnswerPromise({record, role, self, 70, history}, asked, Id('b'));
+    EXPECT_FALSE(answer.granted);
+    EXPECT_NE(answer.refusal.reason.find("another node is at this address"), std::string::npos)
+        << answer.refusal.reason;
+    EXPECT_EQ(answer.refusal.promised_epoch, 0u);
+  }
 }
 
 TEST(Membership, AFreshCopyIsNoCandidateBeforeItHasCaughtUp) {
