@@ -287,9 +287,14 @@ std::shared_ptr<const Segment> SegmentSet::TakeTrimmable(uint64_t checkpoint_off
 }
 
 Result<void> SegmentSet::RetireFile(const Segment& segment, bool recycle) {
-  if (!recycle) return options_.fs->Remove(segment.path);
+  if (!recycle) {
+    RETURN_IF_ERROR(options_.fs->Remove(segment.path));
+    return options_.fs->SyncDirectory(options_.directory);
+  }
   const auto rename = [&]() -> Result<bool> {
     RETURN_IF_ERROR(options_.fs->Rename(segment.path, spare_path_));
+    // Before the appender may write to it: a power cut could bring back the old name, and a later segment under it.
+    RETURN_IF_ERROR(options_.fs->SyncDirectory(options_.directory));
     // Counted after the rename: from now on nobody can link the file by its log name.
     ASSIGN_OR_RETURN(const std::unique_ptr<File> file, options_.fs->Open(spare_path_, {.mode = OpenMode::kRead}));
     ASSIGN_OR_RETURN(const uint64_t links, file->LinkCount());
@@ -326,7 +331,6 @@ Result<void> SegmentSet::Trim(uint64_t checkpoint_offset, uint64_t backlog_bytes
       }
       return outcome.error().WithContext("trimming the log");
     }
-    RETURN_IF_ERROR(options_.fs->SyncDirectory(options_.directory));
   }
 }
 
@@ -351,8 +355,11 @@ Result<void> SegmentSet::AdoptSpare() {
 }
 
 Result<void> SegmentSet::FillSpare() {
+  // A file that could not be made the spare may still have the name of its segment on the disk: never overwrite it.
+  ASSIGN_OR_RETURN(const bool exists, options_.fs->Exists(spare_path_));
+  if (exists) RETURN_IF_ERROR(options_.fs->Remove(spare_path_));
   ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
-                   options_.fs->Open(spare_path_, {.mode = OpenMode::kCreateOrReplace, .direct_sync = true}));
+                   options_.fs->Open(spare_path_, {.mode = OpenMode::kCreate, .direct_sync = true}));
   RETURN_IF_ERROR(FillWithZeros(*file, 0, segment_bytes_));
   return file->Sync();
 }
