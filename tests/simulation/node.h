@@ -132,6 +132,7 @@ class Node {
   // ---- as a member of the group (node_group.cpp) ----
   [[nodiscard]] const std::string& OwnId() const;
   [[nodiscard]] const replication::GroupRecord& Group() const;
+  [[nodiscard]] bool KnowsNoGroupBesideIt() const;
   [[nodiscard]] replication::GroupMember AsMember() const;
   void WriteGroup(replication::GroupRecord record);
   void BeginConfirming();

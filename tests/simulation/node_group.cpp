@@ -142,20 +142,23 @@ void Node::Read() {
 
 // ---- becoming master ------------------------------------------------------------------------------------------------
 
+// A replica beside the group that does not know it would pass no barrier, and a master of it by force would have no
+// epoch by which to say what it gives up: nobody promotes it (docs/replication.md).
+bool Node::KnowsNoGroupBesideIt() const {
+  return !Group().Active() && world_.group_formed && index_ > world_.profile.members;
+}
+
 void Node::Promote() {
   if (process_ == nullptr || IsMaster() || process_->candidacy) return;
-  if (!Group().Active()) {
-    // A replica beside the group that does not know it would pass no barrier: nobody promotes it (docs/replication.md).
-    if (world_.group_formed && index_ > world_.profile.members) return;
-    return BecomeMaster(0, false);
-  }
+  if (KnowsNoGroupBesideIt()) return;
+  if (!Group().Active()) return BecomeMaster(0, false);
   if (replication::RefuseCandidacy(AsMember())) return;
   StopLink();
   StartCandidacy();
 }
 
 void Node::PromoteByForce() {
-  if (process_ == nullptr || IsMaster()) return;
+  if (process_ == nullptr || IsMaster() || KnowsNoGroupBesideIt()) return;
   BecomeMaster(replication::EpochByForce(Group(), process_->role.promise, OwnId()), true);
 }
 
