@@ -48,7 +48,10 @@ Result<void> CheckSame(FileSystem& fs, const std::string& segment, const std::st
 Result<void> PutInto(FileSystem& fs, const Segment& segment, const std::string& directory) {
   const std::string target = JoinPath(directory, segment.path.substr(segment.path.rfind('/') + 1));
   ASSIGN_OR_RETURN(const bool exists, fs.Exists(target));
-  if (exists) return CheckSame(fs, segment.path, target);
+  if (exists) {
+    RETURN_IF_ERROR(CheckSame(fs, segment.path, target));
+    return fs.SyncDirectory(directory);  // who put it there may have failed or died before
+  }
   if (fs.Link(segment.path, target).ok()) return fs.SyncDirectory(directory);
   const std::string unfinished = target + ".tmp";
   Result<void> copied = CopyFile(fs, segment.path, unfinished, *segment.end);
@@ -68,7 +71,10 @@ void LogArchive::LetGo(Log& log) { SegmentsOf(log).KeepFrom(std::numeric_limits<
 
 // The directory of this generation's segments: the newest one that is named, or a new one.
 Result<void> LogArchive::Prepare(bool anew) {
+  ASSIGN_OR_RETURN(const bool existed, fs_.Exists(options_.root));
   RETURN_IF_ERROR(fs_.CreateDirectory(options_.root));
+  // One that was there may lie in a directory that we may not read.
+  if (Result<void> synced = fs_.SyncDirectory(ParentDirectory(options_.root)); !synced.ok() && !existed) return synced;
   ASSIGN_OR_RETURN(std::vector<std::string> listed, ReadArchiveList(fs_, options_.generation_path));
   if (!anew && !listed.empty() && ParentDirectory(listed.front()) == ParentDirectory(JoinPath(options_.root, "x"))) {
     ASSIGN_OR_RETURN(const bool exists, fs_.Exists(listed.front()));

@@ -298,7 +298,13 @@ uint64_t FaultFileSystem::UsedBytesLocked() const {
   return used;
 }
 
+void FaultFileSystem::BeforeEachCall(std::function<void()> act) {
+  std::lock_guard lock(mutex_);
+  before_call_ = std::move(act);
+}
+
 Result<void> FaultFileSystem::Begin(FileCall kind, std::string description) {
+  if (before_call_) before_call_();
   calls_++;
   calls_by_kind_[static_cast<size_t>(kind)]++;
   call_log_.push_back(std::move(description));

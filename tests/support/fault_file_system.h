@@ -14,6 +14,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -63,6 +64,9 @@ class FaultFileSystem : public FileSystem {
   // with kIo, until Crash brings the machine up again.
   void CutPowerAtCall(uint64_t nth);
   void ClearFaults();
+  // Ahead of each call, on its thread, as if another thread were scheduled there: it may use this file system itself,
+  // and is called for those calls, too. Null: nothing any more.
+  void BeforeEachCall(std::function<void()> act);
   [[nodiscard]] bool power_is_off() const;
 
   // Power cut and restart: what is left is durable. Open files and locks are dead. Faults are cleared.
@@ -158,7 +162,7 @@ class FaultFileSystem : public FileSystem {
   void ReloadClean(Inode& inode) const;
 
   const size_t sector_size_;
-  mutable std::mutex mutex_;  // guards everything below
+  mutable std::recursive_mutex mutex_;  // guards everything below; recursive for `before_call_`
   std::shared_ptr<Directory> root_;
   std::set<const Inode*> locked_;
   uint64_t epoch_ = 0;  // number of crashes; handles of an earlier one are dead
@@ -170,6 +174,7 @@ class FaultFileSystem : public FileSystem {
   uint64_t calls_ = 0;
   std::array<uint64_t, kFileCalls> calls_by_kind_{};
   std::deque<std::string> call_log_;
+  std::function<void()> before_call_;
 };
 
 }  // namespace holdfast::testing

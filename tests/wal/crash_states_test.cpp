@@ -2,11 +2,10 @@
 // refused, and recovery itself may lose power too.
 #include <gtest/gtest.h>
 
-#include <functional>
-
 #include "tests/support/fault_file_system.h"
 #include "tests/support/log_checker.h"
 #include "tests/wal/log_workload.h"
+#include "wal/log_archive.h"
 
 namespace holdfast::wal {
 namespace {
@@ -68,18 +67,7 @@ TEST(CrashStatesTest, NothingAcknowledgedIsCutAndNothingIsRefused) { CutEverywhe
 TEST(CrashStatesTest, SameWithPaddedBatches) { CutEverywhere(testing::RunMaster, false); }
 TEST(CrashStatesTest, SameForAReplicasLog) { CutEverywhere(testing::RunReplica, true); }
 
-// Something happens ahead of each sync of a directory, as by another thread.
-class FileSystemWithAnother : public FaultFileSystem {
- public:
-  std::function<void()> meanwhile;
-  Result<void> SyncDirectory(const std::string& path) override {
-    if (meanwhile) meanwhile();
-    return FaultFileSystem::SyncDirectory(path);
-  }
-};
-
 void Fill(LogDriver& driver) {
-  ASSERT_TRUE(driver.Create().ok());
   for (int i = 0; i < 40; i++) {
     driver.Append(1000);
     ASSERT_TRUE(driver.Commit().ok());
@@ -87,53 +75,88 @@ void Fill(LogDriver& driver) {
   driver.Checkpoint();
 }
 
-void CheckPowerCutsNow(const FaultFileSystem& fs, const LogDriver& driver) {
-  for (uint64_t seed = 0; seed < 20; seed++) {
-    SCOPED_TRACE(seed);
+void CheckPowerCutsNow(const FaultFileSystem& fs, const LogDriver& driver, uint64_t seeds) {
+  for (uint64_t seed = 0; seed < seeds; seed++) {
+    SCOPED_TRACE("power cut " + std::to_string(seed));
     SeededRandom random(seed);
     const std::unique_ptr<FaultFileSystem> state = fs.CrashedCopy(random);
     ASSERT_EQ(CheckAfterRestart(*state, driver), "");
   }
 }
 
-// A recycled file whose old name could come back must not have been written to: that segment would hold another one.
-TEST(CrashStatesTest, TheLogRotatesWhileItIsTrimmed) {
-  FileSystemWithAnother fs;
-  LogDriver driver(fs);
-  Fill(driver);
-  bool rotating = false;
-  int cuts = 0;
-  fs.meanwhile = [&] {
-    if (rotating) {
-      CheckPowerCutsNow(fs, driver);
-      cuts++;
+struct BackgroundWork {
+  FaultFileSystem fs;
+  LogDriver driver{fs};
+  LogArchive archive{fs, driver.clock, {"archive", "gen", "0123456789abcdef", false}};
+
+  BackgroundWork() {
+    EXPECT_TRUE(fs.CreateDirectory("gen").ok());
+    EXPECT_TRUE(driver.Create().ok());
+  }
+  Result<void> Trim() { return driver.log->Trim(driver.checkpoint.offset, 0); }
+  Result<void> PrepareSpare() { return driver.log->PrepareSpare(); }
+  Result<void> ArchiveAndTrim() {
+    RETURN_IF_ERROR(archive.Run(*driver.log));
+    return Trim();
+  }
+};
+
+// Another thread appends until the log rotates, ahead of each call of the work in turn; the power goes at each of its
+// calls.
+void CutWhileTheLogRotatesDuring(Result<void> (BackgroundWork::*work)()) {
+  for (int at = 1;; at++) {
+    SCOPED_TRACE("ahead of call " + std::to_string(at));
+    BackgroundWork background;
+    LogDriver& driver = background.driver;
+    LogArchive::Hold(*driver.log);
+    Fill(driver);
+    if (work == &BackgroundWork::Trim) LogArchive::LetGo(*driver.log);
+    int calls = 0, cuts = 0;
+    bool rotating = false;
+    background.fs.BeforeEachCall([&] {
+      if (rotating) {
+        CheckPowerCutsNow(background.fs, driver, 3);
+        cuts++;
+      } else if (++calls == at) {
+        rotating = true;
+        driver.Append(20'000);
+        EXPECT_TRUE(driver.Commit().ok());
+        rotating = false;
+      }
+    });
+    ASSERT_TRUE((background.*work)().ok());
+    background.fs.BeforeEachCall(nullptr);
+    if (calls < at) {
+      EXPECT_GE(at, 3);
       return;
     }
-    rotating = true;
-    driver.Append(20'000);
-    EXPECT_TRUE(driver.Commit().ok());
-    rotating = false;
-  };
-  ASSERT_TRUE(driver.log->Trim(driver.checkpoint.offset, 0).ok());
-  fs.meanwhile = nullptr;
-  EXPECT_GE(cuts, 3);
+    ASSERT_GE(cuts, 6);
+    CheckPowerCutsNow(background.fs, driver, 3);
+    if (::testing::Test::HasFailure()) return;
+  }
 }
+
+// A recycled file whose old name could come back must not have been written to: that segment would hold another one.
+TEST(CrashStatesTest, TheLogRotatesWhileItIsTrimmed) { CutWhileTheLogRotatesDuring(&BackgroundWork::Trim); }
+TEST(CrashStatesTest, TheLogRotatesWhileASpareIsPrepared) {
+  CutWhileTheLogRotatesDuring(&BackgroundWork::PrepareSpare);
+}
+TEST(CrashStatesTest, TheLogRotatesWhileItIsArchived) { CutWhileTheLogRotatesDuring(&BackgroundWork::ArchiveAndTrim); }
 
 TEST(CrashStatesTest, ASpareIsPreparedAfterAFailedTrim) {
   for (uint64_t call = 1;; call++) {
     SCOPED_TRACE(call);
-    FaultFileSystem fs;
-    LogDriver driver(fs);
-    Fill(driver);
-    fs.FailCall(call, ErrorCode::kIo);
-    const bool failed = !driver.log->Trim(driver.checkpoint.offset, 0).ok();
-    fs.ClearFaults();
+    BackgroundWork background;
+    Fill(background.driver);
+    background.fs.FailCall(call, ErrorCode::kIo);
+    const bool failed = !background.Trim().ok();
+    background.fs.ClearFaults();
     if (!failed) {
       EXPECT_GE(call, 5u);
       return;
     }
-    ASSERT_TRUE(driver.log->PrepareSpare().ok());
-    CheckPowerCutsNow(fs, driver);
+    ASSERT_TRUE(background.PrepareSpare().ok());
+    CheckPowerCutsNow(background.fs, background.driver, 20);
   }
 }
 

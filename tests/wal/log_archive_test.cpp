@@ -15,6 +15,7 @@ namespace {
 using holdfast::testing::CheckedLog;
 using holdfast::testing::CheckLog;
 using holdfast::testing::FaultFileSystem;
+using holdfast::testing::FileCall;
 using holdfast::testing::Problems;
 using testing::LogDriver;
 
@@ -55,6 +56,28 @@ class LogArchiveTest : public ::testing::Test {
   FaultFileSystem fs_;
   LogDriver driver_{fs_};
 };
+
+// The segment may be trimmed as soon as it is archived: its place there must be on the disk by then, whoever put it
+// there.
+TEST_F(LogArchiveTest, WhatAFailedTryHasLinkedIsMadeDurableByTheNext) {
+  Fill(60);
+  LogArchive archive = Open();
+  ASSERT_TRUE(archive.Run(*driver_.log).ok());
+  const std::string first = Directory();
+  Fill(60);
+  for (uint64_t sync = 1; sync <= 3; sync++) {
+    fs_.FailCall(sync, ErrorCode::kIo, false, FileCall::kSyncDirectory);
+    const bool failed = !archive.Run(*driver_.log).ok();
+    fs_.ClearFaults();
+    EXPECT_TRUE(failed) << sync;
+  }
+  ASSERT_TRUE(archive.Run(*driver_.log).ok());
+  EXPECT_EQ(Directory(), first);
+  const auto before = Archived();
+  Trim();
+  fs_.CrashLosingAll();
+  EXPECT_EQ(Archived(), before);
+}
 
 TEST_F(LogArchiveTest, FinishedSegmentsGoThereBeforeTheyAreTrimmed) {
   LogArchive archive = Open();
