@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "net/replication_driver.h"
+#include "replication/membership.h"
 #include "replication/past.h"
 #include "storage/base/check.h"
 #include "storage/base/diag.h"
@@ -351,7 +352,7 @@ void ReplicationDriver::SnapshotComplete(const replication::SnapshotComplete& co
   request.options.random = engine_randoms_.back().get();
   replication::RoleRecord role = role_;
   role.operator_consents = false;  // used up
-  role.copied_up_to = copy_reaches_ = master.end_offset;
+  role.copied = copy_reaches_ = replication::StandingOf(master);
   request.role_record = replication::FormatRole(role);
   request.directory = &server_.directory();
   request.master = master;
@@ -394,7 +395,7 @@ void ReplicationDriver::GenerationLoaded(Result<LoadedGeneration> loaded, bool l
   copy_wanted_ = false;
   difference_.clear();
   role_.operator_consents = false;
-  role_.copied_up_to = copy_reaches_;
+  role_.copied = copy_reaches_;
   last_failure_.clear();
   backoff_.Reset();
   diag::Notice("MASTER <-> REPLICA sync: Finished with success, at offset {}", server_.log().AppendedOffset());

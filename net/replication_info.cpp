@@ -198,7 +198,7 @@ void ReplicationDriver::AppendReplicaInfo(std::string& to, int64_t now_ms) const
     if (!shown.empty()) Line(to, "master_link_down_reason:{}", shown);
   }
   // While a copy is being taken over, or lacks what may be confirmed, this node is no candidate for promotion.
-  const bool unfit = syncing || (Group().Active() && server_.log().DurableOffset() < role_.copied_up_to);
+  const bool unfit = syncing || (Group().Active() && AsMember().LacksOfItsCopy());
   Line(to, "slave_priority:{}", unfit ? 0 : settings.replica_priority);
   Line(to, "slave_read_only:{}", settings.replica_read_only ? 1 : 0);
   Line(to, "replica_announced:{}", settings.replica_announced ? 1 : 0);

@@ -132,10 +132,10 @@ std::optional<PromiseRefusal> RefusePromise(const GroupRecord& record, const Pro
   if (asked.epoch <= epoch && !again) {
     return PromiseRefusal{epoch, fmt::format("epoch {} is known or promised already", epoch)};
   }
-  if (own.end_offset < own.copied_up_to) {
-    return PromiseRefusal{
-        0, fmt::format("this node was copied anew and has not caught up yet: it is at offset {} of {}", own.end_offset,
-                       own.copied_up_to)};
+  if (own.standing < own.copied) {
+    return PromiseRefusal{0,
+                          fmt::format("this node was copied anew and has not caught up yet: it is at offset {} of {}",
+                                      own.standing.offset, own.copied.offset)};
   }
   return std::nullopt;
 }

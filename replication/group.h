@@ -79,8 +79,8 @@ struct PromiseRefusal {
 };
 struct PromiseSituation {
   bool is_master = false;
-  uint64_t end_offset = 0;    // durable
-  uint64_t copied_up_to = 0;  // of a copy: the master had this much when it gave it
+  LogStanding standing;
+  LogStanding copied;  // of a copy: the master had this much when it gave it
 };
 [[nodiscard]] std::optional<PromiseRefusal> RefusePromise(const GroupRecord& record, const Promise& given,
                                                           const PromiseSituation& own, const Promise& asked);

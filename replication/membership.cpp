@@ -21,8 +21,7 @@ PromiseAnswer AnswerPromise(const GroupMember& own, const Promise& asked, std::s
         0, fmt::format("another node is at this address, {} instead of {}: was its disk replaced?", own.self, member)};
   }
   if (!refusal) {
-    refusal =
-        RefusePromise(own.group, own.role.promise, {own.IsMaster(), own.durable_offset, own.role.copied_up_to}, asked);
+    refusal = RefusePromise(own.group, own.role.promise, {own.IsMaster(), own.Standing(), own.role.copied}, asked);
   }
   if (!refusal && own.copying) refusal = {0, "it is being copied anew"};
   if (!refusal && !own.group.Active()) refusal = {0, "it knows of no group"};
@@ -38,12 +37,18 @@ PromiseAnswer AnswerPromise(const GroupMember& own, const Promise& asked, std::s
   return answer;
 }
 
+LogStanding StandingOf(const FullSyncOffer& master) {
+  if (master.group.empty()) return {0, master.end_offset};
+  const auto record = ParseGroup(master.group);
+  return {record.ok() ? record->EpochAt(master.end_offset) : UINT64_MAX, master.end_offset};
+}
+
 std::optional<std::string> RefuseCandidacy(const GroupMember& own) {
-  if (!own.copying && own.durable_offset >= own.role.copied_up_to) return std::nullopt;
+  if (!own.copying && !own.LacksOfItsCopy()) return std::nullopt;
   return fmt::format(
       "This member of the group was copied anew and is at offset {} of {}: it lacks writes that may be confirmed. "
       "Promote another member, or use HOLDFAST PROMOTE FORCE",
-      own.durable_offset, own.role.copied_up_to);
+      own.durable_offset, own.role.copied.offset);
 }
 
 uint64_t EpochByForce(const GroupRecord& group, const Promise& given, std::string_view self) {
@@ -53,7 +58,7 @@ uint64_t EpochByForce(const GroupRecord& group, const Promise& given, std::strin
 void TakeMastership(RoleRecord& role, const std::string& id, uint64_t epoch, std::string_view self) {
   role.master.reset();
   role.operator_consents = false;
-  role.copied_up_to = 0;
+  role.copied = {};
   if (epoch > 0) role.promise = {epoch, std::string(self)};
   AddIdMadeHere(role, id);
 }

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "replication/group.h"
+#include "replication/history.h"
 #include "replication/role.h"
 
 namespace holdfast::replication {
@@ -22,6 +23,9 @@ struct GroupMember {
   bool copying = false;         // a copy is about to replace what it has
 
   [[nodiscard]] bool IsMaster() const { return !role.master.has_value(); }
+  // Whether it is a copy that lacks what its master had then, and so may lack what it has confirmed itself before. One
+  // of a later epoch has all of that which counts, even if it went back: that epoch's master began with all confirmed.
+  [[nodiscard]] bool LacksOfItsCopy() const { return Standing() < role.copied; }
   [[nodiscard]] LogStanding Standing() const { return {group.EpochAt(durable_offset), durable_offset}; }
 };
 
@@ -35,6 +39,10 @@ struct GroupMember {
 // The answer to a candidate that asks `member`, which we need not be: the disk at an address may be another one by now.
 // If it is granted, `asked` must be on disk as our promise before the answer leaves, and a candidacy of our own ends.
 [[nodiscard]] PromiseAnswer AnswerPromise(const GroupMember& own, const Promise& asked, std::string_view member);
+
+// What a master has that gives us a copy: what the copy must come to before it counts. If its record cannot be read,
+// only what a later one says.
+[[nodiscard]] LogStanding StandingOf(const FullSyncOffer& master);
 
 // Why this replica may not ask for promises: it was copied anew and lacks what its master had.
 [[nodiscard]] std::optional<std::string> RefuseCandidacy(const GroupMember& own);

@@ -44,7 +44,12 @@ bool ReadNumber(std::string_view text, Number& value) {
 // What belongs to the replication group.
 bool ParseGroupLine(std::string_view line, RoleRecord& record) {
   if (line.starts_with("durable ")) return ReadNumber(line.substr(8), record.configured_durable);
-  if (line.starts_with("copied-up-to ")) return ReadNumber(line.substr(13), record.copied_up_to);
+  if (line.starts_with("copied-up-to ")) {
+    const std::string_view numbers = line.substr(13);
+    const size_t space = std::min(numbers.find(' '), numbers.size() - 1);
+    return ReadNumber(numbers.substr(0, space), record.copied.offset) &&
+           ReadNumber(numbers.substr(space + 1), record.copied.epoch);
+  }
   if (!line.starts_with("promise ")) return false;
   const std::string_view rest = line.substr(8);
   const size_t space = std::min(rest.find(' '), rest.size());
@@ -63,7 +68,9 @@ std::string FormatRole(const RoleRecord& record) {
   for (const auto& id : record.ids_made_here) text += fmt::format("made-here {}\n", id);
   if (record.promise.epoch > 0) text += fmt::format("promise {} {}\n", record.promise.epoch, record.promise.candidate);
   if (record.configured_durable > 0) text += fmt::format("durable {}\n", record.configured_durable);
-  if (record.copied_up_to > 0) text += fmt::format("copied-up-to {}\n", record.copied_up_to);
+  if (record.copied > LogStanding()) {
+    text += fmt::format("copied-up-to {} {}\n", record.copied.offset, record.copied.epoch);
+  }
   text += fmt::format("checksum {:016x}\n", Checksum64(text));
   return text;
 }

@@ -30,7 +30,7 @@ struct RoleRecord {
   std::vector<std::string> ids_made_here;  // history ids under which this node was a master, newest last
   Promise promise;                         // given to a candidate of our group
   int configured_durable = 0;              // min-replicas-durable of the configuration when this was written
-  uint64_t copied_up_to = 0;               // our data is a copy; the master had this much when it gave it
+  LogStanding copied;                      // our data is a copy; the master had this much when it gave it
   friend bool operator==(const RoleRecord&, const RoleRecord&) = default;
 };
 

@@ -184,7 +184,7 @@ class Model {
     if (random_.Below(3) == 0) return candidacy.Unreachable(voter.id, epoch, "lost", now_);
     PromiseAnswer answer;
     const auto refusal =
-        RefusePromise(voter.Record(), voter.promise, {voter.master, voter.log.size(), 0}, {epoch, node.id});
+        RefusePromise(voter.Record(), voter.promise, {voter.master, voter.Standing(), {}}, {epoch, node.id});
     if (refusal) {
       answer.refusal = *refusal;
     } else {

@@ -76,14 +76,16 @@ TEST(GroupRecord, PromisesNeededMakeEveryTwoSetsMeet) {
 
 TEST(Promises, AreGivenOnceForAnEpochAndAgainToTheSameCandidate) {
   const GroupRecord record = Group(3, 1);
-  const PromiseSituation own{false, 100, 0};
+  const PromiseSituation own{false, {1, 100}, {}};
   EXPECT_FALSE(RefusePromise(record, {}, own, {2, Id('b')}));
   EXPECT_FALSE(RefusePromise(record, {2, Id('b')}, own, {2, Id('b')}));
   EXPECT_FALSE(RefusePromise(record, {2, Id('b')}, own, {3, Id('c')}));
   EXPECT_EQ(RefusePromise(record, {2, Id('b')}, own, {2, Id('c')})->promised_epoch, 2u);
   EXPECT_TRUE(RefusePromise(record, {}, own, {1, Id('b')}));
-  EXPECT_TRUE(RefusePromise(record, {}, {true, 100, 0}, {2, Id('b')}));     // a master
-  EXPECT_TRUE(RefusePromise(record, {}, {false, 100, 101}, {2, Id('b')}));  // copied anew, not caught up
+  EXPECT_TRUE(RefusePromise(record, {}, {true, {1, 100}, {}}, {2, Id('b')}));  // a master
+  // Copied anew, and not caught up with what its master had; or went back since, to a master of a later epoch.
+  EXPECT_TRUE(RefusePromise(record, {}, {false, {1, 100}, {1, 101}}, {2, Id('b')}));
+  EXPECT_FALSE(RefusePromise(record, {}, {false, {1, 100}, {0, 101}}, {2, Id('b')}));
 }
 
 TEST(Promises, FenceUntilTheEpochIsThere) {

@@ -61,7 +61,7 @@ TEST(Membership, PromisesAreRefusedWithAReason) {
   inactive.durable = 0;
   EXPECT_EQ(reason({inactive, role, Id('b'), 70, Id('1')}), "it knows of no group");
   EXPECT_EQ(reason({record, RoleRecord(), Id('b'), 70, Id('1')}), "this node is a master");
-  role.copied_up_to = 71;
+  role.copied = {record.epoch, 71};
   EXPECT_NE(reason({record, role, Id('b'), 70, Id('1')}), "");
   EXPECT_EQ(reason({record, role, Id('b'), 71, Id('1')}), "");
 }
@@ -75,7 +75,7 @@ TEST(Membership, APromiseInTheNameOfAnotherIsRefused) {
   const std::string self = Id('d'), history = Id('1');
   // Whether it has caught up makes no difference: it will never be the member that is asked.
   for (const uint64_t copied_up_to : {0U, 71U}) {
-    role.copied_up_to = copied_up_to;
+    role.copied = {record.epoch, copied_up_to};
     const PromiseAnswer answer = AnswerPromise({record, role, self, 70, history}, asked, Id('b'));
     EXPECT_FALSE(answer.granted);
     EXPECT_NE(answer.refusal.reason.find("another node is at this address"), std::string::npos)
@@ -89,20 +89,36 @@ TEST(Membership, AFreshCopyIsNoCandidateBeforeItHasCaughtUp) {
   RoleRecord role = Replica();
   EXPECT_FALSE(RefuseCandidacy({record, role, Id('b'), 70, Id('1')}));
   EXPECT_TRUE(RefuseCandidacy({record, role, Id('b'), 70, Id('1'), true}));
-  role.copied_up_to = 71;
+  role.copied = {record.epoch, 71};
   const auto refusal = RefuseCandidacy({record, role, Id('b'), 70, Id('1')});
   ASSERT_TRUE(refusal);
   EXPECT_NE(refusal->find("offset 70 of 71"), std::string::npos) << *refusal;
+}
+
+// What the master of a later epoch began with is all that was confirmed: who follows it need not come to where the
+// copy's master was, which may be never.
+TEST(Membership, AFreshCopyThatWentBackToALaterMasterLacksNothing) {
+  GroupRecord record = Record();
+  RoleRecord role = Replica();
+  role.copied = StandingOf({wal::Lineage(), 90, FormatGroup(record)});
+  EXPECT_EQ(role.copied, (LogStanding{record.epoch, 90}));
+  EXPECT_TRUE(RefuseCandidacy({record, role, Id('b'), 70, Id('1')}));
+  record = RecordOfEpoch(record, NextEpoch(record.epoch, Id('e')), 60);
+  EXPECT_FALSE(RefuseCandidacy({record, role, Id('b'), 70, Id('2')}));
+  // Before it has that epoch's beginning, it may lack what is confirmed.
+  EXPECT_TRUE(RefuseCandidacy({record, role, Id('b'), 59, Id('2')}));
+  // A record that cannot be read says nothing about what is enough.
+  EXPECT_EQ(StandingOf({wal::Lineage(), 90, "?"}).epoch, UINT64_MAX);
 }
 
 TEST(Membership, AMasterOfANewEpochRemembersTheOneBefore) {
   const GroupRecord before = Record();
   RoleRecord role = Replica();
   role.operator_consents = true;
-  role.copied_up_to = 70;
+  role.copied = {before.epoch, 70};
   const uint64_t epoch = NextEpoch(before.epoch, Id('b'));
   TakeMastership(role, Id('2'), epoch, Id('b'));
-  EXPECT_FALSE(role.master || role.operator_consents || role.copied_up_to != 0);
+  EXPECT_FALSE(role.master || role.operator_consents || role.copied > LogStanding());
   EXPECT_EQ(role.promise, (Promise{epoch, Id('b')}));
   EXPECT_EQ(role.ids_made_here, std::vector<std::string>{Id('2')});
   const GroupRecord after = RecordOfEpoch(before, epoch, 90);

@@ -13,7 +13,7 @@ const MasterAddress kB{std::in_place, "fe80::1%eth0", 6380};
 
 TEST(RoleRecord, RoundTripsAndDetectsEveryFlip) {
   RoleRecord record{kB, HashOf(kA), true, {std::string(40, '1'), std::string(40, '2')}, {7, std::string(40, 'c')},
-                    2,  99};
+                    2,  {99, 7}};
   std::string text = FormatRole(record);
   auto parsed = ParseRole(text);
   ASSERT_TRUE(parsed.ok()) << parsed.error().message;
@@ -27,11 +27,11 @@ TEST(RoleRecord, RoundTripsAndDetectsEveryFlip) {
 }
 
 TEST(RoleRecord, LongestRecordFitsARoleFrame) {
-  RoleRecord record{MasterAddress(std::in_place, std::string(kHostBytesMax, 'h'), 65535), 1, false, {}, {}, 0, 0};
+  RoleRecord record{MasterAddress(std::in_place, std::string(kHostBytesMax, 'h'), 65535), 1, false, {}, {}, 0, {}};
   for (char digit = '0'; digit <= '9'; ++digit) AddIdMadeHere(record, std::string(40, digit));
   record.promise = {UINT64_MAX, std::string(40, 'f')};
   record.configured_durable = INT32_MAX;
-  record.copied_up_to = UINT64_MAX;
+  record.copied = {UINT64_MAX, UINT64_MAX};
   EXPECT_LE(FormatRole(record).size(), wal::kStickyPayloadMax);
 }
 

@@ -328,7 +328,7 @@ void Node::LoadSnapshot(uint64_t offset, const replication::FullSyncOffer& maste
   (void)process_->directory->RemoveOldGenerations();
   if (Down()) return;
   process_->role.operator_consents = false;
-  process_->role.copied_up_to = process_->copy_reaches;
+  process_->role.copied = process_->copy_reaches;
   process_->role_ticket = 0;
   BeginConfirming();
   process_->backoff.Reset();
@@ -360,7 +360,7 @@ Result<std::string> Node::MakeGeneration(uint64_t offset, const replication::Ful
   state.membership = master.group;
   replication::RoleRecord role = process_->role;
   role.operator_consents = false;
-  role.copied_up_to = process_->copy_reaches = master.end_offset;
+  role.copied = process_->copy_reaches = replication::StandingOf(master);
   wal::EngineOptions options;
   options.segment_bytes = world_.profile.segment_bytes;
   options.ring_bytes = world_.profile.ring_bytes;
