@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
-from holdfast_testing import SERVER, Client, Redis, ReplyError, Server, check  # noqa: E402  (path above)
+from holdfast_testing import SERVER, Client, Redis, ReplyError, Server, check, wait_for  # noqa: E402  (path above)
 
 BUILD = os.path.dirname(os.path.abspath(SERVER))
 SHIM = os.path.join(BUILD, "libfile_faults.so")
@@ -28,6 +28,7 @@ CALLS = ("any", "open", "read", "write", "sync", "truncate", "allocate", "rename
 EFFECTS = {"EIO": 5, "ENOMEM": 12, "ENOSPC": 28, "EMFILE": 24, "EINTR": 4, "short": 1000, "kill": 1001, "killafter": 1002,
            "lie": 1003, "delay": 1004}
 CONTROL = struct.Struct(f"<4IQ2I{len(CALLS)}Q")
+HOLD = struct.Struct("<2I")  # behind it
 
 
 class FaultServer(Server):
@@ -45,12 +46,13 @@ class FaultServer(Server):
             self.trace = os.open(trace, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             self._append(ROOT, path=self.directory.encode(), inode=os.stat(self.directory).st_ino)
         control = os.open(self.directory + ".control", os.O_RDWR | os.O_CREAT, 0o644)
-        os.ftruncate(control, CONTROL.size)
-        self.control = mmap.mmap(control, CONTROL.size)
+        os.ftruncate(control, CONTROL.size + HOLD.size)
+        self.control = mmap.mmap(control, CONTROL.size + HOLD.size)
         os.close(control)
 
     def start(self, wait=True, timeout=60.0):
         assert self.process is None or self.process.poll() is not None, "already running"
+        self._hold(False)
         environment = dict(os.environ, LD_PRELOAD=f"{ALLOCATION_SHIM} {SHIM}" if self.allocations else SHIM, HOLDFAST_FAULT_ROOT=self.directory,
                            HOLDFAST_FAULT_CONTROL=self.directory + ".control")
         # A gcc build's sanitizer wants to come first among the libraries; it finds what it needs anyway.
@@ -63,6 +65,21 @@ class FaultServer(Server):
         if wait:
             self.wait_ready(timeout)
         return self
+
+    def kill(self):
+        """If it is recorded, between calls: the trace knows what the next process finds. What is written and not synced yet
+        may well be under way."""
+        if self.trace is not None and self.process.poll() is None:
+            self._hold(True)
+            wait_for(lambda: self.process.poll() is not None or HOLD.unpack_from(self.control, CONTROL.size)[1] == 0, 60,
+                     "no call being recorded")
+        super().kill()
+
+    def _hold(self, hold):
+        if hold:
+            struct.pack_into("<I", self.control, CONTROL.size, 1)
+        else:
+            HOLD.pack_into(self.control, CONTROL.size, 0, 0)
 
     # ---- recording
 

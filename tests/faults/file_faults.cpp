@@ -94,8 +94,32 @@ struct Path {
   }
 };
 
+thread_local int unkilled = 0;
+
+// While one exists, the scenario does not kill the process: a record is written whole, and of a call that is recorded
+// afterwards the next process never sees what the record lacks.
+class Unkilled {
+ public:
+  Unkilled() {
+    if (trace < 0 || control == nullptr || unkilled++ > 0) return;
+    while (true) {
+      __atomic_add_fetch(&control->inside, 1, __ATOMIC_SEQ_CST);
+      if (__atomic_load_n(&control->hold, __ATOMIC_SEQ_CST) == 0) return;
+      __atomic_sub_fetch(&control->inside, 1, __ATOMIC_SEQ_CST);
+      Wait(1);
+    }
+  }
+  ~Unkilled() {
+    if (trace < 0 || control == nullptr || --unkilled > 0) return;
+    __atomic_sub_fetch(&control->inside, 1, __ATOMIC_SEQ_CST);
+  }
+  Unkilled(const Unkilled&) = delete;
+  Unkilled& operator=(const Unkilled&) = delete;
+};
+
 void Append(TraceRecord record, const char* path, const char* second, const iovec* data, int pieces) {
   if (trace < 0) return;
+  const Unkilled whole;
   record.path_size = path == nullptr ? 0 : static_cast<uint32_t>(strlen(path));
   record.second_path_size = second == nullptr ? 0 : static_cast<uint32_t>(strlen(second));
   iovec parts[1024 + 3];
@@ -142,6 +166,16 @@ long Done(uint32_t effect, Real real) {
   return outcome;
 }
 
+// Of a call that is recorded when it is done.
+template <typename Real, typename Record>
+long Done(uint32_t effect, Real real, Record record) {
+  const Unkilled whole;
+  const long outcome = real();
+  if (outcome >= 0) record(outcome);
+  if (effect == kKillAfter) Die();
+  return outcome;
+}
+
 int Open(int directory, const char* name, int flags, mode_t mode) {
   const auto real = [&] { return syscall(SYS_openat, directory, name, flags, mode); };
   const Path path(directory, name);
@@ -149,17 +183,17 @@ int Open(int directory, const char* name, int flags, mode_t mode) {
   const uint32_t effect = Happens(Call::kOpen);
   if (IsErrno(effect)) return Failed<int>(effect);
   const bool existed = (flags & O_CREAT) == 0 || InodeOf(path.text) != 0;
-  const int fd = static_cast<int>(Done(effect, real));
-  if (fd < 0 || fd >= kDescriptors) return fd;
-  const uint64_t inode = InodeOf(fd);
-  watched[fd].durable_writes = (flags & O_DSYNC) != 0;
-  watched[fd].inode = inode;
-  watched[fd].open.store(true, std::memory_order_relaxed);
-  if (!existed) Append({.kind = TraceKind::kCreate, .inode = inode}, path.text, nullptr, nullptr, 0);
-  if (existed && (flags & O_TRUNC) != 0) {
-    Append({.kind = TraceKind::kTruncate, .inode = inode}, nullptr, nullptr, nullptr, 0);
-  }
-  return fd;
+  return static_cast<int>(Done(effect, real, [&](long fd) {
+    if (fd >= kDescriptors) return;
+    const uint64_t inode = InodeOf(static_cast<int>(fd));
+    watched[fd].durable_writes = (flags & O_DSYNC) != 0;
+    watched[fd].inode = inode;
+    watched[fd].open.store(true, std::memory_order_relaxed);
+    if (!existed) Append({.kind = TraceKind::kCreate, .inode = inode}, path.text, nullptr, nullptr, 0);
+    if (existed && (flags & O_TRUNC) != 0) {
+      Append({.kind = TraceKind::kTruncate, .inode = inode}, nullptr, nullptr, nullptr, 0);
+    }
+  }));
 }
 
 // Of a request, as a short call would leave it: whole sectors if there are some, never nothing.
@@ -239,9 +273,8 @@ int Rename(int from_directory, const char* from, int to_directory, const char* t
   if (!source.ours && !target.ours) return static_cast<int>(real());
   const uint32_t effect = Happens(Call::kRename);
   if (IsErrno(effect)) return Failed<int>(effect);
-  const int outcome = static_cast<int>(Done(effect, real));
-  if (outcome == 0) Append({.kind = TraceKind::kRename}, source.text, target.text, nullptr, 0);
-  return outcome;
+  return static_cast<int>(
+      Done(effect, real, [&](long) { Append({.kind = TraceKind::kRename}, source.text, target.text, nullptr, 0); }));
 }
 
 int Remove(int directory, const char* name, int flags) {
@@ -250,9 +283,8 @@ int Remove(int directory, const char* name, int flags) {
   if (!path.ours) return static_cast<int>(real());
   const uint32_t effect = Happens(Call::kRemove);
   if (IsErrno(effect)) return Failed<int>(effect);
-  const int outcome = static_cast<int>(Done(effect, real));
-  if (outcome == 0) Append({.kind = TraceKind::kRemove}, path.text, nullptr, nullptr, 0);
-  return outcome;
+  return static_cast<int>(
+      Done(effect, real, [&](long) { Append({.kind = TraceKind::kRemove}, path.text, nullptr, nullptr, 0); }));
 }
 
 int MakeDirectory(int directory, const char* name, mode_t mode) {
@@ -261,11 +293,9 @@ int MakeDirectory(int directory, const char* name, mode_t mode) {
   if (!path.ours) return static_cast<int>(real());
   const uint32_t effect = Happens(Call::kMakeDirectory);
   if (IsErrno(effect)) return Failed<int>(effect);
-  const int outcome = static_cast<int>(Done(effect, real));
-  if (outcome == 0) {
+  return static_cast<int>(Done(effect, real, [&](long) {
     Append({.kind = TraceKind::kMakeDirectory, .inode = InodeOf(path.text)}, path.text, nullptr, nullptr, 0);
-  }
-  return outcome;
+  }));
 }
 
 int Link(int from_directory, const char* from, int to_directory, const char* to, int flags) {
@@ -274,9 +304,8 @@ int Link(int from_directory, const char* from, int to_directory, const char* to,
   if (!target.ours) return static_cast<int>(real());
   const uint32_t effect = Happens(Call::kLink);
   if (IsErrno(effect)) return Failed<int>(effect);
-  const int outcome = static_cast<int>(Done(effect, real));
-  if (outcome == 0) Append({.kind = TraceKind::kLink}, source.text, target.text, nullptr, 0);
-  return outcome;
+  return static_cast<int>(
+      Done(effect, real, [&](long) { Append({.kind = TraceKind::kLink}, source.text, target.text, nullptr, 0); }));
 }
 
 int Truncate(int fd, off_t size) {
