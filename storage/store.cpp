@@ -30,6 +30,16 @@ struct OnDisk {
   std::optional<Run> run;
 };
 
+// What is found was perhaps written by a process that died before it synced: a run that LMDB holds is removed, and the log
+// trimmed, only on the strength of what is on the disk.
+Result<void> SyncWhatIsFound(const StoreOptions& options, const LmdbOptions& lmdb) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
+                   options.fs->Open(JoinPath(lmdb.directory, "data.mdb"), {.mode = OpenMode::kWrite}));
+  RETURN_IF_ERROR(file->Sync());
+  RETURN_IF_ERROR(options.fs->SyncDirectory(RunDirectory(options)));
+  return options.fs->SyncDirectory(options.directory);
+}
+
 Result<void> CreateIfEmpty(const StoreOptions& options, const LmdbOptions& lmdb) {
   FileSystem& fs = *options.fs;
   ASSIGN_OR_RETURN(const bool exists, fs.Exists(lmdb.directory));
@@ -39,8 +49,8 @@ Result<void> CreateIfEmpty(const StoreOptions& options, const LmdbOptions& lmdb)
   }
   RETURN_IF_ERROR(fs.CreateDirectory(options.directory));
   RETURN_IF_ERROR(fs.CreateDirectory(RunDirectory(options)));
+  if (exists) return SyncWhatIsFound(options, lmdb);
   RETURN_IF_ERROR(fs.SyncDirectory(options.directory));
-  if (exists) return {};
   ASSIGN_OR_RETURN(const std::vector<std::string> runs, ListRuns(fs, RunDirectory(options), false));
   if (!runs.empty()) {
     return Error{ErrorCode::kCorruption, fmt::format("{}: a run file is there ({}), but no LMDB directory: restore it",

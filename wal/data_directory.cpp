@@ -113,10 +113,9 @@ class Directory : public DataDirectory {
 
 Result<void> Directory::TakeLock() {
   ASSIGN_OR_RETURN(const bool exists, fs_.Exists(path_));
-  if (!exists) {
-    RETURN_IF_ERROR(fs_.CreateDirectory(path_));
-    RETURN_IF_ERROR(fs_.SyncDirectory(ParentDirectory(path_)));
-  }
+  if (!exists) RETURN_IF_ERROR(fs_.CreateDirectory(path_));
+  // One that was there may lie in a directory that we may not read; or a process made it that died before it synced.
+  if (Result<void> synced = fs_.SyncDirectory(ParentDirectory(path_)); !synced.ok() && !exists) return synced;
   Result<std::unique_ptr<FileLock>> lock = fs_.Lock(LockPath());
   if (!lock.ok() && lock.error().code == ErrorCode::kBusy) {
     return Error{ErrorCode::kBusy, "the data directory " + path_ + " is in use by another process: stop that one, or " +
@@ -267,6 +266,8 @@ Result<void> Directory::Commit(const std::string& generation_path) {
 }
 
 Result<void> Directory::RemoveOldGenerations() {
+  // CURRENT may have been renamed by a process that died before it synced.
+  RETURN_IF_ERROR(fs_.SyncDirectory(path_));
   ASSIGN_OR_RETURN(const std::vector<std::string> names, Generations());
   for (const std::string& name : names) {
     if (name == BaseName(generation_path_)) continue;

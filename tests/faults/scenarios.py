@@ -3,10 +3,12 @@
 A scenario gets the workspace and a seed, and leaves all its servers stopped.
 """
 
+import contextlib
 import os
+import random
 
 from fault_server import FaultServer, History
-from holdfast_testing import check, wait_for
+from holdfast_testing import Disconnected, ReplyError, check, wait_for
 
 SMALL = ("--memtable-size", "1mb", "--log-segment-size", "1mb", "--repl-backlog-size", "1mb", "--space-reserve", "0",
          "--enable-debug-command", "yes", "--log-checkpoint-bytes", "1mb")
@@ -148,6 +150,38 @@ def recovery(workspace, seed):
     return [one]
 
 
+def killed(workspace, seed):
+    """Killed right behind a call, before what it did is synced; the next start finds it in memory and builds on it."""
+    one = Recording(workspace, "killed")
+    server = one.server
+    rng = random.Random(f"killed-{seed}")
+    history = one.begin(History("m", seed))
+
+    def up_or_dead():
+        try:
+            return server.process.poll() is not None or call(server, "PING") == "PONG"
+        except (OSError, Disconnected, ReplyError):
+            return False
+    server.start()
+    for number in range(16):
+        history.write(server, 6)
+        in_start = number % 4 == 3
+        if in_start:
+            server.kill()
+        server.arm(rng.choice(("write", "rename", "sync", "remove")), "killafter", rng.randrange(1, 9))
+        if in_start:
+            server.start(wait=False)
+            wait_for(up_or_dead, 60, "the start's end")
+        else:
+            with contextlib.suppress(OSError, Disconnected):
+                call(server, "DEBUG", "CHECKPOINT")
+        server.disarm()
+        restart(server)
+    history.write(server, 6)
+    server.kill()
+    return [one]
+
+
 def snapshot(workspace, seed):
     one = Recording(workspace, "snapshot")
     history = one.begin(History("m", seed))
@@ -278,5 +312,5 @@ def config_rewrite(workspace, seed):
     return [one]
 
 
-ALL = (first_start, appending, padded, rotation, checkpoint, recovery, snapshot, full_sync, promotion, rewind,
+ALL = (first_start, appending, padded, rotation, checkpoint, recovery, killed, snapshot, full_sync, promotion, rewind,
        config_rewrite)
