@@ -18,7 +18,7 @@ enum ExitCode : int {
   kExitClean = 0,
   kExitUsage = 1,       // command line, configuration, or the environment (port taken, directory locked)
   kExitDamage = 2,      // the data directory was refused
-  kExitLogFailure = 3,  // the log could not be written: fail-stop
+  kExitLogFailure = 3,  // the log could not be written, or a page of the store not be read: fail-stop
   kExitNoMemory = 4,    // an allocation failed: fail-stop
 };
 

@@ -1,6 +1,7 @@
 // holdfast: the offline tool.
 #include <iostream>
 
+#include "cli/mapped_reads.h"
 #include "cli/memory_shortage.h"
 #include "cli/tool_command_line.h"
 #include "storage/base/diag.h"
@@ -12,6 +13,9 @@ int main(int argc, char** argv) {
   (void)holdfast::diag::OpenFile("/dev/stderr");
   holdfast::cli::EndWhenMemoryRunsOut("Out of memory: the command did not come to its end",
                                       holdfast::cli::kToolTrouble);
+  holdfast::cli::EndWhenMappedReadsFail(
+      "A page of the data file cannot be read (SIGBUS): the command did not come to its end. Check the disk (dmesg)",
+      holdfast::cli::kToolTrouble);
   const holdfast::cli::ToolStreams streams{std::cout, std::cerr, &std::cin};
   const int status = holdfast::cli::RunTool(argc, argv, holdfast::PosixFileSystem(), streams);
   std::cout.flush();

@@ -108,13 +108,17 @@ class Run:
     def gone(self):
         return self.server.process.poll() is not None
 
+    def lasts(self):
+        """Whether the fault goes on once it has begun."""
+        return self.case is not None and self.case[1].endswith(" on")
+
     def arm(self):
         if self.case is None:
             self.server.arm()
         else:
             call, effect, nth = self.case
             # "ENOMEM on": from the nth on.
-            self.server.arm(call, effect.split()[0], nth, forever=effect.endswith(" on"))
+            self.server.arm(call, effect.split()[0], nth, forever=self.lasts())
         return True
 
     def call(self, *command):

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Reads that go to the disk are fetched by other threads first: replies stay right and in order, others are not held."""
 
+import contextlib
+import os
 import random
+import shutil
 import sys
 
-from holdfast_testing import Workspace, check, run_tests, seed_from_environment
+from holdfast_testing import Disconnected, Workspace, check, run_tests, seed_from_environment
 
 KEYS = 400
 
@@ -80,6 +83,26 @@ def test_transactions_and_writes_go_through():
                 other.send_raw(b"".join(other.encode(*expected(i)[j][0]) for j in range(4)))
                 other.close()
             check(client.call("PING") == "PONG", "and the server lives")
+
+
+def test_a_data_file_that_cannot_be_read_ends_the_server():
+    """A map of a file that was cut, or of a disk that is gone, answers by SIGBUS."""
+    with Workspace() as workspace:
+        server = workspace.server("one").start()
+        fill(server)
+        check(server.terminate() == 0, "a clean stop")
+        path = os.path.join(server.directory, "gen-1", "lmdb", "data.mdb")
+        shutil.copyfile(path, path + ".whole")
+        server.start()
+        os.truncate(path, 8192)  # the meta pages stay
+        with server.client() as client, contextlib.suppress(Disconnected):
+            client.pipeline([("GET", f"s:{i}") for i in range(KEYS)])
+        check(server.process.wait(60) == 3, f"fail-stop:\n{server.log_tail()}")
+        check("FATAL: a page of the data file cannot be read" in server.log_text(), server.log_tail())
+        os.replace(path + ".whole", path)
+        server.start()
+        with server.client() as client:
+            check(client.call("GET", "s:7") == b"7" * 200, "with its file it is whole")
 
 
 if __name__ == "__main__":
