@@ -109,6 +109,7 @@ void Node::Replconf(Feed& feed, const std::vector<std::string>& command) {
   const wal::Log& log = *process_->log;
   const uint64_t end = RoleSettled() ? log.DurableOffset() : log.AppendedOffset();
   feed.offered = log.lineage();
+  feed.offered_end = end;
   const std::string answer = "+HOLDFAST 1 " + replication::FormatOffer({log.lineage(), end}) + "\r\n";
   if (RoleSettled()) return world_.Send(feed.connection, false, answer);
   feed.held_answer = answer;
@@ -335,8 +336,9 @@ void Node::CheckFullSync(const Feed& feed, const std::string& reason) {
   // It would have to go back. Not to a master that has gone back itself to an older name, nor behind a checkpoint, nor
   // where no frame of its log ends.
   if (fork.offset == 0 || log.lineage().current_id() == fork.id || follower.rewind_floor > fork.offset) return;
-  if (replica.process_->log->FirstOffset() >= fork.offset) return;
-  if (feed.offered != log.lineage()) return;  // the history went on between question and answer
+  // The history may have gone on between question and answer; what the replica looked for was where it parted then.
+  if (feed.offered != log.lineage()) return;
+  if (replica.process_->log->FirstOffset() >= ForkOf(feed.offered, feed.offered_end, names, end).offset) return;
   if (follower.rewind_impossible.find("inside a frame") != std::string::npos) return;
   Fail(fmt::format("copies everything to node {}, which could go back from {} to {}: {} ({})", feed.connection->replica,
                    end, fork.offset, reason, follower.rewind_impossible));

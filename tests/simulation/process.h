@@ -21,6 +21,7 @@ struct Node::Feed {
   // Of the handshake.
   replication::HistoryClaim claim;
   wal::Lineage offered;  // our history as we told it
+  uint64_t offered_end = 0;
   bool fork = false;
   std::string held_answer;   // until all that it tells of is on disk
   uint64_t held_ticket = 0;  // ... with this batch
