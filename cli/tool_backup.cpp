@@ -190,7 +190,7 @@ class Backup {
   }
 
   Result<void> Attempt(const ToolInput& input, bool with_snapshot, Manifest& manifest) {
-    live_ = input.kind == InputKind::kDataDirectory && RunningServer(input.path).has_value();
+    live_ = ServerOf(input).has_value();
     uint64_t from = manifest.end_offset;
     if (with_snapshot) {
       ASSIGN_OR_RETURN(from, AddSnapshot(input, manifest));

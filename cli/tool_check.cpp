@@ -45,14 +45,15 @@ class Check {
  private:
   // So that no server starts meanwhile. A copy without lock file needs none.
   Result<void> TakeLock() {
-    if (input_.kind != InputKind::kDataDirectory) return {};
-    const std::string path = JoinPath(input_.path, "LOCK");
+    const std::string directory = DataDirectoryOf(input_);
+    if (directory.empty()) return {};
+    const std::string path = JoinPath(directory, "LOCK");
     ASSIGN_OR_RETURN(const bool exists, tool_.fs.Exists(path));
     if (!exists) return {};
     auto lock = tool_.fs.Lock(path);
     if (!lock.ok() && lock.error().code == ErrorCode::kBusy) {
       return Error{ErrorCode::kBusy,
-                   input_.path + " is in use by a server: check is for stopped ones (beside one: holdfast verify)"};
+                   directory + " is in use by a server: check is for stopped ones (beside one: holdfast verify)"};
     }
     if (!lock.ok()) return std::move(lock).error();
     lock_ = std::move(lock).value();

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string_view>
@@ -137,6 +138,22 @@ Result<ToolInput> RecogniseFile(FileSystem& fs, const std::string& path) {
                path + ": not a file this tool knows: no snapshot, log segment, RDB or AOF"};
 }
 
+bool HasLock(const std::filesystem::path& directory) {
+  struct stat status {};
+  return ::stat((directory / "LOCK").c_str(), &status) == 0;
+}
+
+// What holds the generation, or gen-N/wal, or a segment in that; "": no data directory.
+std::string DirectoryAbove(InputKind kind, const std::filesystem::path& part) {
+  std::filesystem::path generation = part;
+  if (kind != InputKind::kGeneration) {
+    if (part.filename() != "wal") return "";
+    generation = part.parent_path();
+  }
+  const bool named = generation.filename().string().starts_with("gen-");
+  return named && HasLock(generation.parent_path()) ? generation.parent_path().string() : "";
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> ResolveLogs(FileSystem& fs, const std::vector<std::string>& given) {
@@ -203,6 +220,36 @@ std::optional<int> RunningServer(const std::string& data_directory) {
     }
   }
   return std::nullopt;
+}
+
+std::string DataDirectoryOf(const ToolInput& input) {
+  std::string part;
+  switch (input.kind) {
+    case InputKind::kDataDirectory:
+      return input.path;
+    case InputKind::kGeneration:
+      part = input.generation;
+      break;
+    case InputKind::kLogDirectory:
+    case InputKind::kLogSegment:
+      part = input.log;
+      break;
+    default:
+      return "";
+  }
+  // As it is named first: the generation or its log may be a link to another file system.
+  std::error_code error;
+  std::filesystem::path named = std::filesystem::absolute(part, error).lexically_normal();
+  if (!named.has_filename()) named = named.parent_path();
+  const std::string above = error ? "" : DirectoryAbove(input.kind, named);
+  if (!above.empty()) return above;
+  const std::filesystem::path real = std::filesystem::canonical(part, error);
+  return error ? "" : DirectoryAbove(input.kind, real);
+}
+
+std::optional<int> ServerOf(const ToolInput& input) {
+  const std::string directory = DataDirectoryOf(input);
+  return directory.empty() ? std::nullopt : RunningServer(directory);
 }
 
 }  // namespace holdfast::cli

@@ -43,5 +43,10 @@ inline constexpr const char* kBackupManifestName = "holdfast-backup.json";
 
 // The other process that holds the data directory's lock now, as /proc/locks says; nullopt: none. Touches nothing.
 std::optional<int> RunningServer(const std::string& data_directory);
+// The data directory that the input is or lies in: of a generation, its log or a segment of that the one above, if it
+// holds a lock file. "": none; archives and backups lie in none, wherever they are.
+[[nodiscard]] std::string DataDirectoryOf(const ToolInput& input);
+// The process that holds the lock of that one: what is read changes meanwhile. nullopt: none.
+std::optional<int> ServerOf(const ToolInput& input);
 
 }  // namespace holdfast::cli

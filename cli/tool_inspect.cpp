@@ -189,9 +189,9 @@ Result<Inspection> InspectLog(FileSystem& fs, const ToolInput& input) {
 Result<Inspection> InspectStore(FileSystem& fs, const ToolInput& input) {
   Inspection inspection;
   Json& json = inspection.facts;
-  if (input.kind == InputKind::kDataDirectory) {
-    json["generation"] = input.generation;
-    const auto pid = RunningServer(input.path);
+  if (input.kind == InputKind::kDataDirectory) json["generation"] = input.generation;
+  if (!DataDirectoryOf(input).empty()) {
+    const auto pid = ServerOf(input);
     json["server"] = pid ? "running, process " + std::to_string(*pid) : "not running";
   }
   LmdbOptions options{JoinPath(input.generation, "lmdb"), uint64_t{1} << 40, true, &fs, true};

@@ -370,8 +370,7 @@ Result<std::unique_ptr<LogReader>> OpenLog(const ToolContext& tool, const std::s
     return Error{ErrorCode::kUnsupported, path + ": a " + InputKindName(input.kind) + " has no log"};
   }
   ASSIGN_OR_RETURN(input.more_logs, ResolveLogs(tool.fs, archives));
-  const bool live = input.kind == InputKind::kDataDirectory && RunningServer(input.path).has_value();
-  return LogReader::Open(tool.fs, input, live);
+  return LogReader::Open(tool.fs, input, ServerOf(input).has_value());
 }
 
 int RunLogList(const ToolContext& tool, const LogOptions& options) {

@@ -118,6 +118,26 @@ Result<void> LogReader::Jump() {
   return {};
 }
 
+// A segment given alone: whether the next one is there and says where this one ends.
+Result<bool> LogReader::FindEndOfSegment() {
+  const auto beside = wal::ListLogFiles(fs_, input_.log);
+  if (!beside.ok()) return false;
+  const uint64_t next = reader_->header().sequence + 1;
+  const auto file = std::find_if(beside->begin(), beside->end(),
+                                 [&](const wal::LogFile& each) { return each.numbers.sequence == next; });
+  if (file == beside->end()) return false;
+  const auto opened = wal::SegmentReader::Open(fs_, file->path, false, wal::kSegmentHeaderSize);
+  if (!opened.ok() && opened.error().code != ErrorCode::kCorruption && opened.error().code != ErrorCode::kNotFound) {
+    return opened.error();
+  }
+  // Damaged, gone, or of another log: nothing is known then.
+  if (!opened.ok() || (*opened)->header().sequence != next || (*opened)->header().previous_end < position_)
+    return false;
+  limit_ = (*opened)->header().previous_end;
+  limit_is_end_ = true;
+  return true;
+}
+
 // How far the frames of the open file may be read.
 Result<void> LogReader::FindLimit() {
   end_reason_.reset();
@@ -141,6 +161,10 @@ Result<void> LogReader::FindLimit() {
     return {};
   }
   limit_is_end_ = false;
+  if (input_.kind == InputKind::kLogSegment) {
+    ASSIGN_OR_RETURN(const bool found, FindEndOfSegment());
+    if (found) return {};
+  }
   if (!live_) {
     limit_ = reader_->file_size();
     return {};
@@ -158,6 +182,13 @@ Result<void> LogReader::FindLimit() {
     if (current_ + 1 < files_.size()) {
       reader_->Forget(false);
       return FindLimit();
+    }
+    if (input_.kind == InputKind::kLogSegment) {
+      ASSIGN_OR_RETURN(const bool found, FindEndOfSegment());
+      if (found) {
+        reader_->Forget(false);
+        return {};
+      }
     }
   }
   reader_->Forget(false);

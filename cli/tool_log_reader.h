@@ -38,7 +38,8 @@ inline constexpr std::chrono::milliseconds kGonePause{20};
 
 class LogReader {
  public:
-  // The segments of a directory, or one file alone. `live`: a server may be appending.
+  // The segments of a directory, or one file alone, which ends where the one behind it in its directory says. `live`: a
+  // server may be appending.
   static Result<std::unique_ptr<LogReader>> Open(FileSystem& fs, const ToolInput& input, bool live);
 
   [[nodiscard]] const std::vector<wal::LogFile>& files() const { return files_; }
@@ -81,6 +82,7 @@ class LogReader {
   Result<void> OpenFile(size_t index, bool continues);
   Result<void> Jump();
   Result<void> FindLimit();
+  Result<bool> FindEndOfSegment();
   Result<std::optional<LogFrame>> NextInFile();
 
   FileSystem& fs_;

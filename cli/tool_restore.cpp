@@ -98,6 +98,7 @@ Result<RestoreSource> FindRestoreSource(const ToolContext& tool, const std::stri
   ASSIGN_OR_RETURN(const ToolInput input, RecogniseInput(tool.fs, path));
   RestoreSource source;
   source.log = {InputKind::kLogDirectory, path, "", "", {}};
+  source.live = ServerOf(input).has_value();
   switch (input.kind) {
     case InputKind::kSnapshot: {
       ASSIGN_OR_RETURN(const auto reader, SnapshotReader::Open(tool.fs, path));
@@ -109,7 +110,6 @@ Result<RestoreSource> FindRestoreSource(const ToolContext& tool, const std::stri
       ASSIGN_OR_RETURN(source.snapshots, ListSnapshots(tool.fs, input.path));
       source.log.log = input.log;
       if (!input.generation.empty()) source.log.more_logs = ArchivesOf(tool.fs, input.generation);
-      source.live = input.kind == InputKind::kDataDirectory && RunningServer(input.path).has_value();
       break;
     }
     case InputKind::kGeneration:
@@ -123,7 +123,7 @@ Result<RestoreSource> FindRestoreSource(const ToolContext& tool, const std::stri
   for (const std::string& log : logs) {
     ASSIGN_OR_RETURN(const ToolInput more, RecogniseInput(tool.fs, log));
     if (more.log.empty()) return Error{ErrorCode::kInvalidArgument, log + ": has no log"};
-    if (more.kind == InputKind::kDataDirectory && RunningServer(more.path)) source.live = true;
+    if (ServerOf(more)) source.live = true;
     if (source.log.log.empty()) {
       source.log.log = more.log;
     } else {

@@ -279,8 +279,7 @@ Result<std::unique_ptr<ContentSource>> OpenStoreContent(const ToolContext& tool,
   const auto deadline = std::chrono::steady_clock::now() + kGonePatience;
   ToolInput now = input;
   for (int i = 1;; ++i) {
-    const std::optional<int> server_pid =
-        input.kind == InputKind::kDataDirectory ? RunningServer(input.path) : std::nullopt;
+    const std::optional<int> server_pid = ServerOf(input);
     auto opened = OpenOnce(tool, now, use, server_pid);
     if (opened.ok() || !server_pid) return opened;
     const bool gone = opened.error().code == ErrorCode::kNotFound;
