@@ -20,6 +20,7 @@
 #include "cli/tool_report.h"
 #include "cli/tool_restore.h"
 #include "cli/tool_stats.h"
+#include "cli/tool_step_back.h"
 #include "cli/tool_verify.h"
 
 namespace holdfast::cli {
@@ -34,6 +35,7 @@ constexpr const char* kLogHelp = "Data directory (also of a running server), bac
 struct Parsed {
   std::function<int(const ToolContext&)> command;
   bool json = false;
+  bool full_speed = false;
   std::vector<std::string> paths;
   ScanOptions scan;
   std::string min_size = "0";
@@ -53,6 +55,7 @@ CLI::App* Command(CLI::App& app, Parsed& parsed, const std::string& name, const 
                   std::function<int(const ToolContext&)> run) {
   CLI::App* command = app.add_subcommand(name, help);
   command->add_flag("--json", parsed.json, "Answer in JSON, one object a line");
+  command->add_flag("--full-speed", parsed.full_speed, "Do not step back (nice) beside a running server");
   command->callback([&parsed, run = std::move(run)] { parsed.command = run; });
   return command;
 }
@@ -270,6 +273,22 @@ void AddFileCommands(CLI::App& app, Parsed& parsed) {
   AddLogCommands(*log, parsed);
 }
 
+// What the command that was given reads, whatever it is.
+std::vector<std::string> InputsOf(const CLI::App& app) {
+  static const std::vector<std::string>& names =
+      *new std::vector<std::string>{"INPUT", "SOURCE", "DIR", "FILE", "A", "B", "--log", "--archive"};
+  std::vector<std::string> inputs;
+  for (const CLI::App* command : app.get_subcommands()) {
+    for (const CLI::Option* option : command->get_options()) {
+      if (option->count() == 0 || std::find(names.begin(), names.end(), option->get_name()) == names.end()) continue;
+      inputs.insert(inputs.end(), option->results().begin(), option->results().end());
+    }
+    const std::vector<std::string> more = InputsOf(*command);
+    inputs.insert(inputs.end(), more.begin(), more.end());
+  }
+  return inputs;
+}
+
 }  // namespace
 
 int RunTool(int argc, const char* const* argv, FileSystem& fs, const ToolStreams& streams) {
@@ -295,6 +314,8 @@ int RunTool(int argc, const char* const* argv, FileSystem& fs, const ToolStreams
     }
     return app.exit(error, streams.out, streams.err) == 0 ? kToolClean : kToolTrouble;
   }
+  // Before there are threads.
+  if (!parsed.full_speed) StepBackBesideServer(fs, InputsOf(app));
   // Beside a pipe there is no bar: what reads from it may draw on the same terminal (less).
   const bool output_is_terminal = ::isatty(STDOUT_FILENO) == 1;
   struct stat output {};

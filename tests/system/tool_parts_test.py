@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The offline tool on parts of a data directory (a generation, its log, one segment) that a server writes to meanwhile:
-no false alarm, what was acknowledged is there, and what is damaged in a finished segment is still found."""
+no false alarm, what was acknowledged is there, and what is damaged in a finished segment is still found. Beside a server the tool steps back."""
 
 import contextlib
 import json
@@ -140,6 +140,47 @@ def test_damage_beside_a_server():
                     file.seek(at)
                     file.write(data[at:at + 1])
             good("verify", first)
+
+
+def priorities(process, directory):
+    """Nice value and I/O priority of a command that has begun to read the log."""
+    def reads():
+        check(process.poll() is None, f"status {process.returncode}")
+        folder = f"/proc/{process.pid}/fd"
+        with contextlib.suppress(FileNotFoundError):
+            return any(os.readlink(os.path.join(folder, each)).startswith(directory) for each in os.listdir(folder))
+        return False
+
+    wait_for(reads, 60, "the command reads")
+    io = subprocess.run(["ionice", "-p", str(process.pid)], capture_output=True, check=True, text=True).stdout.strip()
+    return os.getpriority(os.PRIO_PROCESS, process.pid), io
+
+
+def test_it_steps_back():
+    """Beside a server only, and not if it is told so."""
+    with Workspace() as workspace:
+        server = workspace.server("live").start()
+        with server.client() as client:
+            client.call("SET", "key", "value")
+        log = os.path.join(generation_of(server), "wal")
+
+        def seen(*options):
+            with subprocess.Popen([TOOL, "log", "tail", "-f", *options, server.directory],
+                                  stdout=subprocess.DEVNULL) as process:
+                try:
+                    return priorities(process, log)
+                finally:
+                    process.kill()
+
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        nice, io = seen()
+        check(nice == max(own, 10), f"nice {nice}")
+        check(io in ("best-effort: prio 7", "idle"), f"I/O priority: {io}")
+        nice, io = seen("--full-speed")
+        check(nice == own, f"nice {nice} in spite of --full-speed")
+        server.terminate()
+        nice, io = seen()
+        check(nice == own, f"nice {nice} with a stopped server")
 
 
 if __name__ == "__main__":
