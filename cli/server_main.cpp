@@ -12,7 +12,8 @@ int main(int argc, char** argv) {
       "(see ulimit -v, the limit of its container), or with a smaller maxmemory",
       holdfast::cli::kExitNoMemory);
   holdfast::cli::EndWhenMappedReadsFail(
-      "FATAL: a page of the data file cannot be read (SIGBUS): the server stops. Nothing acknowledged is given up. Check "
+      "FATAL: a page of the data file cannot be read (SIGBUS): the server stops. Nothing acknowledged is given up. "
+      "Check "
       "the disk (dmesg), then start the server again; 'holdfast verify' says whether something is damaged",
       holdfast::cli::kExitLogFailure);
   return holdfast::cli::RunServer(std::vector<std::string>(argv + 1, argv + argc));

@@ -309,9 +309,9 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   std::string promotion_failure_;                          // of the last candidacy
   std::vector<WaitingReplica> takeovers_;                  // wait for the end of the candidacy
   replication::Renewal renewal_;
-  uint64_t fence_ = 0;         // what the receiver was told
+  uint64_t fence_ = 0;                     // what the receiver was told
   replication::LogStanding copy_reaches_;  // what the master had when it gave the copy being loaded
-  std::string own_address_;    // where a replica has reached this node
+  std::string own_address_;                // where a replica has reached this node
   MemberCalls calls_;
   OwnDigest own_digest_;
   std::optional<Comparison> comparison_;

@@ -30,8 +30,8 @@ struct OnDisk {
   std::optional<Run> run;
 };
 
-// What is found was perhaps written by a process that died before it synced: a run that LMDB holds is removed, and the log
-// trimmed, only on the strength of what is on the disk.
+// What is found was perhaps written by a process that died before it synced: a run that LMDB holds is removed, and the
+// log trimmed, only on the strength of what is on the disk.
 Result<void> SyncWhatIsFound(const StoreOptions& options, const LmdbOptions& lmdb) {
   ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
                    options.fs->Open(JoinPath(lmdb.directory, "data.mdb"), {.mode = OpenMode::kWrite}));

@@ -53,8 +53,8 @@ struct FaultControl {
   uint32_t fired;
   uint32_t delay_ms;
   uint64_t counts[kCalls];  // since the scenario cleared them; [0]: all
-  // How a scenario kills a recorded process: with `hold` set nobody begins a call that must be recorded; at 0 of `inside`
-  // nobody is between such a call and its record, or within a record.
+  // How a scenario kills a recorded process: with `hold` set nobody begins a call that must be recorded; at 0 of
+  // `inside` nobody is between such a call and its record, or within a record.
   uint32_t hold;
   uint32_t inside;
 };

@@ -77,7 +77,7 @@ struct Node::Process {
   std::optional<replication::Candidacy> candidacy;
   std::optional<int> fetch_from;  // followed during the candidacy, instead of our master
   replication::Renewal renewal;
-  uint64_t fence = 0;         // what the link was told
+  uint64_t fence = 0;                     // what the link was told
   replication::LogStanding copy_reaches;  // what the master had when it gave the copy being loaded
   std::deque<std::pair<uint64_t, std::function<void()>>> held_promises;  // until this batch is on disk
 };
