@@ -310,6 +310,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   std::vector<WaitingReplica> takeovers_;                  // wait for the end of the candidacy
   replication::Renewal renewal_;
   uint64_t fence_ = 0;                     // what the receiver was told
+  wal::Lineage at_link_up_;                // our lineage when the master began to send
   replication::LogStanding copy_reaches_;  // what the master had when it gave the copy being loaded
   std::string own_address_;                // where a replica has reached this node
   MemberCalls calls_;

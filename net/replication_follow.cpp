@@ -183,6 +183,7 @@ void ReplicationDriver::Continued(const wal::Lineage& lineage) {
   if (replication::AdoptLineage(log, lineage)) {
     diag::Notice("The history is called {} from now on", lineage.current_id());
   }
+  at_link_up_ = log.lineage();
 }
 
 // The executor waits for the replay since the last checkpoint: what it would answer meanwhile is data about to go.
@@ -301,7 +302,7 @@ void ReplicationDriver::ReleaseWindow(uint64_t bytes) {
 }
 
 Result<void> ReplicationDriver::AppendFrame(const wal::SharedFrame& frame) {
-  ASSIGN_OR_RETURN(const bool news, replication::IsNews(server_.log(), frame));
+  ASSIGN_OR_RETURN(const bool news, replication::IsNews(server_.log(), at_link_up_, frame));
   if (!news) return {};
   RETURN_IF_ERROR(server_.engine().AppendAndApply(frame.history));
   if (frame.history.kind == wal::FrameKind::kDigestMarker) MarkerReceived(frame.bytes);
@@ -387,6 +388,7 @@ void ReplicationDriver::GenerationLoaded(Result<LoadedGeneration> loaded, bool l
   ReleasePins();
   rdb_.reset();
   server_.ReplaceEngine(std::move(loaded->engine));
+  at_link_up_ = server_.log().lineage();
   old_generations_ = true;
   if (auto removed = server_.fs().Remove(JoinPath(server_.directory().path(), "full-sync.tmp")); !removed.ok()) {
     diag::Warning("The transferred snapshot could not be removed: {}", removed.error().message);

@@ -113,11 +113,12 @@ bool AdoptLineage(wal::Log& log, const wal::Lineage& lineage) {
   return true;
 }
 
-Result<bool> IsNews(const wal::Log& log, const wal::SharedFrame& frame) {
+Result<bool> IsNews(const wal::Log& log, const wal::Lineage& at_link_up, const wal::SharedFrame& frame) {
   if (frame.history.kind != wal::FrameKind::kLineage) return true;
   auto table = wal::Lineage::Parse(frame.bytes);
   if (!table.ok()) return table.error().WithContext("lineage frame");
-  return !log.lineage().Knows(*table);
+  const wal::Lineage own = log.lineage();
+  return !own.Knows(*table) || (!at_link_up.Knows(own) && *table != own);
 }
 
 Result<std::optional<wal::SavedTail>> KeepWhatMasterLacks(const FullSyncOffer& own, const FullSyncOffer& master,

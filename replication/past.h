@@ -24,9 +24,10 @@ Result<HistoryClaim> ClaimAtFork(wal::Log& log, uint64_t first_offset, const His
 // The master's name for the past we share, in force from here on: a lineage frame, unless we call it so already. The
 // names it gets later come as frames. Returns whether it is another name. Executor.
 bool AdoptLineage(wal::Log& log, const wal::Lineage& lineage);
-// Whether a frame from the master tells something: not a name of history that we learnt when the link came up.
-// Executor.
-Result<bool> IsNews(const wal::Log& log, const wal::SharedFrame& frame);
+// Whether a frame from the master tells something: not a name of history that was ours when the link came up, with
+// `at_link_up`. Once there were others since, a name that we know, too: the master may have taken up a history, and
+// left it for the one before, at one offset, and its log tells that in order. Executor.
+Result<bool> IsNews(const wal::Log& log, const wal::Lineage& at_link_up, const wal::SharedFrame& frame);
 
 // Before a full sync replaces our log: what it holds behind the fork with the master goes to a file. nullopt: nothing
 // to keep. `own` is what our log has, `request` says where it is and where the file goes. Any thread.

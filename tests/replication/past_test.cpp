@@ -121,6 +121,36 @@ TEST(DecideByPast, AReplicaThatWasCopiedInsideAFrameGoesOn) {
 }
 
 // A deposed node of which only the copy is left has no bytes to keep, and must not be kept from taking another copy.
+wal::SharedFrame LineageFrame(const wal::Lineage& table) {
+  wal::SharedFrame frame;
+  frame.history.kind = wal::FrameKind::kLineage;
+  table.AppendTo(frame.bytes);
+  return frame;
+}
+
+// A master that went back to the fork with another, and from there to the first again, has both names in its log at one
+// offset. Who takes the first for the last calls its history by a wrong name.
+TEST(IsNews, WhatTheMasterTookUpAndLeftAgainIsToldInOrder) {
+  FaultFileSystem fs;
+  LogDriver driver(fs);
+  ASSERT_TRUE(driver.Create().ok());
+  driver.Append(kFork);
+  ASSERT_TRUE(driver.Commit().ok());
+  const wal::Lineage first = driver.log->lineage();
+  wal::Lineage second = first;
+  second.Push(std::string(40, 'b'), kFork, 1);
+  const auto is_news = [&](const wal::Lineage& at_link_up, const wal::Lineage& told) {
+    return IsNews(*driver.log, at_link_up, LineageFrame(told)).value();
+  };
+  EXPECT_FALSE(is_news(first, first));
+  EXPECT_TRUE(is_news(first, second));
+  AdoptLineage(*driver.log, second);
+  EXPECT_FALSE(is_news(first, second));
+  EXPECT_TRUE(is_news(first, first));
+  // A link that came up under the second hears of the first only what it was.
+  EXPECT_FALSE(is_news(second, first));
+}
+
 TEST_F(Histories, ACopyWithoutALogLeavesNoTail) {
   wal::TailRequest request;
   request.log_directory = new_master.options.directory;

@@ -44,7 +44,7 @@ TEST(RoleRecord, KeepsTheNewestIds) {
 
 TEST(RoleAtBoot, ChangedConfigurationWinsElseTheRecord) {
   auto record = [](const MasterAddress& master, const MasterAddress& configured) {
-    return std::optional<RoleRecord>(RoleRecord{master, HashOf(configured), false, {}, {}, 0, 0});
+    return std::optional<RoleRecord>(RoleRecord{master, HashOf(configured), false, {}, {}, 0, {}});
   };
   EXPECT_EQ(RoleAtBoot(std::nullopt, kA), kA);
   EXPECT_EQ(RoleAtBoot(std::nullopt, kMaster), kMaster);

@@ -106,6 +106,7 @@ void Node::KeepCopyOfDisk() {
   copy.disk = disk_->CrashedCopy(seeds_);
   copy.truths = truths_;
   copy.generation = generation_;
+  copy.rewinding = rewinding_;
   copy_ = std::move(copy);
   RestartIn(10);
 }
@@ -118,6 +119,7 @@ void Node::PutBackOldCopy() {
   truths_ = copy_->truths;
   // The copy may lack what was not synced when it was made: nobody was promised that.
   generation_ = copy_->generation;
+  rewinding_ = copy_->rewinding;
   world_.Trace(NodeName() + " has an old copy of its disk");
   RestartIn(10);
 }

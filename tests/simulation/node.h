@@ -216,6 +216,7 @@ class Node {
     std::unique_ptr<holdfast::testing::FaultFileSystem> disk;
     std::map<std::string, Truth> truths;
     std::string generation;
+    bool rewinding = false;
   };
   std::optional<Copy> copy_;
   struct Election {  // as a master of the group, which may not be on disk yet

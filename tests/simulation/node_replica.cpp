@@ -164,6 +164,7 @@ void Node::Do(replication::Continued& continued) {
   process_->linked = true;
   process_->backoff.Reset();
   replication::AdoptLineage(*process_->log, continued.lineage);
+  process_->at_link_up = process_->log->lineage();
   Commit();
 }
 
@@ -200,7 +201,7 @@ void Node::Do(replication::FrameReceived& received) {
 void Node::Do(replication::UnitsReceived&) { Fail("was sent the stream of a Redis master"); }
 
 Result<void> Node::TakeFrame(const wal::SharedFrame& frame) {
-  ASSIGN_OR_RETURN(const bool news, replication::IsNews(*process_->log, frame));
+  ASSIGN_OR_RETURN(const bool news, replication::IsNews(*process_->log, process_->at_link_up, frame));
   if (!news) return {};
   RETURN_IF_ERROR(process_->log->AppendFrame(frame.history));
   Truth& truth = truths_[generation_];
@@ -329,6 +330,7 @@ void Node::LoadSnapshot(uint64_t offset, const replication::FullSyncOffer& maste
   if (Down()) return;
   process_->role.operator_consents = false;
   process_->role.copied = process_->copy_reaches;
+  process_->at_link_up = process_->log->lineage();
   process_->role_ticket = 0;
   BeginConfirming();
   process_->backoff.Reset();

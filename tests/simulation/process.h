@@ -78,6 +78,7 @@ struct Node::Process {
   std::optional<int> fetch_from;  // followed during the candidacy, instead of our master
   replication::Renewal renewal;
   uint64_t fence = 0;                     // what the link was told
+  wal::Lineage at_link_up;                // our lineage when the master began to send
   replication::LogStanding copy_reaches;  // what the master had when it gave the copy being loaded
   std::deque<std::pair<uint64_t, std::function<void()>>> held_promises;  // until this batch is on disk
 };
