@@ -82,10 +82,13 @@ Result<void> Server::ReopenEngine(const std::function<Result<void>()>& between) 
   Result<void> outcome = between();
   auto opened = wal::Engine::Open(std::move(options), {});
   if (!opened.ok()) {
-    diag::Warning("FATAL: the data cannot be opened again: {}. The server stops, a start would say the same",
-                  opened.error().message);
+    // Nobody but the data itself is to blame for damage; a disk or memory may be well again at the next start.
+    const ErrorCode code = opened.error().code;
+    const bool refused = code == ErrorCode::kCorruption || code == ErrorCode::kUnsupported;
+    diag::Warning("FATAL: the data cannot be opened again: {}. The server stops, {}", opened.error().message,
+                  refused ? "a start would say the same" : "start it again: nothing acknowledged is given up");
     diag::Flush();
-    _exit(kExitDataRefused);
+    _exit(refused ? kExitDataRefused : kExitLogFailed);
   }
   parts_.engine = *std::move(opened);
   AdoptEngine();
