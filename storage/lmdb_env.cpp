@@ -98,6 +98,7 @@ Error LmdbEnv::MakeError(int code, std::string_view what) const {
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
+    case MDB_BAD_TXN:  // all an operation says when the list of databases, which it reads first, is damaged
       return Error{ErrorCode::kCorruption, text};
     case MDB_VERSION_MISMATCH:
       return Error{ErrorCode::kUnsupported, text};
