@@ -55,7 +55,8 @@ class Reader : private RowSink {
     char bytes[kHeaderSize];
     const Error none{ErrorCode::kInvalidArgument,
                      "not an RDB file: it does not begin with REDIS or VALKEY and a version"};
-    if (!input_.Bytes(bytes, sizeof(bytes)).ok()) return none;
+    Result<void> read = input_.Bytes(bytes, sizeof(bytes));
+    if (!read.ok()) return read.error().code == ErrorCode::kCorruption ? none : std::move(read).error();
     const std::string_view header(bytes, sizeof(bytes));
     summary_.valkey = header.starts_with("VALKEY");
     if (!summary_.valkey && !header.starts_with("REDIS")) return none;
