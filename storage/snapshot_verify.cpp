@@ -224,12 +224,14 @@ Result<PartialSnapshot> CheckPartialSnapshot(FileSystem& fs, const std::string& 
     partial.verified_bytes += kBlockHeaderSize + block->header.stored_length;
     ++partial.blocks;
   }
-  auto footer = parts->ReadFooter();
+  const auto footer = parts->ReadFooter();
+  if (!footer.ok() && !IsDamage(footer.error())) return footer.error();
   if (!footer.ok() || footer->header_checksum != header->checksum || footer->blocks_digest != digest ||
       footer->index_position != partial.verified_bytes) {
     return partial;
   }
-  if (!parts->ReadIndex(*footer, header->size).ok()) return partial;
+  const auto index = parts->ReadIndex(*footer, header->size);
+  if (!index.ok()) return IsDamage(index.error()) ? Result<PartialSnapshot>(partial) : index.error();
   partial.complete = true;
   partial.verified_bytes = parts->file_bytes();
   return partial;
