@@ -54,13 +54,13 @@ Result<std::unique_ptr<ContentSource>> OpenSnapshotContent(FileSystem& fs, const
   return std::unique_ptr<ContentSource>(std::make_unique<SnapshotContent>(std::move(reader), path));
 }
 
-Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, const ToolInput& input, ContentUse use) {
+Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, const ToolInput& input, OnlyKeys only) {
   switch (input.kind) {
     case InputKind::kSnapshot:
       return OpenSnapshotContent(tool.fs, input.path);
     case InputKind::kGeneration:
     case InputKind::kDataDirectory:
-      return OpenStoreContent(tool, input, use);
+      return OpenStoreContent(tool, input, only);
     case InputKind::kRdb:
       return OpenRdbContent(tool.fs, input.path);
     case InputKind::kAof:
@@ -71,9 +71,9 @@ Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, cons
   }
 }
 
-Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, const std::string& path, ContentUse use) {
+Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, const std::string& path, OnlyKeys only) {
   ASSIGN_OR_RETURN(const ToolInput input, RecogniseInput(tool.fs, path));
-  return OpenContent(tool, input, use);
+  return OpenContent(tool, input, only);
 }
 
 uint64_t AnnouncedCount(const KeyValue& value) {

@@ -49,23 +49,24 @@ class ContentSource {
   virtual Result<bool> VisitKey(int db, std::string_view key, SnapshotVisitor& visitor) = 0;
 };
 
-// What of it will be read. LMDB's pages are looked at before they are believed: all of them, or with kSomeKeys those
-// that VisitKey meets, each when it is met; of the log with kSomeKeys only what follows the checkpoint, so the info's
-// lineage may lag.
-enum class ContentUse { kEverything, kSomeKeys };
+// What of it will be read: everything (null), or these keys, of any database, and VisitAll is not called. LMDB's pages
+// are looked at before they are believed: all of them, or those that VisitKey meets, each when it is met. For some keys
+// only what follows the checkpoint is read of the log, and what concerns them is replayed: the info's lineage may lag,
+// and keys are not counted.
+using OnlyKeys = const std::vector<std::string>*;
 
 // kUnsupported for inputs that hold no content (a log without a store).
 Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, const ToolInput& input,
-                                                   ContentUse use = ContentUse::kEverything);
+                                                   OnlyKeys only = nullptr);
 Result<std::unique_ptr<ContentSource>> OpenContent(const ToolContext& tool, const std::string& path,
-                                                   ContentUse use = ContentUse::kEverything);
+                                                   OnlyKeys only = nullptr);
 
 // The parts of OpenContent.
 Result<std::unique_ptr<ContentSource>> OpenSnapshotContent(FileSystem& fs, const std::string& path);
 // LMDB, its run, and the log's tail replayed in memory. Beside a server: a registered reader; what was acknowledged
 // before the call is in it.
 Result<std::unique_ptr<ContentSource>> OpenStoreContent(const ToolContext& tool, const ToolInput& input,
-                                                        ContentUse use = ContentUse::kEverything);
+                                                        OnlyKeys only = nullptr);
 
 Result<std::unique_ptr<ContentSource>> OpenRdbContent(FileSystem& fs, const std::string& path);
 // AOF: replayed into a store in a temporary directory.

@@ -67,7 +67,7 @@ int RunScan(const ToolContext& tool, const ScanOptions& options) {
 }
 
 int RunGet(const ToolContext& tool, const GetOptions& options) {
-  auto content = OpenContent(tool, options.path, ContentUse::kSomeKeys);
+  auto content = OpenContent(tool, options.path, &options.keys);
   if (!content.ok()) return Fail(tool, content.error());
   int status = kToolClean;
   for (const std::string& key : options.keys) {

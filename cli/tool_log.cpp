@@ -347,12 +347,13 @@ Result<void> ListSegments(const ToolContext& tool, LogReader& log, const LogOpti
 
 }  // namespace
 
-std::vector<std::string_view> KeysOfEffect(const std::vector<std::string_view>& arguments, bool* whole) {
+std::vector<std::string_view> KeysOfEffect(const std::vector<std::string_view>& arguments, bool* whole, bool* known) {
   const std::string_view name = arguments.front();
   *whole = EqualsIgnoreCase(name, "FLUSHALL") || EqualsIgnoreCase(name, "FLUSHDB") || EqualsIgnoreCase(name, "SWAPDB");
   std::vector<std::string_view> keys;
   const net::CommandSpec* spec = *whole ? nullptr : Commands().Resolve(arguments);
   if (spec == nullptr) {
+    if (known != nullptr) *known = *whole;
     if (!*whole && arguments.size() > 1) keys.push_back(arguments[1]);  // a command of another version
     return keys;
   }

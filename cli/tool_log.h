@@ -37,6 +37,8 @@ Result<std::unique_ptr<LogReader>> OpenLog(const ToolContext& tool, const std::s
                                            const std::vector<std::string>& archives);
 
 // The keys an effect changes, by the server's command table; for all keys of a database (FLUSHDB ...) `whole` is set.
-[[nodiscard]] std::vector<std::string_view> KeysOfEffect(const std::vector<std::string_view>& arguments, bool* whole);
+// `known`, if not null, is set to false for commands of another version, whose keys are a guess.
+[[nodiscard]] std::vector<std::string_view> KeysOfEffect(const std::vector<std::string_view>& arguments, bool* whole,
+                                                         bool* known = nullptr);
 
 }  // namespace holdfast::cli

@@ -94,6 +94,13 @@ Result<wal::SegmentHeader> LogReader::Header(size_t file) const {
 
 Result<void> LogReader::OpenFile(size_t index, bool continues) {
   ASSIGN_OR_RETURN(auto reader, wal::SegmentReader::Open(fs_, files_[index].path, false, kWindow));
+  if (continues && jumped_) {
+    // What was jumped over may have changed these; the chain says that the header continues what was read.
+    const wal::HistoryState& header = reader->header().state;
+    state_.history.lineage = header.lineage;
+    state_.history.role = header.role;
+    state_.history.membership = header.membership;
+  }
   RETURN_IF_ERROR(wal::CheckSegmentStart(*reader, files_[index], continues ? &state_ : nullptr));
   if (continues) done_bytes_ += position_ - wal::kSegmentHeaderSize;
   reader_ = std::move(reader);
@@ -112,6 +119,7 @@ Result<void> LogReader::Jump() {
   position_ = place->position;
   state_.chain = place->chain;
   state_.history.end = *wanted_;
+  state_.history.end.lineage_id.clear();
   state_.history.end.time_ms = place->time_ms;
   state_.history.end.selected_db = place->selected_db;
   state_.history.inside_unit = false;

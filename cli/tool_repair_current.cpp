@@ -33,8 +33,7 @@ Result<std::vector<Candidate>> Candidates(const ToolContext& tool, wal::DataDire
     Candidate candidate;
     candidate.name = name;
     const std::string path = JoinPath(directory.path(), name);
-    const auto content = OpenStoreContent(tool, {InputKind::kGeneration, path, path, JoinPath(path, "wal"), {}},
-                                          ContentUse::kEverything);
+    const auto content = OpenStoreContent(tool, {InputKind::kGeneration, path, path, JoinPath(path, "wal"), {}});
     if (content.ok()) {
       candidate.offset = (*content)->info().position->offset;
       candidate.keys = (*content)->info().keys;

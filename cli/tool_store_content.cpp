@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "cli/tool_content.h"
+#include "cli/tool_key_tail.h"
 #include "cli/tool_log_reader.h"
 #include "storage/effects/applier.h"
 #include "storage/lmdb_check.h"
@@ -27,8 +28,8 @@ constexpr size_t kPageBytes = 1 << 20;
 
 class StoreContent : public ContentSource {
  public:
-  StoreContent(std::unique_ptr<Store> store, ContentInfo info, ContentUse use)
-      : store_(std::move(store)), info_(std::move(info)), use_(use) {}
+  StoreContent(std::unique_ptr<Store> store, ContentInfo info, bool some_keys)
+      : store_(std::move(store)), info_(std::move(info)), some_keys_(some_keys) {}
 
   [[nodiscard]] const ContentInfo& info() const override { return info_; }
 
@@ -48,8 +49,9 @@ class StoreContent : public ContentSource {
     return visited;
   }
 
-  // Replays the log's tail and counts. Called once. With `jump` as LogReader::SeekPosition says.
-  Result<void> Replay(LogReader& log, bool jump) {
+  // Replays the log's tail, or what `tail` keeps of it, and counts. Called once. With `jump` as LogReader::SeekPosition
+  // says. If the tail grew nothing was replayed.
+  Result<void> Replay(LogReader& log, bool jump, KeyTail* tail) {
     StreamPosition position = store_->CheckpointPosition();
     info_.checkpoint_offset = position.offset;
     Applier applier(*store_);
@@ -68,9 +70,14 @@ class StoreContent : public ContentSource {
       if (end <= position.offset) continue;
       const auto skip = static_cast<size_t>(next->offset < position.offset ? position.offset - next->offset : 0);
       const int db = skip != 0 ? position.selected_db : next->selected_db;
-      RETURN_IF_ERROR(applier.Apply({position.offset, db, next->time_ms, next->bytes.substr(skip)}));
+      const EffectUnits units_behind{position.offset, db, next->time_ms, next->bytes.substr(skip)};
+      if (tail != nullptr) {
+        RETURN_IF_ERROR(tail->Add(units_behind));
+      } else {
+        RETURN_IF_ERROR(applier.Apply(units_behind));
+      }
       position.offset = end;
-      position.selected_db = applier.selected_db();
+      position.selected_db = next->state->end.selected_db;
       position.time_ms = std::max(position.time_ms, next->time_ms);
       position.digest.Update(next->bytes.substr(skip));
       if (next->state->end.offset == end && !(next->state->end.digest == position.digest)) return OtherHistory();
@@ -82,6 +89,7 @@ class StoreContent : public ContentSource {
     }
     info_.log_bytes = position.offset - info_.checkpoint_offset;
     info_.position = position;
+    if (tail != nullptr) return tail->grew() ? Result<void>() : tail->Apply(applier);
     Count();
     return {};
   }
@@ -168,7 +176,7 @@ class StoreContent : public ContentSource {
         const bool elements =
             kind == static_cast<char>(CollectionKind::kMember) || kind == static_cast<char>(CollectionKind::kItem);
         // What reads everything has seen all pages, and tells values that lost a part by itself.
-        if (use_ == ContentUse::kSomeKeys && elements && rows != AnnouncedCount(logical)) {
+        if (some_keys_ && elements && rows != AnnouncedCount(logical)) {
           return Error{ErrorCode::kCorruption, fmt::format("db {} key '{}': has {} elements, its row says {}", db,
                                                            PrintableKey(key), rows, AnnouncedCount(logical))};
         }
@@ -202,7 +210,7 @@ class StoreContent : public ContentSource {
 
   std::unique_ptr<Store> store_;
   ContentInfo info_;
-  const ContentUse use_;
+  const bool some_keys_;
 };
 
 // LMDB believes its pages: one that is damaged would end the process, or hide rows without a word. So each is looked at
@@ -235,16 +243,22 @@ Result<void> CheckPages(const ToolContext& tool, const std::string& generation, 
                            file, first->position, first->message, report.pages)};
 }
 
-// The log is read whole, or with `*jump` only what follows the checkpoint; `*jump` gets whether that was done.
-Result<std::unique_ptr<ContentSource>> OpenReading(const ToolContext& tool, const ToolInput& input, ContentUse use,
-                                                   std::optional<int> server_pid, bool* jump) {
-  if (use == ContentUse::kEverything) RETURN_IF_ERROR(CheckPages(tool, input.generation, server_pid.has_value()));
+// How a store is read of which some keys are wanted: of the log only what follows the checkpoint (jump; it gets whether
+// that was possible), of that only what concerns the keys (tail).
+struct ReadLess {
+  bool jump = false;
+  KeyTail* tail = nullptr;
+};
+
+Result<std::unique_ptr<ContentSource>> OpenReading(const ToolContext& tool, const ToolInput& input,
+                                                   std::optional<int> server_pid, ReadLess* less) {
+  if (less == nullptr) RETURN_IF_ERROR(CheckPages(tool, input.generation, server_pid.has_value()));
   StoreOptions options;
   options.directory = input.generation;
   options.databases = kDatabasesMax;
   options.cache_bytes = 0;
   options.read_only = true;
-  options.check_paths = use == ContentUse::kSomeKeys;
+  options.check_paths = less != nullptr;
   options.fs = &tool.fs;
   ASSIGN_OR_RETURN(std::unique_ptr<Store> store, Store::Open(std::move(options)));
   ContentInfo info;
@@ -252,35 +266,49 @@ Result<std::unique_ptr<ContentSource>> OpenReading(const ToolContext& tool, cons
   info.kind = input.kind;
   info.server_pid = server_pid;
   info.position = store->CheckpointPosition();
-  auto content = std::make_unique<StoreContent>(std::move(store), std::move(info), use);
+  auto content = std::make_unique<StoreContent>(std::move(store), std::move(info), less != nullptr);
   ASSIGN_OR_RETURN(const auto log, LogReader::Open(tool.fs, input, server_pid.has_value()));
-  const Result<void> replayed = content->Replay(*log, *jump);
-  *jump = log->jumped();
+  const Result<void> replayed =
+      content->Replay(*log, less != nullptr && less->jump, less == nullptr ? nullptr : less->tail);
+  if (less != nullptr) less->jump = log->jumped();
   if (!replayed.ok()) return replayed.error();
   return std::unique_ptr<ContentSource>(std::move(content));
 }
 
-Result<std::unique_ptr<ContentSource>> OpenOnce(const ToolContext& tool, const ToolInput& input, ContentUse use,
+Result<std::unique_ptr<ContentSource>> OpenOnce(const ToolContext& tool, const ToolInput& input, OnlyKeys only,
                                                 std::optional<int> server_pid) {
-  bool jump = use == ContentUse::kSomeKeys;
-  auto opened = OpenReading(tool, input, use, server_pid, &jump);
-  if (opened.ok() || !jump || opened.error().code != ErrorCode::kCorruption) return opened;
-  // Only who reads all of the log can say what is wrong, or that nothing is.
-  jump = false;
-  return OpenReading(tool, input, use, server_pid, &jump);
+  if (only == nullptr) return OpenReading(tool, input, server_pid, nullptr);
+  std::vector<std::string> keys = *only;
+  bool all_of_log = false;
+  bool all_of_tail = false;
+  while (true) {
+    KeyTail tail(keys);
+    ReadLess less{!all_of_log, all_of_tail ? nullptr : &tail};
+    auto opened = OpenReading(tool, input, server_pid, &less);
+    if (opened.ok() && !tail.grew()) return opened;
+    if (opened.ok()) {
+      keys = tail.keys();
+    } else if (tail.refused()) {
+      all_of_tail = true;
+    } else if (less.jump && opened.error().code == ErrorCode::kCorruption) {
+      all_of_log = true;  // only who reads all of it can say what is wrong, or that nothing is
+    } else {
+      return opened;
+    }
+  }
 }
 
 }  // namespace
 
 Result<std::unique_ptr<ContentSource>> OpenStoreContent(const ToolContext& tool, const ToolInput& input,
-                                                        ContentUse use) {
+                                                        OnlyKeys only) {
   // Beside a server a segment or the run may go between two looks, or the generation may be switched: look again.
   constexpr int kTries = 5;
   const auto deadline = std::chrono::steady_clock::now() + kGonePatience;
   ToolInput now = input;
   for (int i = 1;; ++i) {
     const std::optional<int> server_pid = ServerOf(input);
-    auto opened = OpenOnce(tool, now, use, server_pid);
+    auto opened = OpenOnce(tool, now, only, server_pid);
     if (opened.ok() || !server_pid) return opened;
     const bool gone = opened.error().code == ErrorCode::kNotFound;
     if (gone ? std::chrono::steady_clock::now() >= deadline : i >= kTries) return opened;

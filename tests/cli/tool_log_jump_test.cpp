@@ -4,6 +4,8 @@
 
 #include <map>
 
+#include "cli/tool_input.h"
+#include "cli/tool_log_reader.h"
 #include "tests/cli/tool_test_files.h"
 #include "wal/log_walk.h"
 
@@ -42,8 +44,10 @@ class ToolLogJumpTest : public ::testing::Test {
     for (const std::string& unit : units) append(unit);
     const auto files = wal::ListLogFiles(fs_, directory);
     ASSERT_TRUE(files.ok());
-    ASSERT_EQ(files->size(), 2U);
-    path_ = files->back().path;
+    ASSERT_GE(files->size(), 2U);
+    path_ = (*files)[1].path;
+    directory_ = directory;
+    segments_ = files->size();
     Walk();
   }
 
@@ -96,7 +100,9 @@ class ToolLogJumpTest : public ::testing::Test {
   static constexpr uint64_t kSegmentBytes = 16 << 20;
   FaultFileSystem fs_;
   int logs_ = 0;
-  std::string path_;
+  std::string path_;  // the second segment
+  std::string directory_;
+  size_t segments_ = 0;
   std::vector<End> ends_;  // of data frames
   uint64_t end_ = 0;
 };
@@ -178,6 +184,37 @@ TEST_F(ToolLogJumpTest, ValuesThatHoldFramesOfTheSegmentDoNotMislead) {
     EXPECT_EQ(place->chain, end.chain);
   }
   EXPECT_GT(found, 0U);
+}
+
+// From a place in one segment into the next ones, which say of the history what was jumped over.
+TEST_F(ToolLogJumpTest, ReadingGoesOnInTheNextSegments) {
+  Write(Units(150, 300'000));
+  ASSERT_GE(segments_, 4U);
+  ASSERT_GE(ends_.size(), 40U);
+  StreamPosition wanted = ends_[40].at;
+  wanted.lineage_id = std::string(wal::kLineageIdSize, 'a');  // as a store has it
+  const ToolInput input{InputKind::kLogDirectory, directory_, "", directory_, {}};
+  auto log = LogReader::Open(fs_, input, false);
+  ASSERT_TRUE(log.ok());
+  ASSERT_TRUE((*log)->SeekPosition(wanted).ok());
+  ASSERT_TRUE((*log)->jumped());
+  uint64_t end = wanted.offset;
+  while (true) {
+    const auto frame = (*log)->Next();
+    ASSERT_TRUE(frame.ok()) << frame.error().message;
+    if (!*frame) break;
+    if ((*frame)->history->kind != wal::FrameKind::kData) continue;
+    ASSERT_EQ((*frame)->history->offset, end);
+    end = (*frame)->history->EndOffset();
+  }
+  auto whole = LogReader::Open(fs_, input, false);
+  ASSERT_TRUE(whole.ok());
+  while (true) {
+    const auto frame = (*whole)->Next();
+    ASSERT_TRUE(frame.ok());
+    if (!*frame) break;
+  }
+  EXPECT_EQ(end, (*whole)->state().end.offset);
 }
 
 TEST_F(ToolLogJumpTest, DamageBeforeThePlaceIsNoHindranceButNearItIsOne) {
