@@ -188,9 +188,8 @@ Result<void> Memtable::VisitKeys(const Visitor& visit) const {
   std::sort(keyspaces.begin(), keyspaces.end());
   for (const KeyspaceId keyspace : keyspaces) {
     const RowTable& table = *key_tables_.at(keyspace);
-    for (RowTable::Position at = table.First(); at != table.End(); table.Next(at)) {
-      const RowTable::Slot& slot = table.At(at);
-      table.FetchAhead(at);
+    for (RowTable::Walk walk(table); walk.valid(); walk.Next()) {
+      const RowTable::Slot& slot = walk.slot();
       RowKey row_key;
       row_key.AppendByte(static_cast<uint8_t>(RowClass::kKey));
       row_key.AppendBig32(keyspace);
@@ -204,9 +203,8 @@ Result<void> Memtable::VisitKeys(const Visitor& visit) const {
 
 Result<void> Memtable::VisitMembers(CollectionId collection, const Visitor& visit) const {
   const RowTable& table = *member_tables_.at(collection);
-  for (RowTable::Position at = table.First(); at != table.End(); table.Next(at)) {
-    const RowTable::Slot& slot = table.At(at);
-    table.FetchAhead(at);
+  for (RowTable::Walk walk(table); walk.valid(); walk.Next()) {
+    const RowTable::Slot& slot = walk.slot();
     RowKey row_key;
     row_key.AppendByte(static_cast<uint8_t>(RowClass::kCollection));
     row_key.AppendBig64(collection);

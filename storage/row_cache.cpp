@@ -52,7 +52,7 @@ void RowCache::Clear() {
 void RowCache::PrefetchEntry(uint64_t space, uint64_t hash) const {
   const char* entry = reinterpret_cast<const char*>(slots_[Mix(space, hash) & mask_]);
   if (entry == nullptr) return;
-  for (size_t line = 0; line < kPrefetchedBytes; line += kCacheLine) __builtin_prefetch(entry + line, 1);
+  for (size_t line = 0; line < kPrefetchedBytes; line += kCacheLine) FetchIntoCache(entry + line);
 }
 
 size_t RowCache::SlotOf(uint64_t mixed, uint64_t space, std::string_view key) const {

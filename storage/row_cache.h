@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "storage/base/prefetch.h"
+
 namespace holdfast {
 
 class RowCache {
@@ -26,9 +28,7 @@ class RowCache {
   };
   Value Find(uint64_t space, uint64_t hash, std::string_view key);
   // Hints to the processor: to fetch the slot; then, when that has come, to fetch the entry it leads to.
-  void PrefetchSlot(uint64_t space, uint64_t hash) const {
-    __builtin_prefetch(slots_.get() + (Mix(space, hash) & mask_));
-  }
+  void PrefetchSlot(uint64_t space, uint64_t hash) const { FetchIntoCache(slots_.get() + (Mix(space, hash) & mask_)); }
   void PrefetchEntry(uint64_t space, uint64_t hash) const;
   // Not kept if it is large against the whole cache, or when much was evicted since the last ReleaseEvicted().
   void Insert(uint64_t space, uint64_t hash, std::string_view key, std::string_view value);

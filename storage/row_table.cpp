@@ -36,7 +36,7 @@ size_t CapacityFor(size_t rows) {
 
 void Fetch(const Row* row) {
   const char* at = reinterpret_cast<const char*>(row);
-  for (size_t line = 0; line < kPrefetchedBytes; line += kCacheLine) __builtin_prefetch(at + line, 1);
+  for (size_t line = 0; line < kPrefetchedBytes; line += kCacheLine) FetchIntoCache(at + line);
 }
 
 bool Before(const RowTable::Slot& slot, uint64_t hash, std::string_view key) {
@@ -308,11 +308,19 @@ RowTable::Position RowTable::LowerBound(uint64_t hash, std::string_view key) con
   return at;
 }
 
-void RowTable::FetchAhead(const Position& position) const {
-  const Segment& segment = *directory_[position.segment];
-  if (position.slot + kAhead >= segment.slot_count) return;
-  const Row* row = segment.slots[position.slot + kAhead].row;
-  if (row != nullptr) Fetch(row);
+RowTable::Walk::Walk(const RowTable& table) : table_(table), at_(table.First()), ahead_(at_) {
+  for (size_t i = 0; i < kAhead; ++i) FetchNext();
+}
+
+void RowTable::Walk::Next() {
+  table_.Next(at_);
+  FetchNext();
+}
+
+void RowTable::Walk::FetchNext() {
+  if (ahead_ == table_.End()) return;
+  Fetch(table_.At(ahead_).row);
+  table_.Next(ahead_);
 }
 
 }  // namespace holdfast

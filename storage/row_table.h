@@ -18,6 +18,7 @@
 #include <span>
 #include <string_view>
 
+#include "storage/base/prefetch.h"
 #include "storage/memory_row.h"
 #include "storage/row_arena.h"
 
@@ -48,7 +49,7 @@ class RowTable {
   // hash. False if there is none.
   void PrefetchSlot(uint64_t hash) const {
     const Segment& segment = SegmentOf(hash);
-    __builtin_prefetch(segment.slots + segment.Home(hash));
+    FetchIntoCache(segment.slots + segment.Home(hash));
   }
   [[nodiscard]] bool PrefetchRow(uint64_t hash) const;
   // The row must not be here yet.
@@ -72,8 +73,8 @@ class RowTable {
   [[nodiscard]] const Slot& At(const Position& position) const {
     return directory_[position.segment]->slots[position.slot];
   }
-  // A hint: walks meet rows at places without order; this fetches one that comes soon after `position`.
-  void FetchAhead(const Position& position) const;
+  // In order, for walks over many rows: these lie at places without order, and are fetched some time before they come.
+  class Walk;
 
  private:
   struct alignas(64) Segment {  // one cache line
@@ -112,6 +113,22 @@ class RowTable {
   std::unique_ptr<Segment*[]> entries_;
   size_t count_ = 0;
   size_t slots_ = 0;
+};
+
+// Valid until the next Insert or Remove.
+class RowTable::Walk {
+ public:
+  explicit Walk(const RowTable& table);
+  [[nodiscard]] bool valid() const { return at_ != table_.End(); }
+  [[nodiscard]] const Slot& slot() const { return table_.At(at_); }
+  void Next();
+
+ private:
+  void FetchNext();
+
+  const RowTable& table_;
+  Position at_;
+  Position ahead_;  // the next row to fetch
 };
 
 }  // namespace holdfast
