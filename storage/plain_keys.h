@@ -1,9 +1,10 @@
 // Plain keys: of which keys LMDB's row is known to be an inline string without expiry. To overwrite such a one nothing
 // else need be known of the old value, so no look into LMDB, which is many cache misses, but one into this table.
 //
-// A bounded set of 64-bit fingerprints; it forgets when it is full and when it grows. A fingerprint is a hash under a
-// secret seed, its bucket comes from the row hash: a key that is not in the set is taken for one that is with a chance
-// of about 2^-60, which no crafted keys raise. Longer keys, for which XXH3 is weaker, are left out.
+// A bounded set of 64-bit fingerprints; it forgets when it is full. It begins small: when the small table is full, a
+// large one takes its place, and the small one is asked, too, until the large one has far more to say. A fingerprint is
+// a hash under a secret seed, its bucket comes from the row hash: a key that is not in the set is taken for one that is
+// with a chance of about 2^-60, which no crafted keys raise. Longer keys, for which XXH3 is weaker, are left out.
 //
 // What keeps it true: every write of a key row tells it, Set or Forget, and a key that a memtable holds is looked for
 // there first. So it need not know when rows reach LMDB. Executor only.
@@ -11,10 +12,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <string_view>
 
+#include "storage/base/prefetch.h"
+#include "storage/base/zeroed_memory.h"
 #include "storage/row.h"
 
 namespace holdfast {
@@ -29,29 +30,36 @@ class PlainKeys {
   void Forget(KeyspaceId keyspace, uint64_t hash, std::string_view key);
   // A hint to the processor.
   void Prefetch(uint64_t hash) const {
-    if (slot_count_ != 0) __builtin_prefetch(slots_.get() + Bucket(hash), 1);
+    if (newest_.slots() != 0) FetchIntoCache(newest_.Bucket(hash));
   }
-  [[nodiscard]] uint64_t bytes() const { return slot_count_ * sizeof(uint64_t); }
+  [[nodiscard]] uint64_t bytes() const { return newest_.memory.bytes() + oldest_.memory.bytes(); }
 
  private:
   static constexpr size_t kBucket = 8;  // one cache line
   static constexpr size_t kKeyMax = 128;
 
-  // First slot of the bucket.
-  [[nodiscard]] size_t Bucket(uint64_t hash) const { return (hash >> 20) & (slot_count_ - 1) & ~(kBucket - 1); }
-  [[nodiscard]] uint64_t Fingerprint(KeyspaceId keyspace, std::string_view key) const;
-  void Grow();
-  void Allocate(uint64_t slots);
+  struct Table {
+    ZeroedMemory memory;  // 0: an empty slot
+    uint64_t used = 0;
 
-  struct Free {
-    void operator()(uint64_t* slots) const { std::free(slots); }
+    [[nodiscard]] uint64_t slots() const { return memory.bytes() / sizeof(uint64_t); }
+    // First slot of the bucket.
+    [[nodiscard]] uint64_t* Bucket(uint64_t hash) const {
+      return static_cast<uint64_t*>(memory.data()) + ((hash >> 20) & (slots() - 1) & ~(kBucket - 1));
+    }
+    // Null: it is not here.
+    [[nodiscard]] uint64_t* Find(uint64_t hash, uint64_t fingerprint) const;
+    void Forget(uint64_t hash, uint64_t fingerprint);
   };
 
-  uint64_t slots_max_;
+  [[nodiscard]] uint64_t Fingerprint(KeyspaceId keyspace, std::string_view key) const;
+  [[nodiscard]] bool Kept(std::string_view key) const { return newest_.slots() != 0 && key.size() <= kKeyMax; }
+  void Grow();
+
+  uint64_t bytes_max_;
   uint64_t seed_;
-  uint64_t used_ = 0;  // slots
-  uint64_t slot_count_ = 0;
-  std::unique_ptr<uint64_t[], Free> slots_;  // 0: empty. Zeroed memory costs nothing until it is used
+  Table newest_;
+  Table oldest_;  // the small one while it is still asked
 };
 
 }  // namespace holdfast

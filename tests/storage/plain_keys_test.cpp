@@ -35,6 +35,20 @@ TEST(PlainKeysTest, StaysWithinItsBoundAndKeepsMostOfWhatFits) {
   for (int i = 100'000; i < 110'000; ++i) EXPECT_FALSE(keys.Has(1, RowHash(Key(i)), Key(i)));
 }
 
+TEST(PlainKeysTest, WhatWasKnownBeforeItGrewStaysKnown) {
+  constexpr uint64_t kBytes = 1 << 20;  // from 8192 places to 131,072
+  PlainKeys keys(kBytes, 7);
+  int set = 0;
+  for (; keys.bytes() < kBytes; ++set) keys.Set(1, RowHash(Key(set)), Key(set));
+  int known = 0;
+  for (int i = 0; i < set; ++i) known += keys.Has(1, RowHash(Key(i)), Key(i)) ? 1 : 0;
+  EXPECT_GT(known, set * 9 / 10);
+  keys.Forget(1, RowHash(Key(set - 2)), Key(set - 2));
+  EXPECT_FALSE(keys.Has(1, RowHash(Key(set - 2)), Key(set - 2)));
+  for (int i = set; i < 60'000; ++i) keys.Set(1, RowHash(Key(i)), Key(i));
+  EXPECT_EQ(keys.bytes(), kBytes);  // the small one went
+}
+
 TEST(PlainKeysTest, LongKeysAndTinyBoundsAreLeftOut) {
   PlainKeys keys(1 << 20, 7);
   const std::string fits(128, 'x');
