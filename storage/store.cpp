@@ -18,6 +18,11 @@
 namespace holdfast {
 namespace {
 
+// A window of keys is learned when its range takes so many pages of LMDB on average, and there are so many keys for
+// each window: few keys are quickly found in LMDB, too.
+constexpr uint64_t kPagesPerWindowMax = 2;
+constexpr uint64_t kWindowsPerKeyMax = 64;
+
 constexpr uint64_t kManyDeletedRowsMin = 4000;  // with fewer rows in memory a checkpoint would not help
 
 std::string RunDirectory(const StoreOptions& options) { return JoinPath(options.directory, "run"); }
@@ -184,6 +189,37 @@ RowTable& StoreState::ActiveKeys(Database& database) {
   return *database.active;
 }
 
+void StoreState::LearnKeyWindow(const Database& database, uint64_t hash) {
+  if (database.keys * kWindowsPerKeyMax < key_windows.count()) return;
+  if (!key_windows.WantsToLearn(database.keyspace, hash)) return;
+  const auto stats = reader->TableStats(LmdbTable::kKeys);
+  if (!stats.ok() || stats->leaf_pages > kPagesPerWindowMax * key_windows.count()) return;
+  KeyWindows::Lesson lesson = key_windows.Begin(database.keyspace, hash);
+  bool room = true;
+  for (const RowTable* table : {static_cast<const RowTable*>(database.active), database.below}) {
+    if (table == nullptr) continue;
+    for (RowTable::Position at = table->LowerBound(lesson.first(), {}); room && at != table->End(); table->Next(at)) {
+      if (table->At(at).hash > lesson.last()) break;
+      room = lesson.Add(table->At(at).hash);
+    }
+  }
+  auto cursor = reader->OpenCursor(LmdbTable::kKeys);
+  if (!cursor.ok()) return;
+  RowKey from;
+  MakeKeyRowKey(from, database.keyspace, lesson.first(), {});
+  Result<void> moved = cursor->Seek(from);
+  for (; moved.ok() && cursor->valid() && room; moved = cursor->Next()) {
+    const std::string_view row_key = cursor->key();
+    if (row_key.size() < kKeyRowPrefix + sizeof(uint64_t)) return;  // damaged; whoever reads it will say so
+    if (LoadBig<uint32_t>(row_key.data() + 1) != database.keyspace) break;
+    const auto found = LoadBig<uint64_t>(row_key.data() + kKeyRowPrefix);
+    if (found > lesson.last()) break;
+    if (found < lesson.first()) return;
+    room = lesson.Add(found);
+  }
+  if (moved.ok()) key_windows.Learn(lesson);
+}
+
 RowTable& StoreState::ActiveMembers(CollectionId id) { return *active->MemberTable(id); }
 
 void StoreState::PutExpiryRow(int64_t at, KeyspaceId keyspace, uint64_t hash, std::string_view key,
@@ -263,7 +299,10 @@ void Store::Prefetch(int db, std::span<const std::string_view> keys, bool to_wri
   }
   // By now the first slots are there: they say where the rows are.
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (to_write) state.plain_keys.Prefetch(hashes[i]);
+    if (to_write) {
+      state.plain_keys.Prefetch(hashes[i]);
+      state.key_windows.Prefetch(hashes[i]);
+    }
     if (database.active != nullptr && database.active->PrefetchRow(hashes[i])) continue;
     if (database.below != nullptr && database.below->PrefetchRow(hashes[i])) continue;
     state.cache.PrefetchEntry(space, hashes[i]);
@@ -300,6 +339,7 @@ std::optional<WantedKey> Store::WantFromLmdb(int db, std::string_view key) {
       if (slot->row->tombstone || is_all(slot->row->value())) return std::nullopt;
       return WantedKey{database.keyspace, std::string(key), {}};
     }
+    if (state.key_windows.IsAbsent(database.keyspace, hash)) return std::nullopt;
     const RowCache::Value cached = state.cache.Find(KeyCacheSpace(database.keyspace), hash, key);
     if (cached.data != nullptr && is_all(cached.view())) return std::nullopt;
   }
@@ -416,7 +456,8 @@ StoreStats Store::Stats() const {
   stats.cache_bytes = state.cache.bytes();
   stats.cache_rows = state.cache.rows();
   stats.merged_bytes = state.merged == nullptr ? 0 : state.merged->bytes();
-  stats.index_bytes = state.rank_trees.bytes() + state.pick_windows.bytes() + state.plain_keys.bytes();
+  stats.index_bytes =
+      state.rank_trees.bytes() + state.pick_windows.bytes() + state.plain_keys.bytes() + state.key_windows.bytes();
   stats.cache_hits = state.cache.hits();
   stats.cache_misses = state.cache.misses();
   stats.lmdb_used_bytes = state.env->used_bytes();

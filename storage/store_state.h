@@ -13,6 +13,7 @@
 #include "storage/checkpoint_job.h"
 #include "storage/effects/effect_sink.h"
 #include "storage/key_prefetch.h"
+#include "storage/key_windows.h"
 #include "storage/lmdb_env.h"
 #include "storage/memtable.h"
 #include "storage/pick_windows.h"
@@ -61,6 +62,8 @@ inline uint64_t KeyCacheSpace(KeyspaceId keyspace) { return uint64_t{1} << 63 | 
 
 // The table of plain keys takes this part of the row cache's bound, beside it.
 inline constexpr uint64_t kPlainKeysShare = 4;
+// And that of new keys this one.
+inline constexpr uint64_t kKeyWindowsShare = 8;
 
 // So do the fences of sorted sets, three halves of it: by default those of twenty million members fit.
 [[nodiscard]] inline uint64_t RankTreesMax(const StoreOptions& options) {
@@ -85,6 +88,7 @@ struct StoreState {
         env(std::move(lmdb)),
         cache(options.cache_bytes),
         plain_keys(options.cache_bytes / kPlainKeysShare, RandomSeed()),
+        key_windows(options.cache_bytes / kKeyWindowsShare),
         rank_trees(RankTreesMax(options)) {}
 
   // Takes over counts and ids.
@@ -101,6 +105,8 @@ struct StoreState {
   }
   // The layer in which single rows are looked for next after the active one, null if there is none.
   [[nodiscard]] const Memtable* FrozenOrMerged() const { return frozen != nullptr ? frozen.get() : merged.get(); }
+  // Looks at all keys around this hash, so that the next new one there need not be looked for in LMDB. Before a write.
+  void LearnKeyWindow(const Database& database, uint64_t hash);
   void PutExpiryRow(int64_t at, KeyspaceId keyspace, uint64_t hash, std::string_view key, uint64_t writer_offset);
   void EraseExpiryRow(int64_t at, KeyspaceId keyspace, uint64_t hash, std::string_view key, uint64_t writer_offset);
 
@@ -109,6 +115,7 @@ struct StoreState {
   std::unique_ptr<LmdbReader> reader;
   RowCache cache;
   PlainKeys plain_keys;
+  KeyWindows key_windows;
   PickWindows pick_windows;
   RankTrees rank_trees;
   std::shared_ptr<SlabPool> slabs = std::make_shared<SlabPool>();  // of its memtables

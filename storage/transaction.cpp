@@ -132,6 +132,7 @@ Result<Transaction::Lookup> Transaction::FindAny(int db, std::string_view key, P
     plain.value.emplace();
     return plain;
   }
+  if (state_.key_windows.IsAbsent(database.keyspace, hash)) return Lookup{};
   const uint64_t space = KeyCacheSpace(database.keyspace);
   const RowCache::Value cached = state_.cache.Find(space, hash, row_part);
   if (cached.data != nullptr) return ParseFound(key, cached.view());
@@ -142,7 +143,10 @@ Result<Transaction::Lookup> Transaction::FindAny(int db, std::string_view key, P
   RowKey row_key;
   MakeKeyRowKey(row_key, database.keyspace, hash, key);
   ASSIGN_OR_RETURN(const auto stored, state_.reader->Get(LmdbTable::kKeys, row_key));
-  if (!stored.has_value()) return Lookup{};
+  if (!stored.has_value()) {
+    if (purpose != Purpose::kRead) state_.LearnKeyWindow(database, hash);
+    return Lookup{};
+  }
   ASSIGN_OR_RETURN(Lookup found, ParseFound(key, *stored));
   if (purpose == Purpose::kRead) state_.cache.Insert(space, hash, row_part, *stored);
   return found;
@@ -235,6 +239,7 @@ void Transaction::Put(int db, std::string_view key, const KeyValue& value, const
   char* to = state_.active->Put(state_.ActiveKeys(database), hash, row_part, KeyValueSize(key, value), writer);
   WriteKeyValue(to, key, value);
   state_.cache.Erase(KeyCacheSpace(database.keyspace), hash, row_part);
+  state_.key_windows.Put(database.keyspace, hash);
   if (IsPlain(value)) {
     state_.plain_keys.Set(database.keyspace, hash, key);
   } else {
