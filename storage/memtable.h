@@ -34,7 +34,7 @@ namespace holdfast {
 class Memtable {
  public:
   // With a pool its memory is recycled among memtables.
-  explicit Memtable(std::shared_ptr<SlabPool> pool = nullptr) : arena_(std::move(pool)) {}
+  explicit Memtable(std::shared_ptr<SlabPool> pool = nullptr) : arena_(std::move(pool)), ordered_(arena_) {}
   ~Memtable();
   Memtable(const Memtable&) = delete;
   Memtable& operator=(const Memtable&) = delete;
@@ -96,7 +96,7 @@ class Memtable {
   Result<void> VisitCollections(OrderedRows::Iterator& ordered, const Visitor& visit) const;
   Result<void> VisitMembers(CollectionId collection, const Visitor& visit) const;
 
-  RowArena arena_;  // first: the tables' memory
+  RowArena arena_;  // first: the tables' and the tree's memory
   std::unordered_map<KeyspaceId, std::unique_ptr<RowTable>> key_tables_;
   std::unordered_map<CollectionId, std::unique_ptr<RowTable>> member_tables_;
   OrderedRows ordered_;

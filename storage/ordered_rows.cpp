@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <memory>
-#include <string>
-#include <utility>
+#include <new>
+#include <type_traits>
 
 #include "storage/base/check.h"
 #include "storage/base/coding.h"
@@ -48,6 +47,7 @@ struct OrderedRows::Node {
   uint8_t skip = 0;  // bytes of `prefix` in use
   uint16_t count = 0;
   char prefix[kPrefixMax] = {};
+  Node* next_spare = nullptr;  // when it was taken out
 
   explicit Node(bool leaf) : is_leaf(leaf) {}
   [[nodiscard]] std::string_view Prefix() const { return {prefix, skip}; }
@@ -70,7 +70,7 @@ struct OrderedRows::Leaf : Node {
 // Child i holds keys below key i, and not below key i - 1.
 struct OrderedRows::Inner : Node {
   uint64_t heads[kInnerMax];
-  std::string keys[kInnerMax];
+  std::string_view keys[kInnerMax];
   Node* children[kInnerMax + 1];
 
   Inner() : Node(false) {}
@@ -146,22 +146,28 @@ OrderedRows::Iterator& OrderedRows::Iterator::operator--() {
   return *this;
 }
 
-OrderedRows::OrderedRows() {
-  auto leaf = std::make_unique<Leaf>();
-  first_ = last_ = leaf.get();
-  root_ = leaf.release();
+OrderedRows::OrderedRows(RowArena& arena) : arena_(arena) {
+  first_ = last_ = NewNode<Leaf>(spare_leaves_);
+  root_ = first_;
 }
 
-OrderedRows::~OrderedRows() { Free(root_); }
-
-void OrderedRows::Free(Node* node) {
-  if (node->is_leaf) {
-    delete static_cast<Leaf*>(node);
-    return;
+template <typename NodeType>
+NodeType* OrderedRows::NewNode(Node*& spare) {
+  static_assert(std::is_trivially_destructible_v<NodeType>);  // the arena destroys nothing
+  static_assert(alignof(NodeType) <= 8);
+  void* place = spare;
+  if (spare != nullptr) {
+    spare = spare->next_spare;
+  } else {
+    place = arena_.Allocate(sizeof(NodeType));
   }
-  auto* inner = static_cast<Inner*>(node);
-  for (size_t i = 0; i <= inner->count; ++i) Free(inner->children[i]);
-  delete inner;
+  return new (place) NodeType();
+}
+
+std::string_view OrderedRows::Kept(std::string_view key) {
+  char* place = arena_.Allocate(key.size());
+  std::memcpy(place, key.data(), key.size());
+  return {place, key.size()};
 }
 
 OrderedRows::Iterator OrderedRows::begin() const { return size_ == 0 ? end() : Iterator(this, first_, 0); }
@@ -219,7 +225,7 @@ void OrderedRows::InsertAt(Path& path, Row* row) {
   if (leaf->count == kLeafMax) {
     // At an end: the full leaf stays as it is, the new row begins another one.
     const size_t stay = path.at == kLeafMax ? kLeafMax : path.at == 0 ? 0 : kLeafMax / 2;
-    Leaf* right = new Leaf();
+    Leaf* right = NewNode<Leaf>(spare_leaves_);
     right->count = static_cast<uint16_t>(kLeafMax - stay);
     std::copy(leaf->rows + stay, leaf->rows + kLeafMax, right->rows);
     leaf->count = static_cast<uint16_t>(stay);
@@ -229,7 +235,7 @@ void OrderedRows::InsertAt(Path& path, Row* row) {
     leaf->next = right;
     SetHeads(*leaf);
     SetHeads(*right);
-    const std::string separator(stay == kLeafMax ? key : right->Key(0));
+    const std::string_view separator = Kept(stay == kLeafMax ? key : right->Key(0));
     if (path.at > stay || stay == kLeafMax) {
       path.at -= stay;
       path.leaf = right;
@@ -251,10 +257,10 @@ void OrderedRows::InsertAt(Path& path, Row* row) {
   ++leaf->count;
 }
 
-// Puts a child in behind the one that the path's last step took.
+// Puts a child in behind the one that the path's last step took. The separator's bytes are the arena's.
 void OrderedRows::AddChild(Path& path, std::string_view separator, Node* child) {
   if (path.depth == 0) {
-    auto* root = new Inner();
+    auto* root = NewNode<Inner>(spare_inners_);
     root->count = 1;
     root->keys[0] = separator;
     root->children[0] = root_;
@@ -266,10 +272,10 @@ void OrderedRows::AddChild(Path& path, std::string_view separator, Node* child) 
   auto [node, at] = path.steps[--path.depth];
   if (node->count == kInnerMax) {
     constexpr size_t kStay = kInnerMax / 2;
-    auto* right = new Inner();
-    const std::string middle = std::move(node->keys[kStay]);
+    auto* right = NewNode<Inner>(spare_inners_);
+    const std::string_view middle = node->keys[kStay];
     right->count = static_cast<uint16_t>(kInnerMax - kStay - 1);
-    std::move(node->keys + kStay + 1, node->keys + kInnerMax, right->keys);
+    std::copy(node->keys + kStay + 1, node->keys + kInnerMax, right->keys);
     std::copy(node->children + kStay + 1, node->children + kInnerMax + 1, right->children);
     node->count = kStay;
     SetHeads(*node);
@@ -312,12 +318,17 @@ void OrderedRows::RemoveLeaf(Path& path) {
   Leaf* leaf = path.leaf;
   (leaf->previous == nullptr ? first_ : leaf->previous->next) = leaf->next;
   (leaf->next == nullptr ? last_ : leaf->next->previous) = leaf->previous;
-  delete leaf;
+  leaf->next_spare = spare_leaves_;
+  spare_leaves_ = leaf;
+  const auto take_out = [this](Node* inner) {
+    inner->next_spare = spare_inners_;
+    spare_inners_ = inner;
+  };
   while (path.depth > 0) {
     auto [node, at] = path.steps[--path.depth];
     if (node->count == 0) {  // it was the only child
       CHECK(path.depth > 0);
-      delete node;
+      take_out(node);
       continue;
     }
     const size_t key = at == 0 ? 0 : at - 1;
@@ -330,7 +341,7 @@ void OrderedRows::RemoveLeaf(Path& path) {
   while (!root_->is_leaf && root_->count == 0) {
     auto* old = static_cast<Inner*>(root_);
     root_ = old->children[0];
-    delete old;
+    take_out(old);
   }
 }
 

@@ -7,12 +7,17 @@
 // A node that becomes empty is taken out; others are not joined. Keys put in at an end of a leaf leave full leaves
 // behind, as queues and logs do.
 //
+// Nodes lie in the arena of the rows, and go with it. Were they allocated one by one, the thread that lets go of a
+// memtable would free as many of the allocator's pieces as the executor is just taking, and hold its lock meanwhile.
+//
 // Does not own the rows. Not synchronised: one writer, or any readers.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+
+#include "storage/row_arena.h"
 
 namespace holdfast {
 
@@ -42,8 +47,8 @@ class OrderedRows {
     size_t at_ = 0;
   };
 
-  OrderedRows();
-  ~OrderedRows();
+  // The arena outlives it.
+  explicit OrderedRows(RowArena& arena);
   OrderedRows(const OrderedRows&) = delete;
   OrderedRows& operator=(const OrderedRows&) = delete;
 
@@ -95,8 +100,14 @@ class OrderedRows {
   void AddChild(Path& path, std::string_view separator, Node* child);
   void RemoveLeaf(Path& path);
   Leaf* LeafFor(std::string_view key) const;
-  static void Free(Node* node);
+  // Of nodes that were taken out, or new.
+  template <typename NodeType>
+  NodeType* NewNode(Node*& spare);
+  [[nodiscard]] std::string_view Kept(std::string_view key);
 
+  RowArena& arena_;
+  Node* spare_leaves_ = nullptr;
+  Node* spare_inners_ = nullptr;
   Node* root_;
   Leaf* first_;
   Leaf* last_;

@@ -36,6 +36,8 @@ char* RowArena::Allocate(size_t size) {
   return place;
 }
 
+size_t RowArena::bytes() const { return chunks_.size() * kChunkBytes + slabs_.size() * SlabPool::kSlabBytes; }
+
 char* RowArena::TakeBlock() {
   if (blocks_.empty()) return Allocate(kBlockBytes);
   char* block = blocks_.back();

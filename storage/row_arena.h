@@ -1,4 +1,4 @@
-// The memory of one memtable: rows, and the segments of its tables. Freed as a whole.
+// The memory of one memtable: rows, the segments of its tables, the nodes of its tree. Freed as a whole.
 //
 // Executor; whoever lets go of the memtable destroys it.
 #pragma once
@@ -28,6 +28,8 @@ class RowArena {
   // kBlockBytes each. What is given back is taken again.
   [[nodiscard]] char* TakeBlock();
   void GiveBlock(char* block) { blocks_.push_back(block); }
+  // Taken from the pool and from malloc.
+  [[nodiscard]] size_t bytes() const;
 
  private:
   void Refill();

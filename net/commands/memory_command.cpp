@@ -77,8 +77,8 @@ void Doctor(CommandContext& context) {
 
 void MallocStats(CommandContext& context) {
   const MemoryFigures memory = ReadMemoryFigures(context.server);
-  context.reply.Verbatim("txt", fmt::format("{}: allocated {}, active {}, resident {}\n", memory.allocator, memory.used,
-                                            memory.active, memory.allocator_resident));
+  context.reply.Verbatim("txt", fmt::format("{}: allocated {}, active {}, resident {}, arenas {}\n", memory.allocator,
+                                            memory.used, memory.active, memory.allocator_resident, memory.arenas));
 }
 
 void Purge(CommandContext& context) { context.reply.Ok(); }  // the allocator gives pages back by itself

@@ -35,6 +35,9 @@ void ReadAllocator(MemoryFigures& figures) {
   figures.used = JemallocNumber("stats.allocated");
   figures.active = JemallocNumber("stats.active");
   figures.allocator_resident = JemallocNumber("stats.resident");
+  unsigned arenas = 0;
+  size = sizeof arenas;
+  if (mallctl("opt.narenas", &arenas, &size, nullptr, 0) == 0) figures.arenas = arenas;
   const char* version = nullptr;
   size = sizeof version;
   mallctl("version", static_cast<void*>(&version), &size, nullptr, 0);

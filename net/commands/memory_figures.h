@@ -19,6 +19,7 @@ struct MemoryFigures {  // bytes
   uint64_t clients = 0;
   uint64_t system = 0;
   std::string allocator;
+  uint64_t arenas = 0;  // at most, that threads share when they are more; 0: not known
 };
 
 [[nodiscard]] MemoryFigures ReadMemoryFigures(Server& server);

@@ -6,6 +6,13 @@ command holds the executor for long, but for those that Redis documents as O(N).
 By hand, in full:
 
   tests/system/big_collections_test.py --elements 20000000 --memory-mb 512 --stall-ms 10 --defaults --realtime
+
+That takes an hour. In parts, each of which takes up what the one before left in a directory:
+
+  ... --types zset --directory /tmp/big --phases fill
+  ... --types zset --directory /tmp/big --phases read,scan
+  ... --types zset --directory /tmp/big --phases drain,rescan,restart
+  ... --types zset --directory /tmp/big --phases delete
 """
 
 import argparse
@@ -17,10 +24,11 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "benchmarks"))
 from measuring import PeakMemory, memory_bytes, sanitized, wait_until_quiet  # noqa: E402
-from holdfast_testing import SERVER, ReplyError, Workspace, check, seed_from_environment, wait_for  # noqa: E402
+from holdfast_testing import SERVER, ReplyError, Server, Workspace, check, seed_from_environment, wait_for  # noqa: E402
 
 MIB = 1 << 20
 BATCH = 200
+PHASES = ("fill", "read", "scan", "drain", "rescan", "restart", "delete")
 RT_RUNTIME = "/proc/sys/kernel/sched_rt_runtime_us"
 SMALL = ["--memtable-size", "2mb", "--row-cache-size", "2mb", "--frame-ring-size", "1mb", "--log-segment-size", "8mb",
          "--log-checkpoint-bytes", "8mb"]
@@ -37,6 +45,8 @@ def parse_arguments():
     parser.add_argument("--defaults", action="store_true", help="the server's own sizes of memtable and caches")
     parser.add_argument("--realtime", action="store_true",
                         help="the executor is not preempted: what is measured on a busy machine is its own (needs root)")
+    parser.add_argument("--phases", default=",".join(PHASES), help="of these (%(default)s)")
+    parser.add_argument("--directory", help="where the data is and stays (default: a temporary one)")
     parser.add_argument("--reads", type=int, default=300, help="of each kind (%(default)s)")
     return parser.parse_args()
 
@@ -243,36 +253,48 @@ class Run:
         return result
 
     def one(self, collection):
-        pid = self.server.process.pid
         with self.server.client(timeout=300) as client:
             client.call("CONFIG", "RESETSTAT")
             client.call("SLOWLOG", "RESET")
-            self.timed("filled", lambda: collection.fill(client))
-            check(client.call(collection.size(), collection.key) == collection.count, "all elements are there")
-            self.stalls(client, "inserts")
-            wait_until_quiet([pid], timeout=600)
-            for name, make in collection.reads().items():
-                began = time.monotonic()
-                for _ in range(self.options.reads):
-                    command, expected = make()
-                    reply = client.call(*command)
-                    right = expected(reply) if callable(expected) else reply == expected
-                    check(right, f"{command} answered {reply!r}, not {expected!r}")
-                print(f"  {name}: {(time.monotonic() - began) / self.options.reads * 1e6:.0f} us each", flush=True)
-            for command, expected in collection.changes():
+            for phase in ("fill", "read", "scan", "drain", "rescan"):
+                if phase in self.options.phases:
+                    getattr(self, phase)(client, collection)
+
+    def fill(self, client, collection):
+        self.timed("filled", lambda: collection.fill(client))
+        check(client.call(collection.size(), collection.key) == collection.count, "all elements are there")
+        self.stalls(client, "inserts")
+        wait_until_quiet([self.server.process.pid], timeout=600)
+
+    def read(self, client, collection):
+        for name, make in collection.reads().items():
+            began = time.monotonic()
+            for _ in range(self.options.reads):
+                command, expected = make()
                 reply = client.call(*command)
-                check(expected(reply) if callable(expected) else reply == expected, f"{command} answered {reply!r}")
-            self.stalls(client, "reads and changes")
-            seen = self.timed("scanned", lambda: collection.scan(client))
-            check(abs(seen - collection.count) < 200, f"a scan saw {seen} elements")
-            self.stalls(client, "scan")
-            self.timed("drained", lambda: collection.drain(client))
-            self.stalls(client, "taking a third")
-            left = client.call(collection.size(), collection.key)
-            seen = self.timed("scanned again", lambda: collection.scan(client))
-            # Of a list, what is behind its end is nothing.
-            check(abs(seen - left) < 200, f"a scan saw {seen} elements of {left}")
-            self.stalls(client, "scan of what is left")
+                right = expected(reply) if callable(expected) else reply == expected
+                check(right, f"{command} answered {reply!r}, not {expected!r}")
+            print(f"  {name}: {(time.monotonic() - began) / self.options.reads * 1e6:.0f} us each", flush=True)
+        for command, expected in collection.changes():
+            reply = client.call(*command)
+            check(expected(reply) if callable(expected) else reply == expected, f"{command} answered {reply!r}")
+        self.stalls(client, "reads and changes")
+
+    def scan(self, client, collection):
+        seen = self.timed("scanned", lambda: collection.scan(client))
+        check(abs(seen - collection.count) < 200, f"a scan saw {seen} elements")
+        self.stalls(client, "scan")
+
+    def drain(self, client, collection):
+        self.timed("drained", lambda: collection.drain(client))
+        self.stalls(client, "taking a third")
+
+    def rescan(self, client, collection):
+        left = client.call(collection.size(), collection.key)
+        seen = self.timed("scanned again", lambda: collection.scan(client))
+        # Of a list, what is behind its end is nothing.
+        check(abs(seen - left) < 200, f"a scan saw {seen} elements of {left}")
+        self.stalls(client, "scan of what is left")
 
     def after_restart(self, collection):
         """Cold: what a first command after a start costs."""
@@ -301,39 +323,50 @@ class Run:
             self.stalls(client, "collection of dead rows")
 
 
+def run_all(options, server, seed):
+    server.start()
+    if options.realtime:
+        favour(server.process.pid)
+    run = Run(options, server)
+    collections = [Collection(name, options.elements, random.Random(seed)) for name in options.types.split(",")]
+    with PeakMemory(server.process.pid) as peak:
+        for collection in collections:
+            print(f"{collection.name} of {options.elements} elements", flush=True)
+            run.one(collection)
+            print(f"  private memory {memory_bytes(server.process.pid)[0] / MIB:.0f} MiB, peak "
+                  f"{peak.bytes / MIB:.0f} MiB", flush=True)
+    highest = peak.bytes
+    if "restart" in options.phases:
+        server.restart()
+        if options.realtime:
+            favour(server.process.pid)
+    with PeakMemory(server.process.pid) as peak:
+        for collection in collections if "restart" in options.phases else []:
+            print(f"{collection.name} after a restart", flush=True)
+            run.after_restart(collection)
+        for collection in collections if "delete" in options.phases else []:
+            print(f"DEL of the {collection.name}", flush=True)
+            run.delete(collection)
+    highest = max(highest, peak.bytes)
+    print(f"peak of private memory {highest / MIB:.0f} MiB, longest command {run.worst_ms:.1f} ms", flush=True)
+    check(highest <= options.memory_mb * MIB, f"private memory reached {highest / MIB:.0f} MiB")
+
+
 def main():
     options = parse_arguments()
     if sanitized(SERVER):
         options.memory_mb, options.stall_ms, options.elements = 1 << 20, 10_000, min(options.elements, 20_000)
+    unknown = set(options.phases.split(",")) - set(PHASES)
+    check(not unknown, f"no phases: {unknown}")
+    options.phases = options.phases.split(",")
     seed = seed_from_environment()
     with Workspace() as workspace, unthrottled() if options.realtime else contextlib.nullcontext():
-        server = workspace.server("node", "--appendfsync", "everysec", "--enable-debug-command", "yes",
-                                  *([] if options.defaults else SMALL))
-        server.start()
-        if options.realtime:
-            favour(server.process.pid)
-        run = Run(options, server)
-        collections = [Collection(name, options.elements, random.Random(seed)) for name in options.types.split(",")]
-        with PeakMemory(server.process.pid) as peak:
-            for collection in collections:
-                print(f"{collection.name} of {options.elements} elements", flush=True)
-                run.one(collection)
-                print(f"  private memory {memory_bytes(server.process.pid)[0] / MIB:.0f} MiB, peak "
-                      f"{peak.bytes / MIB:.0f} MiB", flush=True)
-        highest = peak.bytes
-        server.restart()
-        if options.realtime:
-            favour(server.process.pid)
-        with PeakMemory(server.process.pid) as peak:
-            for collection in collections:
-                print(f"{collection.name} after a restart", flush=True)
-                run.after_restart(collection)
-            for collection in collections:
-                print(f"DEL of the {collection.name}", flush=True)
-                run.delete(collection)
-        highest = max(highest, peak.bytes)
-        print(f"peak of private memory {highest / MIB:.0f} MiB, longest command {run.worst_ms:.1f} ms", flush=True)
-        check(highest <= options.memory_mb * MIB, f"private memory reached {highest / MIB:.0f} MiB")
+        arguments = ["--appendfsync", "everysec", "--enable-debug-command", "yes"] + ([] if options.defaults else SMALL)
+        server = Server(options.directory, *arguments) if options.directory else workspace.server("node", *arguments)
+        try:
+            run_all(options, server, seed)
+        finally:
+            server.stop()
     return 0
 
 

@@ -46,6 +46,9 @@ def main():
             print(f"after reading all: {read / MIB:.0f} MiB private", flush=True)
             with server.client() as client:
                 check(client.call("DBSIZE") == STEP * STEPS, "all keys are there")
+                # No thread waits for another one's arena: what the server asks jemalloc for has reached it.
+                allocator = client.call("MEMORY", "MALLOC-STATS")
+                check(not allocator.startswith(b"jemalloc") or b"arenas 64" in allocator, f"{allocator!r}")
         check(peak.bytes < BOUND, f"private memory reached {peak.bytes / MIB:.0f} MiB")
         # From the second step on: in the first one tables and buffers of all layers still come to their size.
         growth = max(sizes[-1], read) - sizes[1]
