@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <tuple>
 
 namespace holdfast::replication {
 namespace {
@@ -373,6 +374,94 @@ TEST(RedisReplicaLink, AnswersThatMeanLater) {
   loading.Receive("+PONG\r\n+OK\r\n+OK\r\n-LOADING Redis is loading the dataset in memory\r\n");
   ASSERT_TRUE(loading.closed);
   EXPECT_EQ(loading.closed->kind, CloseKind::kRetry);
+}
+
+// Whatever comes in whatever state: nothing of it is taken, and the reason says what it was.
+TEST(RedisReplicaLink, WhatIsNotDueEndsTheLink) {
+  const std::string asked = kGreeting + Info('a', '0', 0, 500);
+  const std::string copy = asked + "+FULLRESYNC " + Id('a') + " 500\r\n";
+  const std::string mark(40, 'm');
+  const std::tuple<std::string, std::string, const char*> cases[] = {
+      {kGreeting, "+OK\r\n", "unexpected answer '+OK' to INFO"},
+      {kGreeting, "$\r\n", "unexpected answer '$' to INFO"},
+      {kGreeting, "$-1\r\n", "unexpected answer '$-1' to INFO"},
+      {kGreeting, "$1048577\r\n", "unexpected answer"},
+      {kGreeting, std::string(70'000, 'x'), "a line without end"},
+      {asked, std::string(70'000, 'x'), "a line without end"},
+      {asked, "+CONTINUE abc\r\n", "continues a history that was not asked for"},
+      {asked, "+FULLRESYNC abc 500\r\n", "unexpected answer '+FULLRESYNC abc 500'"},
+      {asked, "+FULLRESYNC " + Id('a') + "\r\n", "unexpected answer '+FULLRESYNC"},
+      {asked, "+FULLRESYNC " + Id('a') + " x\r\n", "unexpected answer '+FULLRESYNC"},
+      {asked, "+OK\r\n", "answers PSYNC with '+OK'"},
+      {copy, "+OK\r\n", "unexpected '+OK' in front of the master's RDB file"},
+      {copy, "$x\r\n", "unexpected '$x'"},
+      {copy, "$0\r\n", "unexpected '$0'"},
+      {copy, "$EOF:short\r\n", "unexpected '$EOF:short'"},
+      {copy, "-ERR BGSAVE failed\r\n", "gives the copy up"},
+      {copy, std::string(70'000, '$'), "a line without end"},
+      {copy + "$EOF:" + mark + "\r\n", mark, "RDB file is empty"},
+  };
+  for (const auto& [before, bytes, why] : cases) {
+    for (const bool whole : {true, false}) {
+      Follower follower(At('a', 500));
+      follower.Receive(before);
+      ASSERT_FALSE(follower.closed) << why;
+      if (whole) follower.Receive(bytes);
+      for (const char c : whole ? std::string() : bytes) follower.Receive({&c, 1});
+      ASSERT_TRUE(follower.closed) << why;
+      EXPECT_NE(follower.closed->reason.find(why), std::string::npos) << why << ": " << follower.closed->reason;
+      EXPECT_FALSE(follower.complete);
+      EXPECT_EQ(follower.file, "");
+      const std::string sent = follower.sent;
+      follower.Receive("more");
+      follower.Load();
+      follower.Durable(1000);
+      follower.Second(100'000);
+      EXPECT_EQ(follower.sent, sent);
+    }
+  }
+  Follower nothing_asked(Fresh());
+  nothing_asked.Receive(asked + "+CONTINUE\r\n");
+  ASSERT_TRUE(nothing_asked.closed);
+  EXPECT_NE(nothing_asked.closed->reason.find("that was not asked for"), std::string::npos);
+}
+
+TEST(RedisReplicaLink, AMasterThatHidesOrMisstatesItsHistoryIsAskedAllTheSame) {
+  const auto info = [](const std::string& text) { return "$" + std::to_string(text.size()) + "\r\n" + text + "\r\n"; };
+  const std::string ask = Command({"PSYNC", Id('a'), "501"});
+  for (const std::string& answer :
+       {std::string("-NOPERM no\r\n"), info(""), info("master_replid"), info("master_replid:abc\r\n"),
+        info("master_replid:" + Id('a') + "\r\nmaster_repl_offset:x\r\n"),
+        info("master_replid:" + Id('a') + "\r\nmaster_repl_offset:600\r\nmaster_replid2:" + Id('b') +
+             "\r\nsecond_repl_offset:x\r\n"),
+        info("master_replid:" + Id('a') + "\r\nmaster_repl_offset:600\r\nmaster_replid2:" + Id('b') +
+             "\r\nsecond_repl_offset:0"),
+        info("master_replid:" + Id('a') + "\nmaster_repl_offset:600\nmaster_replid2:" + Id('0') +
+             "\nsecond_repl_offset:-1\n")}) {
+    Follower follower(At('a', 500));
+    follower.Receive(kGreeting + answer);
+    EXPECT_FALSE(follower.closed) << answer;
+    EXPECT_TRUE(follower.sent.ends_with(ask)) << answer;
+  }
+  ReplicaLinkOptions failover;
+  failover.take_over = true;
+  Follower follower(At('a', 500), failover);
+  follower.Receive(kGreeting + Info('a', '0', 0, 500));
+  EXPECT_TRUE(follower.sent.ends_with(Command({"PSYNC", Id('a'), "501", "FAILOVER"})));
+}
+
+TEST(RedisReplicaLink, AMasterThatLostDataIsCopiedIfTheUserSaysSo) {
+  HistoryClaim claim;
+  claim.lineage.Reset(Id('a'), 0, 1);
+  claim.end_offset = 500;
+  OwnSituation situation{claim.lineage, 500, {}, false};
+  situation.accept_shorter = true;
+  ReplicaLink link({}, claim, situation, 0);
+  ReplicaActions actions;
+  link.Connected(0, actions);
+  link.Received(kGreeting + Info('a', '0', 0, 400), 0, actions);
+  ASSERT_TRUE(std::holds_alternative<SendBytes>(actions.back()));
+  EXPECT_EQ(std::get<SendBytes>(actions.back()).bytes, Command({"PSYNC", "?", "-1"}));
 }
 
 TEST(RedisReplicaLink, SilenceEndsTheLinkButNotWhileACopyIsLoaded) {
