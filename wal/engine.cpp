@@ -328,6 +328,7 @@ void Engine::CheckpointFinished(Result<void> result) {
     stuck_refusal_ = "Checkpoints fail and the write buffer is full, writes are refused until they work again: " +
                      checkpoint_failure_->message;
     checkpoint_retry_at_ms_ = now_monotonic_ms_ + kCheckpointRetryMs;
+    if (SnapshotWaitsForCheckpoint()) FailSnapshot(*checkpoint_failure_);
   } else {
     if (checkpoint_failure_.has_value()) diag::Notice("Checkpoints work again");
     checkpoint_failure_.reset();
@@ -384,10 +385,22 @@ SnapshotProgress Engine::CurrentSnapshotProgress() const {
   return progress;
 }
 
+bool Engine::SnapshotWaitsForCheckpoint() const {
+  return snapshot_.has_value() && !snapshot_->started && store_->CheckpointPosition().offset < snapshot_->wanted_offset;
+}
+
+void Engine::FailSnapshot(const Error& error) {
+  SnapshotCallback done = std::move(snapshot_->done);
+  snapshot_.reset();
+  done(error);
+}
+
 // Waits until a checkpoint covers what the snapshot must hold, then starts writing from a view taken between merges.
+// Who asked is not kept waiting for a checkpoint that fails: that may go on for ever.
 void Engine::TickSnapshot() {
   if (snapshot_->started) return BoundSnapshot();
-  if (store_->CheckpointPosition().offset < snapshot_->wanted_offset) {
+  if (SnapshotWaitsForCheckpoint()) {
+    if (apply_refusal_.has_value()) return FailSnapshot({ErrorCode::kIo, *apply_refusal_});
     checkpoint_requested_ = true;
     return;
   }
@@ -397,10 +410,7 @@ void Engine::TickSnapshot() {
   Result<std::unique_ptr<StoreView>> view = store_->OpenView();
   if (!view.ok()) {
     if (view.error().code == ErrorCode::kBusy) return;
-    SnapshotCallback done = std::move(snapshot_->done);
-    snapshot_.reset();
-    done(view.error());
-    return;
+    return FailSnapshot(view.error());
   }
   // A run found at the start is in the store, but not in LMDB before its merge: the view would be older.
   if ((*view)->position().offset < store_->CheckpointPosition().offset) return;

@@ -137,7 +137,7 @@ class Engine {
   [[nodiscard]] uint64_t DiskBytes() const { return disk_bytes_; }
 
   // Makes a snapshot in the background; one at a time (kBusy). The callback runs on the executor. kLimit: it grew
-  // beyond snapshot_growth_bytes.
+  // beyond snapshot_growth_bytes. The error of a checkpoint: it needs one, and that failed.
   Result<void> StartSnapshot(SnapshotRequest request, SnapshotCallback done);
   [[nodiscard]] bool SnapshotRunning() const { return snapshot_.has_value(); }
   [[nodiscard]] SnapshotProgress CurrentSnapshotProgress() const;
@@ -209,6 +209,8 @@ class Engine {
   [[nodiscard]] bool CheckpointHeld() const;
   void CheckpointFinished(Result<void> result);
   void TickSnapshot();
+  [[nodiscard]] bool SnapshotWaitsForCheckpoint() const;
+  void FailSnapshot(const Error& error);
   void BoundSnapshot();
   void RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::Pin> pin);
   void TickDigest();

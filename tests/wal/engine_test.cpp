@@ -447,6 +447,13 @@ TEST_F(EngineTest, AnEffectThatFailsEndsCheckpointsAndWrites) {
   for (int i = 0; i < 20; ++i) TurnUntil([] { return true; });
   EXPECT_FALSE(engine_->CheckpointRunning());
   EXPECT_EQ(engine_->store().CheckpointPosition().offset, 0u);
+  // So there will be no snapshot of it, and nobody is kept waiting for one.
+  SnapshotRequest request;
+  request.data_directory = directory_.path();
+  std::optional<Result<SnapshotResult>> result;
+  ASSERT_TRUE(engine_->StartSnapshot(request, [&](Result<SnapshotResult> made) { result = std::move(made); }).ok());
+  ASSERT_TRUE(result.has_value());
+  EXPECT_FALSE(result->ok());
 }
 
 TEST_F(EngineTest, WritesAreRefusedWhileTheDiskIsBelowItsMarkAndAcceptedAgain) {
@@ -487,6 +494,35 @@ TEST_F(EngineTest, WhileCheckpointsFailTheBoundHoldsBetweenTheTries) {
   ASSERT_TRUE(PosixFileSystem().Remove(runs).ok());
   ASSERT_TRUE(PosixFileSystem().CreateDirectory(runs).ok());
   TurnUntil([&] { return !engine_->WriteRefusal().has_value() && !engine_->CheckpointRunning(); });
+}
+
+TEST_F(EngineTest, ASnapshotThatNeedsACheckpointFailsWithIt) {
+  ASSERT_TRUE(Open().ok());
+  const std::string runs = JoinPath(options_.generation_path, "run");
+  ASSERT_TRUE(PosixFileSystem().RemoveTree(runs).ok());
+  ASSERT_TRUE(PosixFileSystem().Open(runs, {.mode = OpenMode::kCreate}).ok());
+  Set("k", "v");
+  std::optional<Result<SnapshotResult>> result;
+  const auto save = [&](bool fresh) {
+    SnapshotRequest request;
+    request.data_directory = directory_.path();
+    request.fresh = fresh;
+    result.reset();
+    return engine_->StartSnapshot(request, [&](Result<SnapshotResult> made) { result = std::move(made); });
+  };
+  ASSERT_TRUE(save(true).ok());
+  TurnUntil([&] { return result.has_value(); });
+  ASSERT_FALSE(result->ok());
+  EXPECT_NE(result->error().message.find("run"), std::string::npos) << result->error().message;
+  // The last checkpoint is good enough for a full synchronization.
+  ASSERT_TRUE(save(false).ok());
+  TurnUntil([&] { return result.has_value(); });
+  EXPECT_TRUE(result->ok()) << result->error().message;
+  ASSERT_TRUE(PosixFileSystem().Remove(runs).ok());
+  ASSERT_TRUE(PosixFileSystem().CreateDirectory(runs).ok());
+  ASSERT_TRUE(save(true).ok());
+  TurnUntil([&] { return result.has_value(); });
+  EXPECT_TRUE(result->ok()) << result->error().message;
 }
 
 TEST_F(EngineTest, ASpareSegmentThatCannotBePreparedIsTriedAgainWithPauses) {
