@@ -172,7 +172,7 @@ class Server : public TurnHooks {
  private:
   struct Shutdown {
     ShutdownOptions options;
-    std::function<void(Result<void>)> refused;
+    std::vector<std::function<void(Result<void>)>> refused;  // of all who asked
     int64_t deadline_ms = 0;
     bool saving = false, saved = false, marked = false;
   };

@@ -14,6 +14,9 @@ constexpr int64_t kStepUs = 10'000;
 void Server::RequestShutdown(ShutdownOptions options, std::function<void(Result<void>)> refused) {
   if (shutdown_ && options.now) {  // asked again, with less patience
     shutdown_->deadline_ms = 0;
+    shutdown_->options.force = shutdown_->options.force || options.force;
+    if (options.nosave) shutdown_->options.save = false;
+    if (refused) shutdown_->refused.push_back(std::move(refused));
     return;
   }
   if (shutdown_) {
@@ -23,7 +26,7 @@ void Server::RequestShutdown(ShutdownOptions options, std::function<void(Result<
   diag::Notice("User requested shutdown...");
   Shutdown shutdown;
   shutdown.options = options;
-  shutdown.refused = std::move(refused);
+  if (refused) shutdown.refused.push_back(std::move(refused));
   shutdown.deadline_ms = MonotonicMs() + (options.now ? 0 : config().settings().shutdown_timeout * 1000);
   shutdown_ = std::move(shutdown);
   if (shutdown_listener_) shutdown_listener_(true);
@@ -37,10 +40,10 @@ void Server::AbortShutdown() {
 }
 
 void Server::RefuseShutdown(const Error& error) {
-  std::function<void(Result<void>)> refused = std::move(shutdown_->refused);
+  const auto refused = std::move(shutdown_->refused);
   shutdown_.reset();
   if (shutdown_listener_) shutdown_listener_(false);
-  if (refused) refused(error);
+  for (const auto& tell : refused) tell(error);
   // Writers that were held back go on at the end of this turn (ResumePostponed).
 }
 
@@ -81,7 +84,8 @@ void Server::ShutdownStep() {
     return again();
   }
   if (shutdown_->options.save && !shutdown_->saved) {
-    if (!shutdown_->saving) SaveForShutdown();
+    // One that is being made already is of an earlier moment.
+    if (!shutdown_->saving && !engine().SnapshotRunning()) SaveForShutdown();
     return again();
   }
   if (!shutdown_->marked && !log().HasPending() && !BatchInFlight()) {

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """The end of a master that has replicas: it waits for them, bounded by shutdown-timeout, unless told otherwise."""
 
+import os
+import shutil
 import sys
 import time
 
@@ -52,6 +54,61 @@ def test_the_timeout_bounds_the_wait():
         check(0.7 < time.monotonic() - began < 15, "after the timeout")
         check("Not all replicas have caught up" in master.log_text(), "and says so")
         replica.thaw()
+
+
+def test_whoever_asked_is_told_when_it_is_refused():
+    with Workspace() as workspace:
+        master, replica = lagging_pair(workspace, "--shutdown-timeout", 60)
+        # A file stands where the directory of snapshots belongs.
+        snapshots = os.path.join(master.directory, "snapshots")
+        shutil.rmtree(snapshots, ignore_errors=True)
+        with open(snapshots, "w", encoding="ascii"):
+            pass
+        with master.client() as first, master.client() as second:
+            first.send("SHUTDOWN", "SAVE")
+            wait_for(lambda: master.log_text().count("User requested shutdown") == 1, 30, "it has begun")
+            second.send("SHUTDOWN", "NOW")
+            for client in (first, second):
+                check(str(client.read()) == "ERR Errors trying to SHUTDOWN. Check logs.", "each is told")
+            check(second.call("SET", "k", "3") == "OK", "writes go on")
+            # The second one may have more force, or less to wait for, than the first.
+            first.send("SHUTDOWN", "SAVE")
+            wait_for(lambda: master.log_text().count("User requested shutdown") == 2, 30, "it has begun again")
+            second.send("SHUTDOWN", "NOW", "NOSAVE")
+            check(master.process.wait(30) == 0, "it ends")
+        replica.thaw()
+
+
+def test_save_waits_for_the_snapshot_under_way():
+    with Workspace() as workspace:
+        server = workspace.server("server").start()
+        with server.client() as client:
+            client.call("SET", "k", "1")
+            client.send_raw(b"".join(client.encode(*command) for command in
+                                     (("BGSAVE",), ("SET", "k", "2"), ("SHUTDOWN", "SAVE"))))
+            check([client.read(), client.read()] == ["Background saving started", "OK"], "before it")
+            check(server.process.wait(30) == 0, server.log_tail())
+        check(server.log_text().count("Snapshot saved to") == 1, "one of its own")
+
+
+def test_a_checkpoint_that_fails_does_not_keep_it_waiting():
+    """What is to be saved needs a checkpoint; here a file stands where its directory belongs."""
+    with Workspace() as workspace:
+        server = workspace.server("server").start()
+        runs = os.path.join(server.directory, "gen-1", "run")
+        shutil.rmtree(runs)
+        with open(runs, "w", encoding="ascii"):
+            pass
+        with server.client() as client:
+            client.call("SET", "k", "1")
+            check("run" in str(client.ask("SAVE")), "SAVE tells why it failed")
+            check(str(client.ask("SHUTDOWN", "SAVE")) == "ERR Errors trying to SHUTDOWN. Check logs.", "SHUTDOWN SAVE")
+            check(client.call("GET", "k") == b"1", "the server goes on")
+            client.send("SHUTDOWN", "SAVE", "FORCE")
+            check(server.process.wait(30) == 0, server.log_tail())
+        os.remove(runs)
+        server.start()
+        check(call(server, "GET", "k") == b"1", "nothing was lost")
 
 
 def test_now_does_not_wait():
