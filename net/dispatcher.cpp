@@ -133,7 +133,6 @@ void Server::Refused(Client& client, const CommandSpec* spec, const std::string&
 }
 
 void Server::Run(Client& client, const CommandSpec& spec, std::span<const std::string_view> args) {
-  if (monitoring_.HasMonitors() && (spec.flags & (kSkipMonitor | kAdmin)) == 0) monitoring_.Feed(client, args);
   if (client.last_command != &spec) {
     client.last_command = &spec;
     client.last_command_name = spec.name;
@@ -151,6 +150,7 @@ void Server::Run(Client& client, const CommandSpec& spec, std::span<const std::s
   command_us_ = clock().MonotonicUs();
   Count(client, spec, args, reply, begin, command_us_ - started_us);
   FinishReply(client, begin, gate, was_skipping);
+  Feed(client, spec, args);  // now: what EXEC ran comes before it
   blocking_.ServeTouched();
   if ((spec.flags & kWrite) != 0) SlowWriter(client);
 }
@@ -184,7 +184,6 @@ void Server::RunHandler(Client& client, const CommandSpec& spec, std::span<const
 void Server::ExecuteQueued(Client& client, const QueuedCommand& command, Transaction& tx, Reply& reply) {
   const CommandSpec& spec = *command.spec;
   std::vector<std::string_view> args(command.arguments.begin(), command.arguments.end());
-  if (monitoring_.HasMonitors() && (spec.flags & (kSkipMonitor | kAdmin)) == 0) monitoring_.Feed(client, args);
   size_t begin = reply.size();
   bool had_error = reply.HasError();
   reply.ClearError();
@@ -200,6 +199,7 @@ void Server::ExecuteQueued(Client& client, const QueuedCommand& command, Transac
   // Now, and not when all have run: among what they publish, in order.
   if (tx.HasEvents()) TellKeyEvents(tx.TakeEvents(), UnitGate(tx));
   Count(client, spec, args, reply, begin, clock().MonotonicUs() - started_us);
+  Feed(client, spec, args);
   if (had_error && !reply.HasError()) reply.RestoreError();
 }
 
@@ -236,6 +236,10 @@ void Server::CountError(std::string_view reply) {
   }
 }
 
+void Server::Feed(const Client& client, const CommandSpec& spec, std::span<const std::string_view> args) {
+  if (monitoring_.HasMonitors() && (spec.flags & (kSkipMonitor | kAdmin)) == 0) monitoring_.Feed(client, spec, args);
+}
+
 void Server::Count(const Client& client, const CommandSpec& spec, std::span<const std::string_view> args,
                    const Reply& reply, size_t reply_begin, int64_t duration_us) {
   ++monitoring_.stats.commands_processed;
@@ -249,7 +253,7 @@ void Server::Count(const Client& client, const CommandSpec& spec, std::span<cons
     ++spec.failed;
     CountError(reply.written().substr(std::min(reply_begin, reply.size())));
   }
-  monitoring_.CommandRan(client, args, duration_us, spec.flags);
+  monitoring_.CommandRan(client, spec, args, duration_us);
 }
 
 void Server::FinishReply(Client& client, size_t reply_begin, ReplyGate gate, bool was_skipping) {

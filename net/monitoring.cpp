@@ -18,34 +18,47 @@ constexpr size_t kSlowlogArgumentBytes = 128;
 constexpr size_t kLatencySamples = 160;
 constexpr int64_t kSampleMs = 100;
 
-// Index of the first argument that must not be shown, or the count: passwords of HELLO ... AUTH user password and of
-// CONFIG SET. AUTH itself is never shown.
-size_t FirstSecret(std::span<const std::string_view> args) {
-  if (args.empty()) return 0;
-  if (EqualsIgnoreCase(args[0], "hello")) {
-    for (size_t i = 1; i < args.size(); ++i) {
-      if (EqualsIgnoreCase(args[i], "auth")) return i + 1;
+// The first arguments that must not be shown, [begin, end): what AUTH is given, passwords of HELLO ... AUTH, of MIGRATE
+// ... AUTH, and of CONFIG SET. Where the end is not certain nothing behind is shown either.
+struct Secrets {
+  size_t begin, end;
+  [[nodiscard]] bool Hide(size_t i) const { return i >= begin && i < end; }
+};
+
+constexpr size_t kMigrateOptions = 6;
+
+// By the command's own name: rename-command may have given it another one.
+Secrets FindSecrets(const CommandSpec& spec, std::span<const std::string_view> args) {
+  const size_t count = args.size();
+  if (spec.name == "auth") return {1, count};
+  if (spec.name == "hello") {
+    for (size_t i = 1; i < count; ++i) {
+      if (EqualsIgnoreCase(args[i], "auth")) return {i + 1, count};
     }
-  }
-  if (EqualsIgnoreCase(args[0], "config") && args.size() > 2 && EqualsIgnoreCase(args[1], "set")) {
-    for (size_t i = 2; i + 1 < args.size(); i += 2) {
+  } else if (spec.name == "migrate") {
+    for (size_t i = kMigrateOptions; i < count && !EqualsIgnoreCase(args[i], "keys"); ++i) {
+      if (EqualsIgnoreCase(args[i], "auth")) return {i + 1, i + 2};
+      if (EqualsIgnoreCase(args[i], "auth2")) return {i + 1, i + 3};
+    }
+  } else if (spec.name == "config|set") {
+    for (size_t i = 2; i + 1 < count; i += 2) {
       if (EqualsIgnoreCase(args[i], "requirepass") || EqualsIgnoreCase(args[i], "masterauth") ||
           EqualsIgnoreCase(args[i], "masteruser")) {
-        return i + 1;
+        return {i + 1, count};
       }
     }
   }
-  return args.size();
+  return {count, count};
 }
 
-std::vector<std::string> ShortArguments(std::span<const std::string_view> args) {
+std::vector<std::string> ShortArguments(const CommandSpec& spec, std::span<const std::string_view> args) {
   std::vector<std::string> shown;
-  size_t secret = FirstSecret(args);
+  const Secrets secrets = FindSecrets(spec, args);
   size_t count = std::min(args.size(), kSlowlogArguments);
   for (size_t i = 0; i < count; ++i) {
     if (args.size() > kSlowlogArguments && i == kSlowlogArguments - 1) {
       shown.push_back(fmt::format("... ({} more arguments)", args.size() - kSlowlogArguments + 1));
-    } else if (i >= secret) {
+    } else if (secrets.Hide(i)) {
       shown.emplace_back("(redacted)");
     } else if (args[i].size() > kSlowlogArgumentBytes) {
       shown.push_back(fmt::format("{}... ({} more bytes)", args[i].substr(0, kSlowlogArgumentBytes),
@@ -92,16 +105,16 @@ uint64_t DurationHistogram::Percentile(double fraction) const {
   return max_us;
 }
 
-void Monitoring::CommandRan(const Client& client, std::span<const std::string_view> args, int64_t duration_us,
-                            uint32_t flags) {
+void Monitoring::CommandRan(const Client& client, const CommandSpec& spec, std::span<const std::string_view> args,
+                            int64_t duration_us) {
   command_us.Add(static_cast<uint64_t>(std::max<int64_t>(duration_us, 0)));
   const Settings& settings = server_.config().settings();
   if (settings.latency_monitor_threshold > 0 && duration_us / 1000 >= settings.latency_monitor_threshold) {
-    AddLatency((flags & kFast) != 0 ? "fast-command" : "command", duration_us / 1000);
+    AddLatency((spec.flags & kFast) != 0 ? "fast-command" : "command", duration_us / 1000);
   }
   int64_t slower_than = settings.slowlog_log_slower_than;
-  if (slower_than < 0 || duration_us < slower_than || (flags & kSkipSlowlog) != 0) return;
-  slowlog_.push_front({next_slowlog_id_++, server_.clock().WallMs() / 1000, duration_us, ShortArguments(args),
+  if (slower_than < 0 || duration_us < slower_than || (spec.flags & kSkipSlowlog) != 0) return;
+  slowlog_.push_front({next_slowlog_id_++, server_.clock().WallMs() / 1000, duration_us, ShortArguments(spec, args),
                        client.peer_address, client.name});
   while (slowlog_.size() > static_cast<size_t>(std::max<int64_t>(settings.slowlog_max_len, 0))) slowlog_.pop_back();
 }
@@ -147,14 +160,14 @@ void Monitoring::AddMonitor(ClientId id) {
 
 void Monitoring::RemoveMonitor(ClientId id) { std::erase(monitors_, id); }
 
-void Monitoring::Feed(const Client& client, std::span<const std::string_view> args) {
+void Monitoring::Feed(const Client& client, const CommandSpec& spec, std::span<const std::string_view> args) {
   int64_t wall_us = server_.clock().WallMs() * 1000 + server_.clock().MonotonicUs() % 1000;
   std::string line = fmt::format("+{}.{:06} [{} {}]", wall_us / 1000000, wall_us % 1000000, client.db,
                                  client.is_unix_socket ? "unix:" + client.peer_address : client.peer_address);
-  size_t secret = FirstSecret(args);
+  const Secrets secrets = FindSecrets(spec, args);
   for (size_t i = 0; i < args.size(); ++i) {
     line += ' ';
-    line += QuotedRepresentation(i >= secret ? "(redacted)" : args[i]);
+    line += QuotedRepresentation(secrets.Hide(i) ? "(redacted)" : args[i]);
   }
   line += "\r\n";
   std::vector<ClientId> monitors = monitors_;  // a client over its output limit leaves at once

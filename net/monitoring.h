@@ -75,8 +75,9 @@ class Monitoring {
   Stats stats;
   DurationHistogram turn_us, sync_us, command_us;
 
-  // After a command of these flags (net/command.h) ran.
-  void CommandRan(const Client& client, std::span<const std::string_view> args, int64_t duration_us, uint32_t flags);
+  // After a command ran.
+  void CommandRan(const Client& client, const CommandSpec& spec, std::span<const std::string_view> args,
+                  int64_t duration_us);
   void SampleRates();  // each 100 ms
   [[nodiscard]] uint64_t OpsPerSecond() const;
   [[nodiscard]] double InputKbps() const;
@@ -90,8 +91,8 @@ class Monitoring {
   void AddMonitor(ClientId id);
   void RemoveMonitor(ClientId id);
   [[nodiscard]] bool HasMonitors() const { return !monitors_.empty(); }
-  // Feeds MONITOR clients one line.
-  void Feed(const Client& client, std::span<const std::string_view> args);
+  // Feeds MONITOR clients one line. Passwords are not shown.
+  void Feed(const Client& client, const CommandSpec& spec, std::span<const std::string_view> args);
 
  private:
   Server& server_;

@@ -186,6 +186,7 @@ class Server : public TurnHooks {
   };
   void RunHandler(Client& client, const CommandSpec& spec, std::span<const std::string_view> args, Reply& reply,
                   ReplyGate* gate);
+  void Feed(const Client& client, const CommandSpec& spec, std::span<const std::string_view> args);
   void Count(const Client& client, const CommandSpec& spec, std::span<const std::string_view> args, const Reply& reply,
              size_t reply_begin, int64_t duration_us);
   void FinishReply(Client& client, size_t reply_begin, ReplyGate gate, bool was_skipping);
