@@ -54,6 +54,7 @@ struct TransactionState {
   std::vector<std::pair<int, std::string>> watched;  // (db, key)
   // Those of them that were there when WATCH came: EXEC fails if their time has passed since.
   std::vector<std::pair<int, std::string>> watched_present;
+  size_t watched_bytes = 0;  // that these take
 };
 
 // The transport under a client, as the core sees it. net/session.cpp implements it over asio; the offline tool and
@@ -154,6 +155,7 @@ struct Client {
   // Pub/sub subscriptions of this client (the server's index is in net/pubsub.h).
   using Names = std::unordered_set<std::string>;
   std::array<Names, kSubscriptionKinds> subscriptions;
+  size_t subscription_bytes = 0;  // that these take
   [[nodiscard]] Names& Subscribed(Subscription what) { return subscriptions[static_cast<size_t>(what)]; }
   [[nodiscard]] const Names& Subscribed(Subscription what) const { return subscriptions[static_cast<size_t>(what)]; }
   // What confirmations count: those of the world `what` belongs to.
@@ -220,6 +222,8 @@ struct Client {
   bool gate_listed = false;         // in the server's list of clients with closed gates
   int64_t soft_limit_since_ms = 0;  // monotonic; output above the soft limit since then, 0: it is not
 
+  // What the client has the server keep beyond the bytes that it sent and is sent.
+  [[nodiscard]] size_t KeptBytes() const { return multi.queued_bytes + multi.watched_bytes + subscription_bytes; }
   [[nodiscard]] bool InSubscribeMode() const { return resp == 2 && TotalSubscriptions() > 0; }
 };
 

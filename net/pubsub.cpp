@@ -45,6 +45,9 @@ size_t Deliver(Server& server, const std::unordered_set<ClientId>& ids, Message 
   return sent;
 }
 
+// Of a name that is subscribed to: in the client and in the index, with their nodes.
+size_t BytesOf(std::string_view name) { return 2 * name.size() + 200; }
+
 void UpdateKind(Client& client) {
   if (client.kind == ClientKind::kNormal && client.TotalSubscriptions() > 0) client.kind = ClientKind::kPubSub;
   if (client.kind == ClientKind::kPubSub && client.TotalSubscriptions() == 0) client.kind = ClientKind::kNormal;
@@ -54,7 +57,10 @@ void UpdateKind(Client& client) {
 
 bool PubSub::Subscribe(Client& client, Subscription kind, std::string_view name) {
   auto [at, fresh] = client.Subscribed(kind).emplace(name);
-  if (fresh) IndexOf(kind)[*at].insert(client.id);
+  if (fresh) {
+    IndexOf(kind)[*at].insert(client.id);
+    client.subscription_bytes += BytesOf(name);
+  }
   UpdateKind(client);
   return fresh;
 }
@@ -65,6 +71,7 @@ bool PubSub::Unsubscribe(Client& client, Subscription kind, std::string_view nam
   if (found == own.end()) return false;
   Drop(kind, *found, client.id);
   own.erase(found);
+  client.subscription_bytes -= BytesOf(name);
   UpdateKind(client);
   return true;
 }
@@ -74,6 +81,7 @@ void PubSub::UnsubscribeAll(Client& client) {
     for (const std::string& name : client.subscriptions[i]) Drop(static_cast<Subscription>(i), name, client.id);
     client.subscriptions[i].clear();
   }
+  client.subscription_bytes = 0;
   UpdateKind(client);
 }
 

@@ -266,7 +266,7 @@ void Session::AfterInput() {
 bool Session::WithinLimits() {
   const Settings& settings = host_.server.config().settings();
   bool unauthenticated = !client_->authenticated && !settings.requirepass.empty();
-  size_t query = input_.size() + client_->multi.queued_bytes;
+  size_t query = input_.size() + client_->KeptBytes();
   if (query > settings.client_query_buffer_limit || (unauthenticated && query > kUnauthenticatedQueryMax)) {
     diag::Warning("Closing client {} that reached max query buffer length: {} bytes", client_->peer_address, query);
     return false;
@@ -326,7 +326,7 @@ void Session::Account() {
   client_->query_buffer_bytes = input_.size();
   client_->query_buffer_capacity = input_.capacity();
   if (host_.over_budget_reader == client_->id && input_.size() <= kLargeRequest) host_.over_budget_reader = 0;
-  auto now = static_cast<int64_t>(input_.capacity() + client_->output.bytes.capacity() + client_->multi.queued_bytes);
+  auto now = static_cast<int64_t>(input_.capacity() + client_->output.bytes.capacity() + client_->KeptBytes());
   host_.server.AccountBuffers(now - accounted_);
   accounted_ = now;
 }

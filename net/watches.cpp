@@ -17,20 +17,16 @@ std::string WatchKey(int db, std::string_view key) {
   return joined;
 }
 
-// When WATCH came.
-bool WasPresent(const Client& client, int db, std::string_view key) {
-  const auto& present = client.multi.watched_present;
-  return std::any_of(present.begin(), present.end(),
-                     [&](const auto& each) { return each.first == db && each.second == key; });
-}
+// Of a key that is watched: in the client and in the index, with their nodes.
+size_t BytesOf(std::string_view key) { return 2 * key.size() + 200; }
 
 }  // namespace
 
-void Watches::Watch(Client& client, int db, std::string_view key) {
-  auto same = [&](const auto& watched) { return watched.first == db && watched.second == key; };
-  if (std::any_of(client.multi.watched.begin(), client.multi.watched.end(), same)) return;
+void Watches::Watch(Client& client, int db, std::string_view key, bool present) {
+  if (!by_key_[WatchKey(db, key)].emplace(client.id, present).second) return;
   client.multi.watched.emplace_back(db, std::string(key));
-  by_key_[WatchKey(db, key)].insert(client.id);
+  if (present) client.multi.watched_present.emplace_back(db, key);
+  client.multi.watched_bytes += BytesOf(key);
 }
 
 void Watches::Unwatch(Client& client) {
@@ -41,6 +37,8 @@ void Watches::Unwatch(Client& client) {
     if (found->second.empty()) by_key_.erase(found);
   }
   client.multi.watched.clear();
+  client.multi.watched_present.clear();
+  client.multi.watched_bytes = 0;
 }
 
 void Watches::Touched(const Transaction::Touched& touched, Transaction* unit) {
@@ -48,10 +46,10 @@ void Watches::Touched(const Transaction::Touched& touched, Transaction* unit) {
   if (touched.whole_db) return TouchDb(touched, unit);
   auto found = by_key_.find(WatchKey(touched.db, touched.key));
   if (found == by_key_.end()) return;
-  for (ClientId id : found->second) {
+  for (const auto& [id, present] : found->second) {
+    if (touched.change == Change::kRemoval && !present) continue;
     Client* client = clients_.Find(id);
-    if (client == nullptr || client->multi.dirty_cas) continue;
-    if (touched.change == Change::kRemoval && !WasPresent(*client, touched.db, touched.key)) continue;
+    if (client == nullptr) continue;
     client->multi.dirty_cas = true;
   }
 }

@@ -4,7 +4,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "net/client.h"
 #include "storage/transaction.h"
@@ -16,7 +15,8 @@ class ClientRegistry;
 class Watches {
  public:
   explicit Watches(ClientRegistry& clients) : clients_(clients) {}
-  void Watch(Client& client, int db, std::string_view key);
+  // `present`: the key is there now. Nothing if the client watches it already.
+  void Watch(Client& client, int db, std::string_view key, bool present);
   void Unwatch(Client& client);  // forgets all of the client's keys
   [[nodiscard]] bool empty() const { return by_key_.empty(); }
   // Marks the watchers of what a unit touched. Who watched a key that was absent, or expired and not deleted yet, sees
@@ -28,7 +28,8 @@ class Watches {
   void TouchDb(const Transaction::Touched& touched, Transaction* unit);
 
   ClientRegistry& clients_;
-  std::unordered_map<std::string, std::unordered_set<ClientId>> by_key_;  // "<db>:<key>"
+  // "<db>:<key>" -> who watches it, and whether it was there when WATCH came.
+  std::unordered_map<std::string, std::unordered_map<ClientId, bool>> by_key_;
 };
 
 }  // namespace holdfast::net

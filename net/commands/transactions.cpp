@@ -63,15 +63,13 @@ void Watch(CommandContext& context) {
   for (const std::string_view key : context.args.subspan(1)) {
     const auto found = context.tx->Peek(client.db, key);
     if (!found.ok()) return context.reply.Error(found.error());
-    context.server.watches().Watch(client, client.db, key);
-    if (found->has_value()) client.multi.watched_present.emplace_back(client.db, key);
+    context.server.watches().Watch(client, client.db, key, found->has_value());
   }
   context.reply.Ok();
 }
 
 void Unwatch(CommandContext& context) {
   context.server.watches().Unwatch(context.client);
-  context.client.multi.watched_present.clear();
   context.client.multi.dirty_cas = false;
   context.reply.Ok();
 }
