@@ -202,7 +202,7 @@ std::optional<std::string> RefusalOfWrite(Server& server, uint32_t flags, bool a
       replication.GoodReplicas(settings.min_replicas_max_lag) < settings.min_replicas_to_write) {
     return "NOREPLICAS Not enough good replicas to write.";
   }
-  if (replica) return "READONLY You can't write against a read only replica.";
+  if (replica) return std::string(kReadOnlyReplica);
   return std::nullopt;
 }
 

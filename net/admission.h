@@ -38,6 +38,8 @@ struct Admission {
   }
 };
 
+inline constexpr std::string_view kReadOnlyReplica = "READONLY You can't write against a read only replica.";
+
 // Why a command with these flags, of a client that is nobody's master, would be refused as a write now; nullopt: it
 // would not. The text carries its code. Not for reads: they pass.
 std::optional<std::string> RefusalOfWrite(Server& server, uint32_t flags, bool all_free_space);

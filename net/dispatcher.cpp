@@ -175,6 +175,8 @@ void Server::RunHandler(Client& client, const CommandSpec& spec, std::span<const
     reply.Error(room.error());
   }
   if ((spec.flags & kUnkeyedRead) != 0) tx.SawEverything();
+  // EXEC's null tells of a write, whatever was queued.
+  if (spec.name == "exec") gate->of_data = gate->of_data || tx.seen_offset() > 0;
   gate->offset = CommitUnit(&client, tx);
   if (log().InsideUnit()) gate->offset = std::min(gate->offset, log().UnitsEnd());
   // Rows in LMDB do not know who wrote them: until all of it is confirmed, each may be news.
@@ -190,7 +192,10 @@ void Server::ExecuteQueued(Client& client, const QueuedCommand& command, Transac
   tx.SelectDb(client.db);
   int64_t started_us = clock().MonotonicUs();
   CommandContext context{*this, client, spec, args, reply, (spec.flags & kNoTransaction) != 0 ? nullptr : &tx, true};
-  if (const auto room = CheckRoomInUnit(spec, args, tx); room.ok()) {
+  if ((spec.flags & kWrite) != 0 && replication().IsReplica() && client.kind != ClientKind::kMaster) {
+    // A REPLICAOF before it in the same transaction: what is written now the new master would never get.
+    reply.Error(kReadOnlyReplica);
+  } else if (const auto room = CheckRoomInUnit(spec, args, tx); room.ok()) {
     spec.handler(context);
   } else {
     reply.Error(room.error());

@@ -152,6 +152,7 @@ void Reset(CommandContext& context) {
   client.name.clear();
   client.asking = client.readonly = client.no_evict = client.no_touch = false;
   client.reply_mode = Client::ReplyMode::kOn;
+  client.durable_members = -1;
   context.reply.Status("RESET");
 }
 

@@ -154,6 +154,22 @@ def test_a_frozen_member():
             check(int(replication(master)["holdfast_replies_not_confirmed"]) == 3, "they are counted")
 
 
+def test_a_failed_transaction_tells_nothing_unconfirmed():
+    """EXEC's null says that a watched key was written, whatever was queued."""
+    with Workspace() as workspace:
+        master, (member,) = group(workspace, 1, 1, "--min-replicas-max-lag", 600)
+        with master.client() as watcher, master.client() as careless:
+            check(watcher.call("WATCH", "a") == "OK", "WATCH")
+            careless.call("HOLDFAST", "DURABLE", 0)
+            with frozen(member):
+                careless.call("SET", "a", "new")
+                watcher.pipeline([("MULTI",), ("PING",)])
+                watcher.send("EXEC")
+                check(careless.call("GET", "a") == b"new" and careless.call("PING") == "PONG", "others go on")
+                check(not select.select([watcher.socket], [], [], 0.2)[0], "not told before it is confirmed")
+            check(watcher.read() is None, "confirmed in the end")
+
+
 def test_what_a_checkpoint_holds_is_gated_like_all_else():
     """Rows in LMDB do not know their writers."""
     with Workspace() as workspace:
