@@ -98,6 +98,10 @@ Result<void> Server::ReopenEngine(const std::function<Result<void>()>& between) 
 
 void Server::ForgetOldHistory() {
   watches_.TouchAll();
+  // What clients of a replica wait for may have come with the copy.
+  for (int db = 0; db < config().settings().databases; ++db) {
+    blocking_.Touched({db, {}, /*whole_db=*/true, Transaction::Change::kContent});
+  }
   clients_.ForEach([](Client& client) { client.last_write_offset = 0; });
   replication().OnEngineReplaced();
 }

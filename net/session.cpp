@@ -84,6 +84,8 @@ void Session::OnReady(bool readable, bool writable, bool broken) {
 
 bool Session::MayRead() {
   if (client_ == nullptr || client_->close_after_reply || client_->close_asap) return false;
+  // It is soon over, and the end of the input must not be met before the commands in front of it have run.
+  if (client_->blocked == Client::Blocked::kThrottled || client_->blocked == Client::Blocked::kCommit) return false;
   if (client_->blocked != Client::Blocked::kNo) return input_.size() < kWaitingInputMax;
   if (stalled_ || !MayRun()) return false;
   if (input_.size() > kLargeRequest && host_.server.OverBudget()) {
