@@ -132,7 +132,7 @@ Verdict NotPaused(Admission& a) {
     a.client.blocked_deadline_ms = pause.until_ms;
     return Verdict::kPostponed;
   }
-  if ((a.server.ShuttingDown() && (a.flags & kWrite) != 0) || (a.server.replication().WritesPaused() && changes)) {
+  if (changes && (a.server.ShuttingDown() || a.server.replication().WritesPaused())) {
     a.client.blocked = Client::Blocked::kPaused;
     a.client.blocked_deadline_ms = 0;
     return Verdict::kPostponed;

@@ -9,6 +9,17 @@
 
 namespace holdfast::net {
 
+namespace {
+
+// CLIENT REPLY: the answer that begins at `begin` is not wanted.
+void DropUnwanted(Client& client, size_t begin) {
+  using Mode = Client::ReplyMode;
+  if (client.reply_mode == Mode::kOff || client.reply_mode == Mode::kSkipping) client.output.bytes.resize(begin);
+  if (client.reply_mode == Mode::kSkipping) client.reply_mode = Mode::kOn;
+}
+
+}  // namespace
+
 void Blocking::Block(Client& client, Wait wait) { Start(client, {std::move(wait), {}}); }
 
 void Blocking::BlockOnKeys(Client& client, KeyWait wait) {
@@ -137,7 +148,7 @@ void Blocking::Finish(ClientId id, const std::function<void(Client&)>& answer) {
   client->blocked_deadline_ms = 0;
   const size_t begin = client->output.bytes.size();
   write(*client);
-  if (client->reply_mode == Client::ReplyMode::kOff) client->output.bytes.resize(begin);
+  DropUnwanted(*client, begin);
   server_.Unblock(*client);
 }
 
@@ -206,7 +217,7 @@ bool Blocking::ServeClient(ClientId id, const DbKey& key) {
   Remove(id);
   client->blocked = Client::Blocked::kNo;
   client->blocked_deadline_ms = 0;
-  if (client->reply_mode == Client::ReplyMode::kOff) client->output.bytes.resize(begin);
+  DropUnwanted(*client, begin);
   server_.Unblock(*client);
   return true;
 }

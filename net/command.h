@@ -39,7 +39,7 @@ enum CommandFlag : uint32_t {
   kMovableKeys = 1u << 12,
   kSkipMonitor = 1u << 13,
   kSkipSlowlog = 1u << 14,
-  kMayReplicate = 1u << 15,
+  kMayReplicate = 1u << 15,  // not printed, as in Redis
   kAllowBusy = 1u << 16,
   kNoAsyncLoading = 1u << 17,
   kAskingCommand = 1u << 18,  // needs no ASKING before it in a cluster

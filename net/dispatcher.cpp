@@ -9,12 +9,14 @@
 #include "net/admission.h"
 #include "net/server.h"
 #include "storage/base/diag.h"
+#include "storage/types/numbers.h"
 
 namespace holdfast::net {
 
 namespace {
 
 constexpr size_t kErrorCodesMax = 128;
+constexpr int64_t kHttpWarningMs = 60'000;  // one line of the log in that time
 
 // Writers are slowed from this write pressure on; each write then owes a time that grows to kDebtMaxUs at pressure 1.
 constexpr double kSlowFrom = 0.6;
@@ -39,6 +41,9 @@ Result<void> CheckRoomInUnit(const CommandSpec& spec, std::span<const std::strin
   }
   return tx.CheckRoom(bytes + (bytes - largest), args.size() + 8);
 }
+
+// The line of a request that a web page can have a browser send here, with commands of its own behind it.
+bool IsHttp(std::string_view name) { return EqualsIgnoreCase(name, "post") || EqualsIgnoreCase(name, "host:"); }
 
 std::string_view FirstWord(std::string_view line) { return line.substr(0, line.find_first_of(" \r\n")); }
 
@@ -97,6 +102,7 @@ bool Server::FetchColdRows(const Client& client, const CommandBatch& batch, std:
 
 void Server::Execute(Client& client, std::span<const std::string_view> args, const CommandSpec* spec) {
   if (args.empty()) return;
+  if (spec == nullptr && IsHttp(args[0])) return CloseHttp(client);
   client.retry_command = false;
   client.last_interaction_ms = MonotonicMs();
   Admission admission{.server = *this, .client = client, .args = args, .spec = spec, .error = {}};
@@ -114,6 +120,18 @@ void Server::Execute(Client& client, std::span<const std::string_view> args, con
       client.retry_command = true;
       Postpone(client);
   }
+}
+
+void Server::CloseHttp(Client& client) {
+  if (MonotonicMs() >= next_http_warning_ms_) {
+    diag::Warning(
+        "Client {} closed: it sent a request of HTTP (POST, Host:). A web page may be trying to send commands here "
+        "through somebody's browser",
+        client.peer_address);
+    next_http_warning_ms_ = MonotonicMs() + kHttpWarningMs;
+  }
+  client.close_asap = true;
+  if (client.transport != nullptr) client.transport->Close(true);
 }
 
 void Server::Refused(Client& client, const CommandSpec* spec, const std::string& error) {
@@ -149,6 +167,8 @@ void Server::Run(Client& client, const CommandSpec& spec, std::span<const std::s
   ++client.commands_total;
   command_us_ = clock().MonotonicUs();
   Count(client, spec, args, reply, begin, command_us_ - started_us);
+  // Confirmations of subscriptions are pushes: no reply that CLIENT REPLY could switch off.
+  if (reply.HasPush() && spec.name != "exec") begin = client.output.bytes.size();
   FinishReply(client, begin, gate, was_skipping);
   Feed(client, spec, args);  // now: what EXEC ran comes before it
   blocking_.ServeTouched();
@@ -266,7 +286,10 @@ void Server::FinishReply(Client& client, size_t reply_begin, ReplyGate gate, boo
   if (client.reply_mode == Mode::kOff || (was_skipping && client.reply_mode != Mode::kOn)) {
     client.output.bytes.resize(std::min(reply_begin, client.output.bytes.size()));
   }
-  if (client.reply_mode == Mode::kSkipping && was_skipping) client.reply_mode = Mode::kOn;
+  // One that waits is answered later, or rather not: Blocking ends the skipping then.
+  const bool waits = client.blocked != Client::Blocked::kNo && client.blocked != Client::Blocked::kThrottled &&
+                     client.blocked != Client::Blocked::kCommit;
+  if (client.reply_mode == Mode::kSkipping && was_skipping && !waits) client.reply_mode = Mode::kOn;
   if (client.reply_mode == Mode::kSkipNext) client.reply_mode = Mode::kSkipping;
   if (!deferred_push_.empty()) {
     client.output.bytes += deferred_push_;

@@ -1,5 +1,7 @@
 #include "net/pubsub.h"
 
+#include <optional>
+
 #include "net/reply.h"
 #include "net/server.h"
 #include "storage/types/glob.h"
@@ -11,16 +13,17 @@ namespace {
 // A message in both protocols, each built when the first client needs it.
 class Message {
  public:
-  Message(std::string_view kind, std::string_view pattern, std::string_view channel, std::string_view payload)
+  Message(std::string_view kind, std::optional<std::string_view> pattern, std::string_view channel,
+          std::string_view payload)
       : kind_(kind), pattern_(pattern), channel_(channel), payload_(payload) {}
 
   const std::string& For(int resp) {
     std::string& bytes = resp >= 3 ? resp3_ : resp2_;
     if (bytes.empty()) {
       Reply reply(bytes, resp);
-      reply.Push(pattern_.empty() ? 3 : 4);
+      reply.Push(pattern_ ? 4 : 3);
       reply.Bulk(kind_);
-      if (!pattern_.empty()) reply.Bulk(pattern_);
+      if (pattern_) reply.Bulk(*pattern_);
       reply.Bulk(channel_);
       reply.Bulk(payload_);
     }
@@ -28,7 +31,9 @@ class Message {
   }
 
  private:
-  std::string_view kind_, pattern_, channel_, payload_;
+  std::string_view kind_;
+  std::optional<std::string_view> pattern_;
+  std::string_view channel_, payload_;
   std::string resp2_, resp3_;
 };
 
@@ -98,7 +103,7 @@ size_t PubSub::Publish(std::string_view channel, std::string_view message, uint6
   const Index& channels = IndexOf(Subscription::kChannel);
   auto found = channels.find(std::string(channel));
   if (found != channels.end()) {
-    sent += Deliver(server_, found->second, Message("message", {}, channel, message), gate_offset);
+    sent += Deliver(server_, found->second, Message("message", std::nullopt, channel, message), gate_offset);
   }
   const Index& patterns = IndexOf(Subscription::kPattern);
   std::vector<std::string> matching;
@@ -117,13 +122,13 @@ size_t PubSub::PublishShard(std::string_view channel, std::string_view message, 
   const Index& channels = IndexOf(Subscription::kShardChannel);
   auto found = channels.find(std::string(channel));
   if (found == channels.end()) return 0;
-  return Deliver(server_, found->second, Message("smessage", {}, channel, message), gate_offset);
+  return Deliver(server_, found->second, Message("smessage", std::nullopt, channel, message), gate_offset);
 }
 
-std::vector<std::string> PubSub::Names(Subscription kind, std::string_view pattern_or_empty) const {
+std::vector<std::string> PubSub::Names(Subscription kind, std::optional<std::string_view> pattern) const {
   std::vector<std::string> names;
   for (const auto& [name, clients] : IndexOf(kind)) {
-    if (pattern_or_empty.empty() || GlobMatch(pattern_or_empty, name)) names.push_back(name);
+    if (!pattern || GlobMatch(*pattern, name)) names.push_back(name);
   }
   return names;
 }

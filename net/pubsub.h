@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -29,8 +30,8 @@ class PubSub {
   size_t Publish(std::string_view channel, std::string_view message, uint64_t gate_offset);
   size_t PublishShard(std::string_view channel, std::string_view message, uint64_t gate_offset);
 
-  // Names somebody subscribed to that match a pattern (empty: all), and how many listen to one of them.
-  [[nodiscard]] std::vector<std::string> Names(Subscription kind, std::string_view pattern_or_empty) const;
+  // Names somebody subscribed to that match a pattern (none: all), and how many listen to one of them.
+  [[nodiscard]] std::vector<std::string> Names(Subscription kind, std::optional<std::string_view> pattern) const;
   [[nodiscard]] size_t Subscribers(Subscription kind, std::string_view name) const;
   [[nodiscard]] size_t Count(Subscription kind) const { return IndexOf(kind).size(); }
 

@@ -101,7 +101,10 @@ void Reply::Map(size_t pairs) {
 }
 
 void Reply::Set(size_t count) { Header(resp_ >= 3 ? '~' : '*', static_cast<int64_t>(count)); }
-void Reply::Push(size_t count) { Header(resp_ >= 3 ? '>' : '*', static_cast<int64_t>(count)); }
+void Reply::Push(size_t count) {
+  push_ = true;
+  Header(resp_ >= 3 ? '>' : '*', static_cast<int64_t>(count));
+}
 
 void Reply::Attribute(size_t pairs) {
   CHECK(resp_ >= 3);

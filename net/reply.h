@@ -44,6 +44,7 @@ class Reply {
 
   // True if an error was written since construction or ClearError (command statistics, EXEC, CLIENT REPLY).
   [[nodiscard]] bool HasError() const { return error_; }
+  [[nodiscard]] bool HasPush() const { return push_; }
   void ClearError() { error_ = false; }
   void RestoreError() { error_ = true; }
   [[nodiscard]] size_t size() const { return out_.size(); }
@@ -56,6 +57,7 @@ class Reply {
   std::string& out_;
   int resp_;
   bool error_ = false;
+  bool push_ = false;
 };
 
 }  // namespace holdfast::net

@@ -191,6 +191,7 @@ class Server : public TurnHooks {
              size_t reply_begin, int64_t duration_us);
   void FinishReply(Client& client, size_t reply_begin, ReplyGate gate, bool was_skipping);
   void GateOutput(Client& client, ReplyGate gate, bool push = false);
+  void CloseHttp(Client& client);
   void Refused(Client& client, const CommandSpec* spec, const std::string& error);
   void CountError(std::string_view reply);
   void CheckOutputLimit(Client& client);
@@ -256,6 +257,7 @@ class Server : public TurnHooks {
   int64_t buffer_bytes_ = 0;
   uint64_t layer_bytes_ = 0;                                // of the store and the log, as of the last 100 ms
   bool keyspace_events_ = false, keyevent_events_ = false;  // which of the two channels are wanted
+  int64_t next_http_warning_ms_ = 0;                        // monotonic
   bool expiring_ = false;
   bool postpone_timer_ = false;
   bool loading_ = false;

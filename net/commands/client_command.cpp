@@ -191,8 +191,9 @@ void Pause(CommandContext& context) {
   if (arguments.Refused(context.reply)) return;
   auto& pause = context.server.clients().pause;
   // A pause in force is only ever made longer and stricter.
-  pause.writes_only = pause.active ? pause.writes_only && writes_only : writes_only;
-  pause.until_ms = pause.active ? std::max(pause.until_ms, now + timeout) : now + timeout;
+  const bool in_force = pause.active && now < pause.until_ms;
+  pause.writes_only = in_force ? pause.writes_only && writes_only : writes_only;
+  pause.until_ms = in_force ? std::max(pause.until_ms, now + timeout) : now + timeout;
   pause.active = true;
   context.reply.Ok();
 }

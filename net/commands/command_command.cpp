@@ -23,7 +23,7 @@ struct Named {
   std::string_view name;
 };
 
-constexpr std::array<Named, 19> kFlagNames = {{
+constexpr std::array<Named, 18> kFlagNames = {{
     {kWrite, "write"},
     {kReadOnly, "readonly"},
     {kDenyOom, "denyoom"},
@@ -37,7 +37,6 @@ constexpr std::array<Named, 19> kFlagNames = {{
     {kSkipSlowlog, "skip_slowlog"},
     {kFast, "fast"},
     {kNoAuth, "no_auth"},
-    {kMayReplicate, "may_replicate"},
     {kNoAsyncLoading, "no_async_loading"},
     {kNoMulti, "no_multi"},
     {kMovableKeys, "movablekeys"},

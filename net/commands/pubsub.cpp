@@ -1,4 +1,5 @@
 // SUBSCRIBE and its kin, PUBLISH, PUBSUB.
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -71,7 +72,7 @@ void ReplyNames(Reply& reply, const std::vector<std::string>& names) {
 
 template <Subscription kind>
 void Channels(CommandContext& context) {
-  const std::string_view pattern = context.argc() > 2 ? context.arg(2) : std::string_view();
+  const auto pattern = context.argc() > 2 ? std::optional(context.arg(2)) : std::nullopt;
   if (context.argc() > 3)
     return context.reply.Error("ERR unknown subcommand or wrong number of arguments for '" +
                                std::string(context.arg(1)) + "'. Try PUBSUB HELP.");
@@ -129,7 +130,7 @@ CommandSpec PubSubContainer() {
 
 std::vector<CommandSpec> PubSubCommands() {
   constexpr uint32_t kListen = kPubSubCommand | kNoScript | kLoading | kStale | kNoTransaction;
-  constexpr uint32_t kSend = kPubSubCommand | kLoading | kStale | kFast;
+  constexpr uint32_t kSend = kPubSubCommand | kLoading | kStale | kFast | kMayReplicate;
   return {
       MakeCommand("subscribe", -2, kListen, 0, kNoKeys, Subscribe<Subscription::kChannel>,
                   {"Listens to channels.", "2.0.0", "pubsub", "O(N) with N the channels", "channel [channel ...]"}),
