@@ -145,5 +145,55 @@ TEST(DataDirectoryTest, SwitchIsAtomic) {
   }
 }
 
+// The file calls of LOCK, CURRENT and generations: an error is told, and what is in force stays in force, whole.
+TEST(DataDirectoryTest, EachCallThatFailsIsToldAndTheNextStartIsWhole) {
+  const auto work = [](FaultFileSystem& fs, Random& random) -> Result<void> {
+    ASSIGN_OR_RETURN(const auto directory, DataDirectory::Open(fs, "data", random));
+    ASSIGN_OR_RETURN(const std::string next, directory->NewGeneration());
+    RETURN_IF_ERROR(WriteFileAtomically(fs, JoinPath(next, "content"), "new"));
+    RETURN_IF_ERROR(directory->Commit(next));
+    RETURN_IF_ERROR(directory->RemoveOldGenerations());
+    ASSIGN_OR_RETURN([[maybe_unused]] const std::string current, ReadCurrentGeneration(fs, "data"));
+    return {};
+  };
+  for (const bool first : {true, false}) {
+    for (uint64_t call = 1;; call++) {
+      SCOPED_TRACE((first ? "first start, call " : "later start, call ") + std::to_string(call));
+      FaultFileSystem fs;
+      SeededRandom random(call);
+      if (!first) {
+        auto directory = DataDirectory::Open(fs, "data", random);
+        ASSERT_TRUE(directory.ok());
+        ASSERT_TRUE(WriteFileAtomically(fs, "data/gen-1/content", "old").ok());
+        ASSERT_TRUE((*directory)->Commit("data/gen-1").ok());
+        // What a crash left is removed by the start.
+        ASSERT_TRUE(fs.CreateDirectory("data/gen-7").ok());
+        ASSERT_TRUE(fs.Open("data/CURRENT.tmp", {.mode = OpenMode::kCreate}).ok());
+      }
+      const uint64_t before = fs.calls();
+      fs.FailCall(call, ErrorCode::kIo);
+      const Result<void> outcome = work(fs, random);
+      const bool fired = fs.calls() - before >= call;
+      fs.ClearFaults();
+      if (!outcome.ok()) {
+        EXPECT_EQ(outcome.error().code, ErrorCode::kIo) << outcome.error().message;
+      }
+      auto again = DataDirectory::Open(fs, "data", random);
+      ASSERT_TRUE(again.ok()) << again.error().message;
+      if (!(*again)->fresh()) {
+        const std::string content = fs.Content((*again)->generation_path() + "/content");
+        EXPECT_TRUE(content == "new" || (content == "old" && !outcome.ok() && !first)) << content;
+      } else {
+        EXPECT_TRUE(first && !outcome.ok());
+      }
+      if (HasFailure()) return;
+      if (!fired) {
+        EXPECT_TRUE(outcome.ok());
+        break;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::wal

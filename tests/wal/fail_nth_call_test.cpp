@@ -2,6 +2,10 @@
 // whole, both for the next process and after a power cut.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "tests/support/fault_file_system.h"
 #include "tests/wal/log_workload.h"
 
@@ -68,6 +72,38 @@ TEST(FailNthCallTest, RecoveryReportsTheFailureAndCanBeRepeated) {
     fs.ClearFaults();
     ASSERT_EQ(CheckAfterRestart(fs, driver), "");
     if (!fired) return;
+  }
+}
+
+TEST(FailNthCallTest, TheVerifierTellsTheFailureAndTakesItForNoDamage) {
+  FaultFileSystem fs;
+  LogDriver driver(fs);
+  ASSERT_TRUE(testing::RunMaster(driver).ok());
+  driver.Append(4'000);
+  driver.log->Seal();
+  fs.CutPowerAtCall(1);
+  ASSERT_FALSE(driver.log->WriteBatch().ok());
+  driver.log.reset();
+  SeededRandom random(5);  // with a torn end
+  fs.Crash(random);
+  std::vector<std::string> whole;
+  for (uint64_t call = 0;; call++) {
+    SCOPED_TRACE("call " + std::to_string(call));
+    const uint64_t before = fs.calls();
+    if (call > 0) fs.FailCall(call, ErrorCode::kIo);
+    std::vector<std::string> told;
+    const auto report = VerifyLog(fs, driver.options.directory,
+                                  [&](const Finding& finding) { told.push_back(finding.file + finding.message); });
+    const bool fired = call > 0 && fs.calls() - before >= call;
+    fs.ClearFaults();
+    if (call == 0) whole = told;
+    EXPECT_EQ(report.ok(), !fired);
+    if (fired) {
+      EXPECT_EQ(report.error().code, ErrorCode::kIo);
+    }
+    ASSERT_LE(told.size(), whole.size());
+    EXPECT_TRUE(std::equal(told.begin(), told.end(), whole.begin())) << "damage that is none";
+    if (HasFailure() || (call > 0 && !fired)) return;
   }
 }
 

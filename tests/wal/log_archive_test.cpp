@@ -198,6 +198,47 @@ TEST_F(LogArchiveTest, AFailureIsTriedAgainAndLosesNothing) {
   EXPECT_EQ(fs_.Content(last), std::string(5000, 'y'));
 }
 
+// Linked, or copied as to another disk.
+TEST_F(LogArchiveTest, EachCallThatFailsIsToldAndMadeUpForByTheNextTry) {
+  for (const bool copies : {false, true}) {
+    for (uint64_t call = 1;; call++) {
+      SCOPED_TRACE(std::string(copies ? "copied" : "linked") + ", call " + std::to_string(call));
+      FaultFileSystem fs;
+      LogDriver driver(fs);
+      ASSERT_TRUE(fs.CreateDirectory(kGeneration).ok());
+      ASSERT_TRUE(driver.Create().ok());
+      LogArchive::Hold(*driver.log);
+      for (int i = 0; i < 40; i++) {
+        driver.Append(1000);
+        ASSERT_TRUE(driver.Commit().ok());
+      }
+      driver.Checkpoint();
+      const uint64_t segments = driver.log->Stats().segments;
+      LogArchive archive(fs, driver.clock, {"archive", kGeneration, driver.random.Hex(16), false});
+      if (copies) fs.FailCall(1, ErrorCode::kIo, true, FileCall::kLink);
+      const uint64_t before = fs.calls();
+      fs.FailCall(call, ErrorCode::kIo);
+      const bool done = archive.Run(*driver.log).ok();
+      const bool fired = fs.calls() - before >= call;
+      fs.ClearFaults();
+      EXPECT_EQ(archive.CurrentState().failure.empty(), done);
+      if (!done) {
+        ASSERT_TRUE(driver.log->Trim(driver.checkpoint.offset, 0).ok());
+        EXPECT_GT(driver.log->Stats().segments, 1u) << "what is not archived stays";
+      }
+      ASSERT_TRUE(archive.Run(*driver.log).ok()) << archive.CurrentState().failure;
+      ASSERT_TRUE(driver.log->Trim(driver.checkpoint.offset, 0).ok());
+      EXPECT_EQ(driver.log->Stats().segments, 1u);
+      const auto list = ReadArchiveList(fs, kGeneration);
+      ASSERT_TRUE(list.ok() && !list->empty());
+      EXPECT_EQ(fs.List(list->front())->size(), segments - 1);
+      EXPECT_EQ(Problems(CheckLog(fs, list->front(), true)), "");
+      if (HasFailure()) return;
+      if (!fired) break;
+    }
+  }
+}
+
 TEST_F(LogArchiveTest, LettingGoFreesTheLogAndBeginsAnotherDirectory) {
   LogArchive archive = Open();
   Fill(60);
