@@ -108,7 +108,10 @@ Result<BehindBreak> LookBehindBreak(SegmentReader& reader, uint64_t bad) {
   const bool zero_filled = !reader.header().recycled;
   const uint64_t incarnation = reader.header().incarnation;
   for (uint64_t start = bad; start < reader.file_size();) {
-    ASSIGN_OR_RETURN(const std::string_view bytes, reader.Bytes(start, kScanPiece + kFrameHeaderSize));
+    // Not beyond the file: what the walk has read of a short one is still at hand.
+    const uint64_t left = reader.file_size() - start;
+    const auto wanted = static_cast<size_t>(std::min<uint64_t>(left, kScanPiece + kFrameHeaderSize));
+    ASSIGN_OR_RETURN(const std::string_view bytes, reader.Bytes(start, wanted));
     const size_t piece = std::min(bytes.size(), kScanPiece);
     if (piece == 0) break;
     // Most of a segment's rest is zeros: skip those at memory speed.

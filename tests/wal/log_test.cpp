@@ -17,6 +17,7 @@ namespace {
 using holdfast::testing::CheckedLog;
 using holdfast::testing::CheckLog;
 using holdfast::testing::FaultFileSystem;
+using holdfast::testing::FileCall;
 using holdfast::testing::Problems;
 using testing::kTestDirectory;
 using testing::LogDriver;
@@ -500,6 +501,19 @@ TEST(LogTest, RestartsOfAnIdleServerPileUpNothing) {
     EXPECT_EQ(driver.log->Stats().segments, 2u);
   }
   ExpectStream(driver);
+}
+
+TEST(LogTest, RecoveryReadsAShortSegmentOnce) {
+  FaultFileSystem fs;
+  LogDriver driver(fs);
+  ASSERT_OK(driver.Create());
+  driver.Append(1000);
+  ASSERT_OK(driver.Commit());
+  driver.log.reset();
+  const uint64_t before = fs.calls(FileCall::kRead);
+  ASSERT_OK(driver.Replay(false));
+  EXPECT_EQ(fs.calls(FileCall::kRead) - before, 2u);  // the header, and all the rest
+  EXPECT_TRUE(driver.replayed == driver.stream);
 }
 
 TEST(LogTest, SmallDiskGetsSmallSegments) {
