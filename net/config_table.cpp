@@ -297,8 +297,8 @@ void AddDurability(std::vector<Directive>& rows) {
   rows.push_back(Bytes("memtable-size", kImmutable, &Settings::memtable_size, 1ull << 20, kTebi));
   rows.push_back(Bytes("row-cache-size", kImmutable, &Settings::row_cache_size, 0, kTebi));
   rows.push_back(Enumeration("prefetch-cold-reads", 0, &Settings::prefetch_cold_reads, kPrefetches));
-  rows.push_back(Bytes("log-segment-size", kImmutable, &Settings::log_segment_size, 1ull << 20, 4ull << 30));
-  rows.push_back(Bytes("log-checkpoint-bytes", kImmutable, &Settings::log_checkpoint_bytes, 1ull << 20, kTebi));
+  rows.push_back(Bytes("log-segment-size", kImmutable, &Settings::log_segment_size, 64ull << 10, 4ull << 30));
+  rows.push_back(Bytes("log-checkpoint-bytes", kImmutable, &Settings::log_checkpoint_bytes, 64ull << 10, kTebi));
   rows.push_back(Bytes("map-size", kImmutable, &Settings::map_size, 1ull << 24, 64 * kTebi));
   rows.push_back(Bytes("max-unit-bytes", kImmutable, &Settings::max_unit_bytes, 1ull << 20, kTebi));
   rows.push_back(Bytes("snapshot-growth-max", kImmutable, &Settings::snapshot_growth_max, 1ull << 20, kTebi));

@@ -51,7 +51,7 @@ Result<std::unique_ptr<Engine>> Engine::Open(EngineOptions options, EngineProgre
   CHECK(options.random != nullptr);
   std::unique_ptr<Engine> engine(new Engine(std::move(options)));
   RETURN_IF_ERROR(engine->Recover(progress));
-  engine->threads_ = std::make_unique<BackgroundThreads>();
+  if (engine->options_.background_work) engine->threads_ = std::make_unique<BackgroundThreads>();
   return engine;
 }
 
@@ -111,9 +111,12 @@ Result<void> Engine::Recover(const EngineProgress& progress) {
 }
 
 Result<RecoveryOutcome> Engine::Replay(const RecoveryInput& input, const EngineProgress& progress) {
-  const size_t others = std::max(std::thread::hardware_concurrency(), 1u) - 1;
-  ReplayPipeline pipeline(*store_, std::clamp<size_t>(others, 1, kReplayThreadsMax),
-                          [this](const ReplayPipeline::Piece& piece) { return ReplayUnits(piece); });
+  auto threads = static_cast<size_t>(options_.replay_threads);
+  if (options_.replay_threads < 0) {
+    const size_t others = std::max(std::thread::hardware_concurrency(), 1u) - 1;
+    threads = std::clamp<size_t>(others, 1, kReplayThreadsMax);
+  }
+  ReplayPipeline pipeline(*store_, threads, [this](const ReplayPipeline::Piece& piece) { return ReplayUnits(piece); });
   replay_ = &pipeline;
   ReplayVisitor visitor;
   visitor.units = [&](uint64_t offset, int16_t selected_db, int64_t time_ms, std::string_view units) {

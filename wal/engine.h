@@ -52,6 +52,11 @@ struct EngineOptions {
   std::string archive_directory;  // absolute; finished segments of the log go there (wal/log_archive.h); "": nowhere
   uint64_t space_reserve_bytes = 1ull << 30;  // writes are refused below min(this, 5% of the disk)
   bool tail_rewrite = true;
+  // Threads that look up rows ahead of replay; -1: by the number of processors.
+  int replay_threads = -1;
+  // false: no thread for checkpoints, files and snapshots is started, and Tick is not called. For who opens a
+  // generation to look at it, thousands of times (tests).
+  bool background_work = true;
   FileSystem* fs = nullptr;
   Clock* clock = nullptr;
   Random* random = nullptr;
