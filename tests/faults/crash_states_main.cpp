@@ -1,8 +1,12 @@
 // Recovers directories that a power cut could have left, by the server's own code, and checks each.
 //
 //   crash_states TRACE EXPECTED --scratch DIR [--states N] [--seed S] [--part I --parts N] [--cut RECORD]
-//                [--without directory|log|lmdb|run|CURRENT]
+//                [--without directory|log|lmdb|run|CURRENT] [--export DIR]
 //
+// --states: so many different directories, if there are as many. The same one found again is not recovered again and
+// does not count, but it is judged by what may be found at its moment.
+// --part: of all states, those that fall to this process.
+// --export: only writes them to DIR/1, DIR/2, ..., and prints of each "<number> <history> <acked> <sent> ...".
 // --without: as if the server had left out its syncs of directories, or of these files. A test of this test: it must
 // then find a violation.
 //
@@ -13,135 +17,45 @@
 //   begin H K     history H may be found, with K commands at least
 //   only H        no other
 //   sent H K      up to K commands of H may have been executed
-//   acked H K     K commands of H must have been
+//   acked H K     K commands of H must have been: their replies were read, or what they did was
 //   config-sent V, config-acked V     the same for versions of the configuration file
 //
 // Of each state: the directory is not refused; the data are those after one number of commands, acknowledged <= number
-// <= sent; an independent reader finds no fault in the log; LMDB's pages and checksums are right; a second recovery
-// finds the same data at the same offset and leaves nothing unfinished behind.
+// <= sent. Of every fourth, besides: an independent reader finds no fault in the log; LMDB's pages and checksums are
+// right; a second recovery, with all of the server's threads, finds the same data and the same history, and leaves
+// nothing unfinished behind. Of every sixteenth: a checkpoint of that can be made, after which all holds again.
 //
 // Exit code 0: no violation. 1: the first violation is printed, with the options that repeat it, and its directory kept
 // (as it was before recovery).
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <memory>
-#include <sstream>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
-#include "net/commands/redis_digest.h"
 #include "storage/base/check.h"
-#include "storage/base/file.h"
-#include "storage/lmdb_check.h"
-#include "storage/snapshot.h"
+#include "storage/base/diag.h"
 #include "tests/faults/disk_model.h"
-#include "tests/support/log_checker.h"
-#include "wal/data_directory.h"
-#include "wal/engine.h"
+#include "tests/faults/state_checker.h"
 
 namespace holdfast::faults {
 namespace {
 
 struct Options {
-  std::string trace, expected, scratch, without;
+  std::string trace, expected, scratch, without, export_to;
   uint64_t states = 1000, seed = 1, part = 0, parts = 1;
   uint64_t cut = 0;  // 0: all
 };
 
-// What may be found after a cut, as the marks so far say.
-struct Allowed {
-  struct Range {
-    uint64_t acked = 0, sent = 0;
-  };
-  std::map<std::string, Range> histories;
-  Range config;
-  bool has_config = false;
-
-  void Mark(std::string_view line) {
-    std::istringstream words{std::string(line)};
-    std::string what, history;
-    uint64_t number = 0;
-    words >> what;
-    if (what == "config-sent" || what == "config-acked") {
-      words >> number;
-      has_config = true;
-      (what == "config-sent" ? config.sent : config.acked) = number;
-      return;
-    }
-    words >> history >> number;
-    if (what == "begin") histories[history] = {number, number};
-    if (what == "only") std::erase_if(histories, [&](const auto& one) { return one.first != history; });
-    if (what == "sent") histories[history].sent = number;
-    if (what == "acked") histories[history].acked = number;
-  }
-};
-
-struct Expected {
-  std::map<std::string, std::map<std::string, std::vector<uint64_t>>> digests;  // of each history
-  std::map<uint64_t, std::string> configs;
-};
-
-Expected ReadExpected(const std::string& path) {
-  Expected expected;
-  std::ifstream file(path);
-  std::string history, text;
-  uint64_t number = 0;
-  while (file >> history >> number >> text) {
-    if (history == "config") {
-      expected.configs[number] = text;
-    } else {
-      expected.digests[history][text].push_back(number);
-    }
-  }
-  return expected;
-}
-
-Error Violation(const std::string& what) { return Error{ErrorCode::kInvalidArgument, what}; }
-
-struct Recovered {
-  std::string digest;
-  uint64_t offset = 0;
-  std::string generation;
-};
-
-// As cli/server_app.cpp opens a directory.
-Result<Recovered> Recover(const std::string& directory, Random& random) {
-  FileSystem& fs = PosixFileSystem();
-  ASSIGN_OR_RETURN(const std::unique_ptr<wal::DataDirectory> data, wal::DataDirectory::Open(fs, directory, random));
-  RETURN_IF_ERROR(RemoveUnfinishedSnapshots(fs, directory));
-  wal::EngineOptions options;
-  options.generation_path = data->generation_path();
-  options.memtable_bytes = 8 << 20;
-  options.cache_bytes = 0;
-  options.map_bytes = 256 << 20;
-  options.segment_bytes = 1 << 20;
-  options.ring_bytes = 1 << 20;
-  options.fs = &fs;
-  options.clock = &SystemClock();
-  options.random = &random;
-  ASSIGN_OR_RETURN(const std::unique_ptr<wal::Engine> engine, wal::Engine::Open(std::move(options), {}));
-  if (data->fresh()) RETURN_IF_ERROR(data->Commit(data->generation_path()));
-  Recovered recovered;
-  recovered.offset = engine->log().AppendedOffset();
-  recovered.generation = data->generation_path();
-  engine->store().SetApplyUnit(recovered.offset, recovered.offset);
-  Transaction& transaction = engine->store().Begin(TransactionMode::kApply, 0, 0);
-  Result<std::string> digest = net::RedisDigest(transaction);
-  transaction.Commit();
-  engine->Stop();
-  if (!digest.ok()) return digest.error();
-  recovered.digest = std::move(digest).value();
-  return recovered;
-}
-
 class SyncFilter {
  public:
   explicit SyncFilter(std::string without) : without_(std::move(without)) {}
+  // Whether the record is one that --without leaves out.
   bool LeavesOut(const TraceEntry& entry);
 
  private:
@@ -149,107 +63,6 @@ class SyncFilter {
   std::map<uint64_t, std::string> made_as_;  // inode -> path when it was made
 };
 
-class Checker {
- public:
-  explicit Checker(Options options) : options_(std::move(options)), expected_(ReadExpected(options_.expected)) {}
-
-  int Run();
-
- private:
-  Result<void> CheckState(const DiskModel& model, const std::string& path, uint64_t seed);
-  Result<void> CheckConfig(const std::string& directory) const;
-  Result<void> CheckTwice(const std::string& path, const Recovered& first, Random& random) const;
-  [[nodiscard]] std::string WhyNotAllowed(const std::string& digest) const;
-  int Report(const Error& error, const DiskModel& model, uint64_t cut, uint64_t seed);
-
-  const Options options_;
-  const Expected expected_;
-  Allowed allowed_;
-  uint64_t checked_ = 0;
-};
-
-// Empty: the data may be found.
-std::string Checker::WhyNotAllowed(const std::string& digest) const {
-  std::string seen, wanted;
-  for (const auto& [history, range] : allowed_.histories) {
-    wanted += fmt::format(" {} {}..{}", history, range.acked, range.sent);
-    const auto of_history = expected_.digests.find(history);
-    if (of_history == expected_.digests.end()) continue;
-    const auto found = of_history->second.find(digest);
-    if (found == of_history->second.end()) continue;
-    for (const uint64_t number : found->second) {
-      if (number >= range.acked && number <= range.sent) return "";
-      seen += fmt::format(" {} {}", history, number);
-    }
-  }
-  if (!seen.empty()) return fmt::format("the data are those after{}, allowed is{}", seen, wanted);
-  return fmt::format("the data are those after no number of commands at all (allowed is{})", wanted);
-}
-
-Result<void> Checker::CheckConfig(const std::string& directory) const {
-  if (!allowed_.has_config) return {};
-  const auto content = ReadFile(PosixFileSystem(), JoinPath(directory, "holdfast.conf"), 1 << 20);
-  if (!content.ok()) return Violation("the configuration file is gone: " + content.error().message);
-  std::string hex;
-  for (const char byte : *content) hex += fmt::format("{:02x}", static_cast<unsigned char>(byte));
-  for (uint64_t version = allowed_.config.acked; version <= allowed_.config.sent; version++) {
-    const auto found = expected_.configs.find(version);
-    if (found != expected_.configs.end() && found->second == hex) return {};
-  }
-  return Violation(fmt::format("the configuration file is not version {}..{}:\n{}", allowed_.config.acked,
-                               allowed_.config.sent, *content));
-}
-
-Result<void> Checker::CheckTwice(const std::string& path, const Recovered& first, Random& random) const {
-  FileSystem& fs = PosixFileSystem();
-  const std::string problems = testing::Problems(testing::CheckLog(fs, JoinPath(first.generation, "wal")));
-  if (!problems.empty()) return Violation("the recovered log breaks its rules: " + problems);
-  std::string damage;
-  LmdbWalkVisitor visitor;
-  visitor.row = [](LmdbTable, std::string_view, std::string_view, uint64_t) -> Result<void> { return {}; };
-  visitor.damage = [&](const LmdbFinding& finding) { damage += finding.message + "; "; };
-  visitor.progress = [](uint64_t, uint64_t) {};
-  auto walked = WalkLmdbFile(fs, JoinPath(first.generation, "lmdb/data.mdb"), visitor);
-  if (!walked.ok()) return walked.error().WithContext("walking LMDB's file");
-  if (!damage.empty()) return Violation("LMDB's file is damaged: " + damage);
-  auto second = Recover(path, random);
-  if (!second.ok()) return second.error().WithContext("the second recovery");
-  if (second->digest != first.digest) return Violation("a second recovery finds other data");
-  if (second->offset != first.offset) return Violation("a second recovery finds another end of the log");
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
-    const std::string name = entry.path().filename();
-    // A spare segment is in use; a configuration file's successor lies wherever people keep that file.
-    const bool kept = entry.path().parent_path().filename() == "wal" || name == "holdfast.conf.tmp";
-    if (name.ends_with(".tmp") && !kept) return Violation("left behind: " + entry.path().string());
-  }
-  return {};
-}
-
-Result<void> Checker::CheckState(const DiskModel& model, const std::string& path, uint64_t seed) {
-  SeededRandom random(seed);
-  RETURN_IF_ERROR(model.WriteState(path, random));
-  RETURN_IF_ERROR(CheckConfig(path));
-  auto recovered = Recover(path, random);
-  if (!recovered.ok()) return recovered.error().WithContext("refused");
-  if (std::string why = WhyNotAllowed(recovered->digest); !why.empty()) return Violation(why);
-  constexpr uint64_t kTwiceEvery = 4;
-  if (checked_ % kTwiceEvery == 0) return CheckTwice(path, *recovered, random);
-  return {};
-}
-
-int Checker::Report(const Error& error, const DiskModel& model, uint64_t cut, uint64_t seed) {
-  const std::string kept = fmt::format("{}/violation-{}-{}", options_.scratch, cut, seed);
-  std::filesystem::remove_all(kept);
-  SeededRandom random(seed);
-  (void)model.WriteState(kept, random);
-  fmt::print(
-      "VIOLATION in {}, power cut behind record {}: {}\nthe directory before recovery: {}\n"
-      "repeat with: crash_states {} {} --scratch {} --cut {} --seed {} --states 1\n",
-      options_.trace, cut, error.message, kept, options_.trace, options_.expected, options_.scratch, cut, seed);
-  return 1;
-}
-
-// Whether the record is one that --without leaves out.
 bool SyncFilter::LeavesOut(const TraceEntry& entry) {
   const TraceRecord& record = entry.record;
   if (record.kind == TraceKind::kRoot || record.kind == TraceKind::kMakeDirectory) made_as_[record.inode] = "directory";
@@ -262,55 +75,156 @@ bool SyncFilter::LeavesOut(const TraceEntry& entry) {
   return path.find("/" + without_) != std::string::npos;
 }
 
-int Checker::Run() {
+class Run {
+ public:
+  explicit Run(Options options) : options_(std::move(options)), checker_(ReadExpected(options_.expected)) {}
+
+  int Execute();
+
+ private:
+  // Plays the trace once. Calls `at_cut` behind each record that changes the disk; it returns whether to go on.
+  template <typename AtCut>
+  bool Play(const std::vector<TraceEntry>& trace, AtCut at_cut);
+  bool States(const std::vector<TraceEntry>& trace, uint64_t cuts);
+  // Whether it held. Counts it if it is new.
+  bool Try(const DiskModel& model, uint64_t cut, uint64_t seed);
+  Result<void> Check(const DiskModel& model, uint64_t seed);
+  Result<std::string> Recover(uint64_t hash, Random& random);
+  Result<void> Export();
+  void Report(const Error& error, uint64_t cut, uint64_t seed);
+
+  const Options options_;
+  const StateChecker checker_;
+  Allowed allowed_;
+  DiskState state_;
+  // The digest of the data in each directory so far, by its hash; empty: another part's.
+  std::unordered_map<uint64_t, std::string> known_;
+  uint64_t checked_ = 0, tries_ = 0;
+  int outcome_ = 0;
+};
+
+Result<std::string> Run::Recover(uint64_t hash, Random& random) {
+  // By what the directory holds, so that it is the same whenever it is found.
+  const bool thorough = (hash >> 32) % 4 == 0;
+  const std::string path = options_.scratch + "/state";
+  RETURN_IF_ERROR(RemoveState(path));
+  RETURN_IF_ERROR(state_.WriteTo(path));
+  return checker_.Recover(path, thorough, random);
+}
+
+Result<void> Run::Export() {
+  fmt::print("{}", ++checked_);
+  for (const auto& [history, range] : allowed_.histories()) fmt::print(" {} {} {}", history, range.acked, range.sent);
+  fmt::print("\n");
+  return state_.WriteTo(fmt::format("{}/{}", options_.export_to, checked_));
+}
+
+Result<void> Run::Check(const DiskModel& model, uint64_t seed) {
+  SeededRandom random(seed);
+  RETURN_IF_ERROR(model.Choose(random, state_));
+  RETURN_IF_ERROR(checker_.CheckConfig(state_, allowed_));
+  const uint64_t hash = state_.Hash();
+  const auto [known, is_new] = known_.try_emplace(hash);
+  if (!options_.export_to.empty()) return is_new ? Export() : Result<void>();
+  if (is_new && hash % options_.parts == options_.part) {
+    ASSIGN_OR_RETURN(known->second, Recover(hash, random));
+    checked_++;
+  }
+  return known->second.empty() ? Result<void>() : checker_.CheckDigest(known->second, allowed_);
+}
+
+bool Run::Try(const DiskModel& model, uint64_t cut, uint64_t seed) {
+  tries_++;
+  if (const auto held = Check(model, seed); !held.ok()) {
+    Report(held.error(), cut, seed);
+    return false;
+  }
+  return true;
+}
+
+void Run::Report(const Error& error, uint64_t cut, uint64_t seed) {
+  outcome_ = 1;
+  const std::string kept = fmt::format("{}/violation-{}-{}", options_.scratch, cut, seed);
+  std::filesystem::remove_all(kept);
+  (void)state_.WriteTo(kept);
+  fmt::print(
+      "VIOLATION in {}, power cut behind record {}: {}\nthe directory before recovery: {}\n"
+      "repeat with: crash_states {} {} --scratch {} --cut {} --seed {} --states 1{}\n",
+      options_.trace, cut, error.message, kept, options_.trace, options_.expected, options_.scratch, cut, seed,
+      options_.without.empty() ? "" : " --without " + options_.without);
+}
+
+template <typename AtCut>
+bool Run::Play(const std::vector<TraceEntry>& trace, AtCut at_cut) {
+  DiskModel model;
+  SyncFilter filter(options_.without);
+  allowed_ = Allowed();
+  for (size_t i = 0; i < trace.size(); i++) {
+    const TraceEntry& entry = trace[i];
+    const bool left_out = filter.LeavesOut(entry);
+    if (const auto applied = left_out ? Result<void>() : model.Apply(entry); !applied.ok()) {
+      fmt::print("{}: record {}: {}\n", options_.trace, i + 1, applied.error().message);
+      outcome_ = 2;
+      return false;
+    }
+    if (entry.record.kind == TraceKind::kMark) allowed_.Mark(entry.data);
+    // Before the first mark the scenario lays out what is there.
+    if (ChangesDisk(entry.record) && !allowed_.histories().empty() && !at_cut(model, i + 1)) return false;
+  }
+  return true;
+}
+
+// Different states of the whole trace: each cut gives its share of them, or less if that is all it has; then the trace
+// is played again, and those that have more give more.
+bool Run::States(const std::vector<TraceEntry>& trace, uint64_t cuts) {
+  constexpr uint64_t kRepeatsMax = 16;  // of states that are known, in a row: a cut that has no more
+  std::vector<bool> exhausted(cuts, false);
+  SeededRandom random(options_.seed);
+  const uint64_t phase = random.Below(cuts);  // who gives, if there are fewer states than cuts
+  for (uint64_t before = UINT64_MAX; known_.size() < options_.states && known_.size() != before;) {
+    before = known_.size();
+    const uint64_t missing = options_.states - before;
+    uint64_t number = 0, share = 0;
+    const auto at_cut = [&](const DiskModel& model, uint64_t cut) {
+      number++;
+      const uint64_t all = (missing * number + phase) / cuts;
+      const uint64_t wanted = known_.size() + all - share;
+      share = all;
+      for (uint64_t repeats = 0; known_.size() < wanted && !exhausted[number - 1];) {
+        const size_t known = known_.size();
+        if (!Try(model, cut, random.Next() >> 16)) return false;
+        repeats = known_.size() == known ? repeats + 1 : 0;
+        exhausted[number - 1] = repeats == kRepeatsMax;
+      }
+      return true;
+    };
+    if (!Play(trace, at_cut)) return false;
+  }
+  return true;
+}
+
+int Run::Execute() {
   std::ifstream file(options_.trace, std::ios::binary);
   const std::string bytes{std::istreambuf_iterator<char>(file), {}};
   const auto trace = ParseTrace(bytes);
   CHECK_MSG(trace.ok(), trace.error().message);
-  // Cuts are spread evenly over the calls that change something; each part takes its share of the states.
-  std::vector<uint64_t> cuts;
-  for (size_t i = 0; i < trace->size(); i++) {
-    if (ChangesDisk((*trace)[i].record)) cuts.push_back(i + 1);
-  }
-  CHECK_MSG(!cuts.empty(), "an empty trace");
-  SeededRandom random(options_.seed);
-  std::map<uint64_t, std::vector<uint64_t>> states;  // record -> seeds
-  if (options_.cut != 0) {
-    for (uint64_t i = 0; i < options_.states; i++) states[options_.cut].push_back(options_.seed + i);
+  uint64_t cuts = 0;
+  Play(*trace, [&](const DiskModel&, uint64_t) { return ++cuts != 0; });
+  CHECK_MSG(cuts != 0 || outcome_ != 0, "an empty trace");
+  if (outcome_ != 0) return outcome_;
+  if (options_.cut == 0) {
+    States(*trace, cuts);
   } else {
-    const uint64_t first = random.Below(cuts.size());
-    for (uint64_t i = 0; i < options_.states; i++) {
-      const uint64_t seed = random.Next() >> 16;
-      if (i % options_.parts != options_.part) continue;
-      // A stride that meets each cut once before any twice.
-      states[cuts[(first + i * cuts.size() / std::max<uint64_t>(1, std::min<uint64_t>(options_.states, cuts.size()))) %
-                  cuts.size()]]
-          .push_back(seed);
-    }
-  }
-  DiskModel model;
-  SyncFilter filter(options_.without);
-  const std::string path = options_.scratch + "/state";
-  for (size_t i = 0; i < trace->size(); i++) {
-    const TraceEntry& entry = (*trace)[i];
-    const bool left_out = filter.LeavesOut(entry);
-    if (const auto applied = left_out ? Result<void>() : model.Apply(entry); !applied.ok()) {
-      fmt::print("{}: record {}: {}\n", options_.trace, i + 1, applied.error().message);
-      return 2;
-    }
-    if (entry.record.kind == TraceKind::kMark) allowed_.Mark(entry.data);
-    const auto due = states.find(i + 1);
-    if (due == states.end()) continue;
-    for (const uint64_t seed : due->second) {
-      std::filesystem::remove_all(path);
-      if (const auto outcome = CheckState(model, path, seed); !outcome.ok()) {
-        return Report(outcome.error(), model, i + 1, seed);
+    Play(*trace, [&](const DiskModel& model, uint64_t cut) {
+      for (uint64_t i = 0; cut == options_.cut && i < options_.states; i++) {
+        if (!Try(model, cut, options_.seed + i)) return false;
       }
-      checked_++;
-    }
+      return true;
+    });
   }
-  std::filesystem::remove_all(path);
-  fmt::print("{} states of {} calls, 0 violations\n", checked_, cuts.size());
+  std::filesystem::remove_all(options_.scratch + "/state");
+  if (outcome_ != 0 || !options_.export_to.empty()) return outcome_;
+  fmt::print("{} different states of {} calls in {} tries, 0 violations\n", checked_, cuts, tries_);
   return 0;
 }
 
@@ -331,18 +245,23 @@ int Main(const std::vector<std::string>& arguments) {
     if (name == "--part") options.part = std::stoull(value);
     if (name == "--parts") options.parts = std::stoull(value);
     if (name == "--without") options.without = value;
+    if (name == "--export") options.export_to = value;
     if (name == "--cut") options.cut = std::stoull(value);
   }
   if (files.size() != 2 || options.scratch.empty()) {
     fmt::print(
         "usage: crash_states TRACE EXPECTED --scratch DIR [--states N] [--seed S] [--part I --parts N] "
-        "[--cut RECORD]\n");
+        "[--cut RECORD] [--without WHAT] [--export DIR]\n");
     return 2;
   }
   options.trace = files[0];
   options.expected = files[1];
   std::filesystem::create_directories(options.scratch);
-  return Checker(options).Run();
+  diag::SetLevel(diag::Level::kWarning);
+  // What one state has needed the next one needs again: not given back to the system in between.
+  ::mallopt(M_MMAP_THRESHOLD, 64 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 256 << 20);
+  return Run(options).Execute();
 }
 
 }  // namespace

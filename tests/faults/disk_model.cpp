@@ -1,5 +1,6 @@
 #include "tests/faults/disk_model.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,34 +12,30 @@
 #include <utility>
 
 #include "storage/base/file.h"
+#include "storage/base/hash.h"
 
 namespace holdfast::faults {
 namespace {
 
 constexpr uint64_t kSector = 512;
-constexpr uint64_t kPage = 4096;
 constexpr uint64_t kFileSizeMax = 1ull << 30;
 
 Error Broken(const std::string& what) { return Error{ErrorCode::kCorruption, "trace: " + what}; }
 
 Error FromErrno(const std::string& what) { return Error{ErrorCode::kIo, what + ": " + std::strerror(errno)}; }
 
-// Runs of zeros stay holes: most of a segment is zeros.
-Result<void> WriteSparse(const std::string& path, std::string_view content) {
+// Who may change a page in place.
+constexpr uint64_t kOfModel = 1;
+constexpr uint64_t kOfState = 2;
+
+// Zeros stay holes: most of a segment is zeros.
+Result<void> WriteSparse(const std::string& path, const Content& content) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd < 0) return FromErrno("open " + path);
-  static const std::string zeros(kPage, '\0');
   bool failed = ::ftruncate(fd, static_cast<off_t>(content.size())) != 0;
-  for (uint64_t at = 0; at < content.size() && !failed;) {
-    uint64_t end = at;
-    while (end < content.size()) {
-      const std::string_view page = content.substr(end, kPage);
-      if (page == std::string_view(zeros).substr(0, page.size())) break;
-      end += page.size();
-    }
-    if (end > at) failed = ::pwrite(fd, content.data() + at, end - at, static_cast<off_t>(at)) < 0;
-    at = end == at ? at + kPage : end;
-  }
+  content.ForEachRun([&](uint64_t position, std::string_view run) {
+    failed = failed || ::pwrite(fd, run.data(), run.size(), static_cast<off_t>(position)) < 0;
+  });
   ::close(fd);
   if (failed) return FromErrno("write " + path);
   return {};
@@ -54,9 +51,14 @@ struct DiskModel::Choice {
   uint64_t grain;
   uint64_t data_percent;
   uint64_t name_percent;
+  bool each_its_own;  // chances are chosen for each file and directory anew
 
   [[nodiscard]] bool Takes(uint64_t number, uint64_t percent) const {
     return number < all_before || random->Below(100) < (number == all_before ? 50 : percent);
+  }
+  [[nodiscard]] uint64_t Chance() const {
+    constexpr uint64_t kChances[] = {0, 10, 50, 90, 100};
+    return kChances[random->Below(std::size(kChances))];
   }
 };
 
@@ -130,16 +132,11 @@ Result<void> DiskModel::Rename(std::string_view from, std::string_view to) {
   return {};
 }
 
-void DiskModel::Store(std::string& content, const FileChange& change) {
+void DiskModel::Store(Content& content, const FileChange& change, PagePool& pool, uint64_t owner) {
   if (change.truncates) {
-    content.resize(change.position);
-    return;
-  }
-  if (content.size() < change.position + change.size) content.resize(change.position + change.size);
-  if (change.data.empty()) {
-    std::memset(content.data() + change.position, 0, change.size);
+    content.Resize(change.position, pool, owner);
   } else {
-    std::memcpy(content.data() + change.position, change.data.data(), change.size);
+    content.Store(change.position, change.size, change.data.empty() ? nullptr : change.data.data(), pool, owner);
   }
 }
 
@@ -160,7 +157,7 @@ void DiskModel::Synced(uint64_t inode, uint64_t before) {
   if (found == by_inode_.end()) return;
   if (File* file = found->second.file.get()) {
     while (!file->pending.empty() && file->pending.front().number < before) {
-      Store(file->durable, file->pending.front());
+      Store(file->durable, file->pending.front(), pool_, kOfModel);
       file->pending.pop_front();
     }
     return;
@@ -208,13 +205,13 @@ void DiskModel::WrittenDurably(File& file, uint64_t token) {
   if (size_changed) {
     // The file's size went with the write. Whatever else was under way is taken to be there as well.
     while (!file.pending.empty() && file.pending.front().number <= done.number) {
-      Store(file.durable, file.pending.front());
+      Store(file.durable, file.pending.front(), pool_, kOfModel);
       file.pending.pop_front();
     }
     return;
   }
   file.pending = std::move(left);
-  Store(file.durable, done);
+  Store(file.durable, done, pool_, kOfModel);
 }
 
 Result<void> DiskModel::Apply(const TraceEntry& entry) {
@@ -270,43 +267,46 @@ Result<void> DiskModel::Apply(const TraceEntry& entry) {
   return Broken("a record of an unknown kind");
 }
 
-std::string DiskModel::ContentOf(const File& file, const Choice& choice) {
-  std::string content = file.durable;
+void DiskModel::ChooseContent(const File& file, const Choice& choice, Content& content, PagePool& pool) {
+  content = file.durable;
+  if (file.pending.empty()) return;
   std::vector<uint64_t> sizes = {content.size()};
+  const uint64_t data_percent = choice.each_its_own ? choice.Chance() : choice.data_percent;
   for (const FileChange& change : file.pending) {
     if (change.truncates) {
-      if (choice.Takes(change.number, choice.data_percent)) content.resize(change.position);
+      if (choice.Takes(change.number, data_percent)) content.Resize(change.position, pool, kOfState);
       sizes.push_back(change.position);
       continue;
     }
     const uint64_t end = change.position + change.size;
     for (uint64_t at = change.position; at < end;) {
       const uint64_t next = std::min(end, (at / choice.grain + 1) * choice.grain);
-      if (choice.Takes(change.number, choice.data_percent)) {
+      if (choice.Takes(change.number, data_percent)) {
         FileChange piece = change;
         piece.position = at;
         piece.size = next - at;
         if (!piece.data.empty()) piece.data = change.data.substr(at - change.position, next - at);
-        Store(content, piece);
+        Store(content, piece, pool, kOfState);
       }
       at = next;
     }
     if (end > sizes.back()) sizes.push_back(end);
   }
   // The newest size, half of the time: else one it had before, or what the pieces that are there make it.
-  if (sizes.size() > 1 && choice.all_before == 0 && choice.data_percent > 0) {
+  if (sizes.size() > 1 && choice.all_before == 0 && data_percent > 0) {
     const uint64_t pick = choice.random->Below(4);
-    if (pick == 0) content.resize(sizes.back());
-    if (pick == 1) content.resize(sizes[choice.random->Below(sizes.size())]);
+    if (pick == 0) content.Resize(sizes.back(), pool, kOfState);
+    if (pick == 1) content.Resize(sizes[choice.random->Below(sizes.size())], pool, kOfState);
   }
-  return content;
 }
 
-Result<void> DiskModel::WriteDirectory(const Directory& directory, const std::string& to, const Choice& choice) const {
-  if (::mkdir(to.c_str(), 0755) != 0) return FromErrno("mkdir " + to);
+void DiskModel::ChooseDirectory(const Directory& directory, const std::string& path, const Choice& choice,
+                                DiskState& state) {
   std::map<std::string, Entry> names = directory.durable;
+  const bool by_itself = choice.each_its_own && !directory.pending.empty();
+  const uint64_t name_percent = by_itself ? choice.Chance() : choice.name_percent;
   for (const DirectoryChange& change : directory.pending) {
-    if (!choice.Takes(change.number, choice.name_percent)) continue;
+    if (!choice.Takes(change.number, name_percent)) continue;
     for (const auto& [name, entry] : change.names) {
       if (entry.empty()) {
         names.erase(name);
@@ -316,21 +316,20 @@ Result<void> DiskModel::WriteDirectory(const Directory& directory, const std::st
     }
   }
   for (const auto& [name, entry] : names) {
-    const std::string path = JoinPath(to, name);
+    const std::string below = path.empty() ? name : JoinPath(path, name);
+    state.nodes_.push_back({below, entry.directory != nullptr, {}});
     if (entry.directory) {
-      RETURN_IF_ERROR(WriteDirectory(*entry.directory, path, choice));
+      ChooseDirectory(*entry.directory, below, choice, state);
     } else {
-      RETURN_IF_ERROR(WriteSparse(path, ContentOf(*entry.file, choice)));
+      ChooseContent(*entry.file, choice, state.nodes_.back().content, state.pool_);
     }
   }
-  return {};
 }
 
-Result<void> DiskModel::WriteState(const std::string& to, Random& random) const {
+Result<void> DiskModel::Choose(Random& random, DiskState& state) const {
   if (!root_) return Broken("it names no directory");
-  Choice choice{&random, 0, random.Below(2) == 0 ? kSector : kPage, 0, 0};
-  constexpr uint64_t kChances[] = {0, 10, 50, 90, 100};
-  switch (random.Below(3)) {
+  Choice choice{&random, 0, random.Below(2) == 0 ? kSector : kPage, 0, 0, false};
+  switch (random.Below(4)) {
     case 0: {  // in the order of the calls, up to one that is torn
       std::set<uint64_t> pending;
       for (const auto& [inode, entry] : by_inode_) {
@@ -345,15 +344,69 @@ Result<void> DiskModel::WriteState(const std::string& to, Random& random) const 
       break;
     }
     case 1:  // names in any order, data as well
-      choice.data_percent = kChances[random.Below(std::size(kChances))];
-      choice.name_percent = kChances[random.Below(std::size(kChances))];
+      choice.data_percent = choice.Chance();
+      choice.name_percent = choice.Chance();
+      break;
+    case 2:
+      choice.each_its_own = true;
       break;
     default:  // one extreme of names, any of data
-      choice.data_percent = kChances[random.Below(std::size(kChances))];
+      choice.data_percent = choice.Chance();
       choice.name_percent = random.Below(2) * 100;
       break;
   }
-  return WriteDirectory(*root_, to, choice);
+  state.nodes_.clear();
+  state.pool_.Clear();
+  ChooseDirectory(*root_, "", choice, state);
+  return {};
+}
+
+Result<void> DiskState::WriteTo(const std::string& to) const {
+  if (::mkdir(to.c_str(), 0755) != 0) return FromErrno("mkdir " + to);
+  for (const Node& node : nodes_) {
+    const std::string path = JoinPath(to, node.path);
+    if (!node.is_directory) {
+      RETURN_IF_ERROR(WriteSparse(path, node.content));
+    } else if (::mkdir(path.c_str(), 0755) != 0) {
+      return FromErrno("mkdir " + path);
+    }
+  }
+  return {};
+}
+
+Result<void> RemoveState(const std::string& path) {
+  DIR* directory = ::opendir(path.c_str());
+  if (directory == nullptr) return errno == ENOENT ? Result<void>() : FromErrno("opendir " + path);
+  Result<void> removed;
+  while (const dirent* entry = removed.ok() ? ::readdir(directory) : nullptr) {
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    if (entry->d_type == DT_DIR) {
+      removed = RemoveState(JoinPath(path, name));
+    } else if (::unlinkat(::dirfd(directory), entry->d_name, 0) != 0) {
+      removed = FromErrno("unlink " + JoinPath(path, name));
+    }
+  }
+  ::closedir(directory);
+  if (removed.ok() && ::rmdir(path.c_str()) != 0) removed = FromErrno("rmdir " + path);
+  return removed;
+}
+
+uint64_t DiskState::Hash() const {
+  uint64_t hash = nodes_.size();
+  for (const Node& node : nodes_) {
+    hash = Checksum64(node.path, hash);
+    const uint64_t content = node.is_directory ? 1 : node.content.Hash();
+    hash = Checksum64({reinterpret_cast<const char*>(&content), sizeof(content)}, hash);
+  }
+  return hash;
+}
+
+const Content* DiskState::FindFile(std::string_view name) const {
+  for (const Node& node : nodes_) {
+    if (node.path == name && !node.is_directory) return &node.content;
+  }
+  return nullptr;
 }
 
 }  // namespace holdfast::faults

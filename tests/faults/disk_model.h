@@ -19,6 +19,7 @@
 
 #include "storage/base/clock.h"
 #include "storage/base/result.h"
+#include "tests/faults/disk_pages.h"
 #include "tests/faults/trace_format.h"
 
 namespace holdfast::faults {
@@ -37,12 +38,36 @@ Result<std::vector<TraceEntry>> ParseTrace(std::string_view bytes);
 // Whether the disk could hold something else after this record than before it.
 [[nodiscard]] bool ChangesDisk(const TraceRecord& record);
 
+// A directory tree that a power cut could leave. Valid until the model it came from goes on.
+class DiskState {
+ public:
+  // Makes the directory `to`.
+  Result<void> WriteTo(const std::string& to) const;
+  // Equal for equal trees, and for those alone as far as 64 bits go.
+  [[nodiscard]] uint64_t Hash() const;
+  // Null: no such file in the uppermost directory.
+  [[nodiscard]] const Content* FindFile(std::string_view name) const;
+
+ private:
+  friend class DiskModel;
+  struct Node {
+    std::string path;  // below the uppermost directory
+    bool is_directory;
+    Content content;
+  };
+  std::vector<Node> nodes_;  // directories before what is in them
+  PagePool pool_;
+};
+
+// Removes what WriteTo made, if it is there, and what was made of it. With few system calls.
+Result<void> RemoveState(const std::string& path);
+
 class DiskModel {
  public:
   // Records in order. kCorruption: the trace does not fit together. The entry's bytes must outlive the model.
   Result<void> Apply(const TraceEntry& entry);
-  // One state after a power cut now, as the directory `to`, which is made. What is chosen depends on `random` alone.
-  Result<void> WriteState(const std::string& to, Random& random) const;
+  // One state after a power cut now. What is chosen depends on `random` alone.
+  Result<void> Choose(Random& random, DiskState& state) const;
 
  private:
   struct Directory;
@@ -62,7 +87,7 @@ class DiskModel {
     std::string_view data;  // empty: zeros
   };
   struct File {
-    std::string durable;
+    Content durable;
     uint64_t size = 0;  // as the process sees it
     std::deque<FileChange> pending;
   };
@@ -82,10 +107,12 @@ class DiskModel {
   void Synced(uint64_t inode, uint64_t before);
   void WrittenDurably(File& file, uint64_t token);
   static void Change(Directory& directory, DirectoryChange change);
-  static void Store(std::string& content, const FileChange& change);
-  static std::string ContentOf(const File& file, const Choice& choice);
-  Result<void> WriteDirectory(const Directory& directory, const std::string& to, const Choice& choice) const;
+  static void Store(Content& content, const FileChange& change, PagePool& pool, uint64_t owner);
+  static void ChooseContent(const File& file, const Choice& choice, Content& content, PagePool& pool);
+  static void ChooseDirectory(const Directory& directory, const std::string& path, const Choice& choice,
+                              DiskState& state);
 
+  PagePool pool_;
   std::string root_path_;
   std::shared_ptr<Directory> root_;
   std::map<uint64_t, Entry> by_inode_;

@@ -22,7 +22,7 @@ CRASH_STATES = os.path.join(BUILD, "crash_states")
 # trace_format.h, fault_control.h
 RECORD = struct.Struct("<6I5Q")
 MAGIC = 0x48465452
-ROOT, CREATE, WRITE, SYNC_BEGIN, SYNC_END, MARK = 1, 2, 3, 5, 6, 12
+ROOT, CREATE, WRITE, SYNC_BEGIN, SYNC_END, MAKE_DIRECTORY, MARK = 1, 2, 3, 5, 6, 10, 12
 CALLS = ("any", "open", "read", "write", "sync", "truncate", "allocate", "rename", "remove", "mkdir", "link", "map",
          "close", "new", "malloc", "large")
 EFFECTS = {"EIO": 5, "ENOMEM": 12, "ENOSPC": 28, "EMFILE": 24, "EINTR": 4, "short": 1000, "kill": 1001, "killafter": 1002,
@@ -98,11 +98,27 @@ class FaultServer(Server):
             file.write(content)
         inode = os.stat(path).st_ino
         self._append(CREATE, path=path.encode(), inode=inode)
-        self._append(WRITE, inode=inode, data=content, size=len(content))
-        for number in (inode, os.stat(self.directory).st_ino):
+        if content:
+            self._append(WRITE, inode=inode, data=content, size=len(content))
+        for number in (inode, os.stat(os.path.dirname(path)).st_ino):
             self._append(SYNC_BEGIN, inode=number, token=number)
             self._append(SYNC_END, inode=number, token=number)
         return path
+
+    def put_tree(self, source):
+        """A whole directory that is there, and durable, before the server starts."""
+        for place, directories, files in os.walk(source):
+            below = os.path.relpath(place, source)
+            for name in directories:
+                path = os.path.normpath(os.path.join(self.directory, below, name))
+                os.mkdir(path)
+                self._append(MAKE_DIRECTORY, path=path.encode(), inode=os.stat(path).st_ino)
+                parent = os.stat(os.path.dirname(path)).st_ino
+                self._append(SYNC_BEGIN, inode=parent, token=parent)
+                self._append(SYNC_END, inode=parent, token=parent)
+            for name in files:
+                with open(os.path.join(place, name), "rb") as file:
+                    self.put(os.path.normpath(os.path.join(below, name)), file.read())
 
     # ---- faults
 
@@ -194,6 +210,8 @@ class History:
                 for one in marked:
                     one.mark("sent", self.name, len(self.units))
                 client.send_raw(b"".join(Client.encode(*command) for unit in batch for command in unit))
+                if server in marked and depth > 1:
+                    self._read(server)
                 for number, unit in enumerate(batch, len(self.units) - depth + 1):
                     for command in unit:
                         reply = client.read()
@@ -201,6 +219,13 @@ class History:
                     self.acked = number
                     if server in marked:
                         server.mark("acked", self.name, number)
+
+    def _read(self, server):
+        """What somebody else has read is durable, too, whether or not who wrote it has been answered."""
+        with server.client() as reader:
+            tokens = (reader.call("GETRANGE", "tokens", -24, -1) or b"").split(b",")
+        if len(tokens) > 2:
+            server.mark("acked", self.name, int(tokens[-2]))
 
     def confirm(self, master, replicas):
         """One more unit, and waits until the replicas hold everything on disk, which it marks in their traces."""

@@ -6,11 +6,12 @@ A scenario gets the workspace and a seed, and leaves all its servers stopped.
 import contextlib
 import os
 import random
+import subprocess
 
-from fault_server import FaultServer, History
+from fault_server import CRASH_STATES, FaultServer, History
 from holdfast_testing import Disconnected, ReplyError, check, wait_for
 
-SMALL = ("--memtable-size", "1mb", "--log-segment-size", "1mb", "--repl-backlog-size", "1mb", "--space-reserve", "0",
+SMALL = ("--memtable-size", "1mb", "--log-segment-size", "64kb", "--repl-backlog-size", "1mb", "--space-reserve", "0",
          "--enable-debug-command", "yes", "--log-checkpoint-bytes", "1mb")
 
 
@@ -104,14 +105,14 @@ def padded(workspace, seed):
 
 
 def rotation(workspace, seed):
-    """Segments of 1 MB fill up and are recycled, a unit spans frames, checkpoints come by themselves."""
-    one = Recording(workspace, "rotation")
+    """Segments fill up and are recycled, a unit spans several of them, checkpoints come by themselves."""
+    one = Recording(workspace, "rotation", "--repl-backlog-size", "64kb", "--log-checkpoint-bytes", "128kb")
     history = one.begin(History("m", seed))
     one.server.start()
     for _ in range(3):
-        history.write(one.server, 40, large=60_000)
+        history.write(one.server, 40, large=6_000)
         # A unit beyond the largest frame. The key is emptied again, so that digests stay cheap.
-        history.units.append([("MULTI",), ("SET", "large", b"x" * 1_300_000), ("SET", "large", len(history.units)),
+        history.units.append([("MULTI",), ("SET", "large", b"x" * 130_000), ("SET", "large", len(history.units)),
                               ("EXEC",)])
         one.server.mark("sent", "m", len(history.units))
         with one.server.client() as client:
@@ -148,6 +149,37 @@ def recovery(workspace, seed):
         restart(one.server)
     one.server.kill()
     return [one]
+
+
+def recovery_of_cuts(workspace, seed):
+    """Starts after power cuts: what they do to a torn tail, a half merged run, an unfinished file; cut in turn."""
+    base = Recording(workspace, "cut")
+    history = base.begin(History("m", seed))
+    base.server.start()
+    for _ in range(3):
+        history.write(base.server, 20)
+        call(base.server, "DEBUG", "CHECKPOINT")
+    history.write(base.server, 20)
+    base.server.kill()
+    states = os.path.join(workspace.path, "cuts")
+    os.mkdir(states)
+    done = subprocess.run([CRASH_STATES, base.path, "-", "--scratch", states, "--states", "8", "--seed", str(seed),
+                           "--export", states], check=True, capture_output=True, text=True)
+    recordings = []
+    for line in done.stdout.splitlines():
+        number, name, acked, sent = line.split()
+        check(name == "m", f"an unknown history: {line}")
+        one = Recording(workspace, f"recovery_of_cut_{number}")
+        one.histories.append(history)
+        one.server.put_tree(os.path.join(states, number))
+        one.server.mark("begin", name, acked)
+        one.server.mark("sent", name, sent)
+        one.server.start()
+        call(one.server, "DEBUG", "CHECKPOINT")
+        restart(one.server)
+        one.server.kill()
+        recordings.append(one)
+    return recordings
 
 
 def killed(workspace, seed):
@@ -312,5 +344,5 @@ def config_rewrite(workspace, seed):
     return [one]
 
 
-ALL = (first_start, appending, padded, rotation, checkpoint, recovery, killed, snapshot, full_sync, promotion, rewind,
-       config_rewrite)
+ALL = (first_start, appending, padded, rotation, checkpoint, recovery, recovery_of_cuts, killed, snapshot, full_sync,
+       promotion, rewind, config_rewrite)
