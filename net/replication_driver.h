@@ -24,6 +24,7 @@
 #include "replication/candidacy.h"
 #include "replication/comparison.h"
 #include "replication/confirmation.h"
+#include "replication/failover.h"
 #include "replication/membership.h"
 #include "replication/role.h"
 #include "storage/effects/applier.h"
@@ -172,12 +173,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void WriteRoleFrame();
 
   // ---- FAILOVER (replication_failover.cpp) ----
-  struct Failover {
-    FailoverRequest request;
-    int64_t deadline_ms = 0;   // monotonic, 0: none
-    bool in_progress = false;  // we follow the target already and ask it to be master
-  };
-  [[nodiscard]] std::shared_ptr<FeedStatus> FindReplica(const std::pair<std::string, int>& address) const;
+  [[nodiscard]] std::vector<replication::FailoverReplica> FailoverReplicas() const;
   void FailoverStep();
   void BeginHandover(const std::pair<std::string, int>& target);
   void FailoverDone();
@@ -299,7 +295,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   std::unique_ptr<wal::BackgroundThread> rdb_thread_;
   uint64_t acks_requested_at_ = UINT64_MAX;  // end of the stream behind the newest REPLCONF GETACK
 
-  std::optional<Failover> failover_;
+  std::optional<replication::Failover> failover_;
 
   mutable std::string group_text_;  // group_ is this, parsed
   mutable replication::GroupRecord group_;

@@ -6,16 +6,10 @@
 
 #include "net/replication_driver.h"
 #include "storage/base/diag.h"
-#include "storage/types/numbers.h"
 
 namespace holdfast::net {
 
 namespace {
-
-// It has no PSYNC ... FAILOVER that leaves both histories provable, and acknowledges what is not on its disk.
-constexpr const char* kRedisTarget =
-    "FAILOVER to a replica of Redis' kind is not possible: pause the writers (CLIENT PAUSE), wait until it has "
-    "everything, and promote it with REPLICAOF NO ONE";
 
 Error Refusal(std::string message) { return Error{ErrorCode::kInvalidArgument, std::move(message)}; }
 
@@ -23,48 +17,30 @@ Error Refusal(std::string message) { return Error{ErrorCode::kInvalidArgument, s
 
 std::string_view ReplicationDriver::FailoverStateName() const {
   if (!failover_) return "no-failover";
-  return failover_->in_progress ? "failover-in-progress" : "waiting-for-sync";
+  return failover_->in_progress() ? "failover-in-progress" : "waiting-for-sync";
 }
 
-std::shared_ptr<FeedStatus> ReplicationDriver::FindReplica(const std::pair<std::string, int>& address) const {
-  auto found = std::find_if(replicas_.begin(), replicas_.end(), [&](const auto& status) {
-    return status->state != FeedState::kClosed && !status->redis && status->address == address.first &&
-           status->port == address.second;
-  });
-  return found == replicas_.end() ? nullptr : *found;
+std::vector<replication::FailoverReplica> ReplicationDriver::FailoverReplicas() const {
+  std::vector<replication::FailoverReplica> replicas;
+  for (const auto& status : replicas_) {
+    if (status->state == FeedState::kClosed) continue;
+    replicas.push_back(
+        {{status->address, status->port}, status->state == FeedState::kOnline, status->redis, status->acked_offset});
+  }
+  return replicas;
 }
 
 Result<void> ReplicationDriver::StartFailover(const FailoverRequest& request) {
   if (failover_) return Refusal("FAILOVER already in progress.");
   if (IsReplica()) return Refusal("FAILOVER is not valid when server is a replica.");
-  if (replicas_.empty()) return Refusal("FAILOVER requires connected replicas.");
-  if (request.force && (request.timeout_ms == 0 || !request.to)) {
-    return Refusal("FAILOVER with force option requires both a timeout and target HOST and IP.");
-  }
-  if (request.to) {
-    const auto target = FindReplica(*request.to);
-    if (!target && std::any_of(replicas_.begin(), replicas_.end(), [&](const auto& status) {
-          return status->redis && std::pair{status->address, status->port} == *request.to;
-        })) {
-      return Refusal(kRedisTarget);
-    }
-    if (!target) return Refusal("FAILOVER target HOST and PORT is not a replica.");
-    if (target->state != FeedState::kOnline) return Refusal("FAILOVER target replica is not online.");
-  } else if (std::all_of(replicas_.begin(), replicas_.end(), [](const auto& status) { return status->redis; })) {
-    return Refusal(kRedisTarget);
-  }
+  const replication::FailoverOrder order{request.to, request.force, request.timeout_ms};
+  if (auto refusal = replication::RefuseFailover(order, FailoverReplicas())) return Refusal(*std::move(refusal));
   if (server_.log().AppendedOffset() == 0) {
     // The end of an empty history cannot be told from having none: nothing could be handed over at it.
     if (const auto refusal = server_.engine().WriteRefusal()) return Refusal(*refusal);
     AppendPing();
   }
-  Failover failover;
-  failover.request = request;
-  if (request.timeout_ms > 0) {
-    const int64_t now_ms = server_.MonotonicMs();
-    failover.deadline_ms = request.timeout_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + request.timeout_ms;
-  }
-  failover_ = std::move(failover);
+  failover_.emplace(order, server_.MonotonicMs());
   diag::Notice("FAILOVER requested to {}.",
                request.to ? request.to->first + ":" + std::to_string(request.to->second) : "any replica");
   server_.SyncSoon();  // only durable bytes leave
@@ -78,26 +54,20 @@ Result<void> ReplicationDriver::AbortFailover() {
 }
 
 void ReplicationDriver::FailoverStep() {
-  if (!failover_ || failover_->in_progress) return;
-  if (failover_->deadline_ms != 0 && server_.MonotonicMs() >= failover_->deadline_ms) {
-    if (!failover_->request.force) return FailoverFailed("Replica never caught up before timeout");
-    const auto target = *failover_->request.to;
-    diag::Notice("Failover to {}:{} time out exceeded, failing over.", target.first, target.second);
-    return BeginHandover(target);
+  if (!failover_ || failover_->in_progress()) return;
+  using Move = replication::Failover::Move;
+  const Move next = failover_->Next(server_.log().AppendedOffset(), FailoverReplicas(), server_.MonotonicMs());
+  if (next.kind == Move::Kind::kWait) return;
+  if (next.kind == Move::Kind::kGiveUp) return FailoverFailed("Replica never caught up before timeout");
+  if (next.in_step) {
+    diag::Notice("Failover target {}:{} is synced, failing over.", next.target.first, next.target.second);
+  } else {
+    diag::Notice("Failover to {}:{} time out exceeded, failing over.", next.target.first, next.target.second);
   }
-  const uint64_t end = server_.log().AppendedOffset();
-  for (const auto& status : replicas_) {
-    // A replica of Redis' kind cannot become our master.
-    if (status->state != FeedState::kOnline || status->redis || status->acked_offset != end) continue;
-    const std::pair<std::string, int> address{status->address, status->port};
-    if (failover_->request.to && *failover_->request.to != address) continue;
-    diag::Notice("Failover target {}:{} is synced, failing over.", address.first, address.second);
-    return BeginHandover(address);
-  }
+  BeginHandover(next.target);
 }
 
 void ReplicationDriver::BeginHandover(const std::pair<std::string, int>& target) {
-  failover_->in_progress = true;
   if (auto followed = Follow(target.first, target.second); !followed.ok()) FailoverFailed(followed.error().message);
 }
 
@@ -108,7 +78,7 @@ void ReplicationDriver::FailoverDone() {
 }
 
 void ReplicationDriver::FailoverFailed(const std::string& reason) {
-  const bool in_progress = failover_->in_progress;
+  const bool in_progress = failover_->in_progress();
   failover_.reset();
   diag::Notice("Aborting failover: {}", reason);
   if (!in_progress) return;  // still master; writers go on at the end of this turn
@@ -118,16 +88,11 @@ void ReplicationDriver::FailoverFailed(const std::string& reason) {
 }
 
 bool ReplicationDriver::TakeOver(Client& client, std::span<const std::string_view> args, Reply& reply) {
-  if (!IsReplica()) {
-    reply.Error("ERR PSYNC FAILOVER can't be sent to a master.");
-    return false;
-  }
-  if (!EqualsIgnoreCase(args[1], server_.log().lineage().current_id())) {
-    reply.Error("ERR PSYNC FAILOVER replid must match my replid.");
-    return false;
-  }
-  if (loading_) {
-    reply.Error("NOMASTERLINK A copy is being taken over: this server cannot be master now");
+  using Answer = replication::TakeoverAnswer;
+  const Answer answer = replication::AnswerTakeover({!IsReplica(), args[1], server_.log().lineage(), loading_});
+  if (answer.kind == Answer::Kind::kIsMaster) return true;
+  if (answer.kind == Answer::Kind::kRefuse) {
+    reply.Error(answer.error);
     return false;
   }
   diag::Notice("MASTER MODE asked for by {} (failover request)", client.peer_address);
