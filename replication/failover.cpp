@@ -61,6 +61,7 @@ Failover::Move Failover::Next(uint64_t end, std::span<const FailoverReplica> rep
 TakeoverAnswer AnswerTakeover(const Takeover& takeover) {
   using Kind = TakeoverAnswer::Kind;
   const auto valid_until = takeover.own.ValidUntil(takeover.asked_id);
+  if (takeover.is_master && valid_until && valid_until != UINT64_MAX) return {Kind::kIsMaster};
   if (takeover.is_master) return {Kind::kRefuse, "ERR PSYNC FAILOVER can't be sent to a master."};
   if (valid_until != UINT64_MAX) return {Kind::kRefuse, "ERR PSYNC FAILOVER replid must match my replid."};
   if (takeover.copying)

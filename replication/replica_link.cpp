@@ -161,6 +161,13 @@ bool ReplicaLink::LookForFork(std::string_view line, ReplicaActions& actions) {
   if (NoHistory() || !line.starts_with(kPrefix)) return true;
   auto offer = ParseOffer(line.substr(kPrefix.size()));
   if (!offer.ok()) return true;  // a later version's words: the master decides
+  // It was asked before, and its answer was lost; or its master was replaced, as ours is by it. Whatever it would say
+  // to PSYNC FAILOVER now, it is no reason for us to be master again.
+  const std::string& own_id = claim_.lineage.current_id();
+  if (options_.take_over && offer->lineage.current_id() != own_id && offer->lineage.ValidUntil(own_id)) {
+    End(CloseKind::kTookOver, "it is master now", actions);
+    return false;
+  }
   ask_for_all_ = situation_.accept_shorter && HasLostData(situation_, *offer);
   RewindPlan plan = PlanRewind(situation_, *offer);
   if (!plan.impossible.empty()) actions.emplace_back(RewindImpossible{std::move(plan.impossible)});

@@ -86,5 +86,42 @@ TEST(Takeover, OnlyOfOurOwnHistoryAndAsAReplica) {
   EXPECT_TRUE(AnswerTakeover({false, Id('a'), own, true}).error.starts_with("NOMASTERLINK"));
 }
 
+// Its answer was lost and the old master asks again: to refuse would make that one master, too.
+TEST(Takeover, WhoIsMasterAlreadyDoesNotRefuse) {
+  wal::Lineage own;
+  own.Push(Id('a'), 0, 0);
+  own.Push(Id('b'), 100, 0);
+  EXPECT_EQ(AnswerTakeover({true, Id('a'), own, false}).kind, TakeoverAnswer::Kind::kIsMaster);
+  EXPECT_EQ(AnswerTakeover({false, Id('a'), own, false}).kind, TakeoverAnswer::Kind::kRefuse);
+}
+
+// The same as the old master sees it: whatever else the target would say, it need not be asked any more.
+TEST(Takeover, TheOldMasterSeesThatItsPlaceIsTaken) {
+  for (const bool taken : {false, true}) {
+    HistoryClaim claim;
+    claim.end_offset = 100;
+    claim.lineage.Push(Id('a'), 0, 0);
+    OwnSituation situation{claim.lineage, 100, {Id('a')}, true, 100};
+    ReplicaLinkOptions options;
+    options.take_over = true;
+    ReplicaLink link(options, claim, situation, 0);
+    FullSyncOffer offer{claim.lineage, 100};
+    if (taken) offer.lineage.Push(Id('b'), 100, 0);
+    ReplicaActions actions;
+    link.Connected(0, actions);
+    link.Received("+PONG\r\n", 0, actions);
+    actions.clear();
+    link.Received("+OK\r\n+OK\r\n+HOLDFAST 1 " + FormatOffer(offer) + "\r\n", 0, actions);
+    ASSERT_EQ(actions.size(), 1u);
+    if (taken) {
+      ASSERT_TRUE(std::holds_alternative<Close>(actions[0]));
+      EXPECT_EQ(std::get<Close>(actions[0]).kind, CloseKind::kTookOver);
+    } else {
+      ASSERT_TRUE(std::holds_alternative<SendBytes>(actions[0]));
+      EXPECT_NE(std::get<SendBytes>(actions[0]).bytes.find("FAILOVER"), std::string::npos);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::replication
