@@ -7,7 +7,6 @@
 #include "net/replication_driver.h"
 #include "storage/base/diag.h"
 #include "storage/types/numbers.h"
-#include "wal/history_state.h"
 
 namespace holdfast::net {
 
@@ -119,30 +118,22 @@ Result<GroupNode> ReplicationDriver::NodeNamed(std::string_view name) const {
 Result<void> ReplicationDriver::SetMembers(std::span<const std::string_view> names) {
   if (IsReplica()) return Refusal("Members are named to the master, this server is a replica");
   const Settings& settings = server_.config().settings();
-  GroupRecord record = Group();
-  record.nodes.clear();
+  std::vector<GroupNode> nodes;
   if (!names.empty()) {
     GroupNode self{OwnId(), settings.replica_announce_ip, settings.port};
     if (self.host.empty()) self.host = own_address_;
     if (self.host.empty()) return Refusal("No replica has connected yet, and replica-announce-ip is not set");
     if (settings.replica_announce_port > 0) self.port = settings.replica_announce_port;
-    record.nodes.push_back(std::move(self));
+    nodes.push_back(std::move(self));
   }
   for (const std::string_view name : names) {
     ASSIGN_OR_RETURN(GroupNode node, NodeNamed(name));
-    if (record.Find(node.id) != nullptr) return Refusal(fmt::format("'{}' is named twice, or is this server", name));
-    record.nodes.push_back(std::move(node));
+    if (std::any_of(nodes.begin(), nodes.end(), [&node](const auto& other) { return other.id == node.id; }))
+      return Refusal(fmt::format("'{}' is named twice, or is this server", name));
+    nodes.push_back(std::move(node));
   }
-  std::sort(record.nodes.begin(), record.nodes.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
-  record.durable = static_cast<int>(settings.min_replicas_durable);
-  record.settled = false;
-  record.since = UINT64_MAX;  // the longest it can be
-  if (replication::FormatGroup(record).size() > wal::kStickyPayloadMax) {
-    return Refusal(
-        fmt::format("These are too many members, or their addresses are too long: the record of the group "
-                    "may have {} bytes, which is enough for 7 members with IPv4 addresses",
-                    wal::kStickyPayloadMax));
-  }
+  ASSIGN_OR_RETURN(GroupRecord record, replication::RecordWithMembers(Group(), std::move(nodes),
+                                                                      static_cast<int>(settings.min_replicas_durable)));
   diag::Notice("The group has {} members beside this master now", record.Members());
   WriteGroup(std::move(record));
   return {};

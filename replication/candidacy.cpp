@@ -23,8 +23,11 @@ Candidacy::Candidacy(GroupRecord record, Own own, int64_t now_ms, int64_t deadli
 
 void Candidacy::Adopt(const GroupRecord& record, int64_t now_ms) {
   record_ = record;
-  std::erase_if(voters_, [&](const auto& entry) { return record.Find(entry.first) == nullptr; });
-  for (const GroupNode& node : record.nodes) {
+  const std::vector<GroupNode> nodes = record.Voters();
+  std::erase_if(voters_, [&](const auto& entry) {
+    return std::none_of(nodes.begin(), nodes.end(), [&](const auto& node) { return node.id == entry.first; });
+  });
+  for (const GroupNode& node : nodes) {
     if (node.id == own_.id) continue;
     auto [voter, fresh] = voters_.try_emplace(node.id);
     voter->second.node = node;
@@ -79,7 +82,9 @@ void Candidacy::Unreachable(std::string_view node, uint64_t epoch, std::string_v
 void Candidacy::Grew(const LogStanding& standing, std::string_view history, const GroupRecord& record, int64_t now_ms) {
   own_.standing = standing;
   own_.history = history;
-  const bool other = record.nodes != record_.nodes || record.durable != record_.durable || record.epoch >= epoch_;
+  const bool other = record.nodes != record_.nodes || record.durable != record_.durable ||
+                     record.left != record_.left || record.durable_before != record_.durable_before ||
+                     record.epoch >= epoch_;
   if (other) {
     if (record.epoch >= epoch_) {
       // Somebody was master with an epoch that ours would not exceed.
@@ -94,8 +99,7 @@ void Candidacy::Grew(const LogStanding& standing, std::string_view history, cons
 
 void Candidacy::Decide() {
   if (state_ == CandidacyState::kWon || state_ == CandidacyState::kLost) return;
-  const auto promised = std::count_if(voters_.begin(), voters_.end(), [](const auto& v) { return v.second.promised; });
-  if (promised < PromisesNeeded(record_, own_.id)) return;
+  if (!PromisesSuffice(record_, own_.id, Promised())) return;
   const Voter* best = nullptr;
   for (const auto& [id, voter] : voters_) {
     if (!voter.promised || voter.standing <= own_.standing) continue;
@@ -128,13 +132,25 @@ CandidacyMove Candidacy::Next(const LogStanding& standing, std::string_view hist
   return {CandidacyMove::Kind::kAsk};
 }
 
+std::vector<std::string_view> Candidacy::Promised() const {
+  std::vector<std::string_view> ids;
+  for (const auto& [id, voter] : voters_) {
+    if (voter.promised) ids.push_back(id);
+  }
+  return ids;
+}
+
 std::string Candidacy::Lacking() const {
-  const auto promised = std::count_if(voters_.begin(), voters_.end(), [](const auto& v) { return v.second.promised; });
-  const int needed = PromisesNeeded(record_, own_.id);
-  if (promised >= needed) {
+  const std::vector<std::string_view> promised = Promised();
+  if (PromisesSuffice(record_, own_.id, promised)) {
     return fmt::format("what {}:{} has and this node has not", source_.host, source_.port);
   }
-  std::string text = fmt::format("promises of other members: {} of {}", promised, needed);
+  std::string text =
+      fmt::format("promises of other members: {} of {}", promised.size(), PromisesNeeded(record_, own_.id));
+  if (const auto before = record_.Before()) {
+    text += fmt::format(", and, as a change of the group is not settled, {} of the {} nodes before it",
+                        PromisesNeeded(*before, own_.id), before->nodes.size());
+  }
   for (const auto& [id, voter] : voters_) {
     if (voter.promised) continue;
     text += fmt::format("; {}:{}: {}", voter.node.host, voter.node.port,

@@ -1,6 +1,6 @@
 // The promotion barrier: what a node does between being told to become master and being one, as a pure step function.
 //
-//   kAsking --(R - N others promised)--> kFetching --(it has what the most advanced has)--> kWon
+//   kAsking --(enough others promised)--> kFetching --(it has what the most advanced has)--> kWon
 //                                   \------------(nobody has more than it)-----------------> kWon
 //   any state --(deadline)--> kLost
 //
@@ -76,6 +76,7 @@ class Candidacy {
   };
   void Adopt(const GroupRecord& record, int64_t now_ms);
   void Decide();
+  [[nodiscard]] std::vector<std::string_view> Promised() const;
 
   GroupRecord record_;
   Own own_;

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
+
+#include "storage/planted_bug.h"
 
 namespace holdfast::replication {
 
@@ -11,7 +14,7 @@ void Confirmation::Begin(const GroupRecord& record, std::string_view self, std::
     confirmed_.clear();
   }
   lineage_id_ = lineage_id;
-  record_ = record;
+  const GroupRecord old = std::exchange(record_, record);
   std::erase_if(members_, [&](const auto& entry) { return record.Find(entry.first) == nullptr; });
   for (const GroupNode& node : record.nodes) {
     if (node.id != self) members_.try_emplace(node.id);
@@ -19,8 +22,13 @@ void Confirmation::Begin(const GroupRecord& record, std::string_view self, std::
   const std::vector<uint64_t> before = std::move(confirmed_);
   confirmed_.assign(record.nodes.size(), 0);
   if (!confirmed_.empty()) confirmed_[0] = UINT64_MAX;
-  // What was said to be confirmed stays so: that many nodes have it on disk.
-  for (size_t n = 1; n < std::min(before.size(), confirmed_.size()); ++n) confirmed_[n] = before[n];
+  // What was said to be confirmed stays so: that many nodes have it on disk. Under another N only what was confirmed
+  // by the old one, too: whoever has not got the change yet would ask too few nodes for the rest.
+  const bool other = old.durable != record.durable;
+  for (size_t n = 1; n < confirmed_.size(); ++n) {
+    const size_t by = other ? std::max(n, static_cast<size_t>(old.durable)) : n;
+    if (by < before.size() && (!other || old.durable > 0)) confirmed_[n] = before[by];
+  }
   Recompute();
 }
 
@@ -33,7 +41,8 @@ void Confirmation::End() {
 
 void Confirmation::Acked(std::string_view node, std::string_view lineage_id, uint64_t offset, int64_t at_ms) {
   const auto found = members_.find(node);
-  if (found == members_.end() || lineage_id != lineage_id_) return;
+  if (found == members_.end()) return;
+  if (lineage_id != lineage_id_ && !Planted(PlantedBug::kOldLineageCounted)) return;
   Member& member = found->second;
   member.connected = true;
   member.fenced_by = 0;
@@ -60,7 +69,10 @@ void Confirmation::Gone(std::string_view node) {
 void Confirmation::Recompute() {
   if (confirmed_.empty()) return;
   std::vector<uint64_t> offsets;
-  for (const auto& [id, member] : members_) offsets.push_back(member.offset > record_.since ? member.offset : 0);
+  for (const auto& [id, member] : members_) {
+    const bool counts = member.offset > record_.since || Planted(PlantedBug::kOldLineageCounted);
+    offsets.push_back(counts ? member.offset : 0);
+  }
   std::sort(offsets.begin(), offsets.end(), std::greater<>());
   for (size_t n = 1; n < confirmed_.size(); ++n) {
     const uint64_t now = record_.settled ? offsets[n - 1 + InOurPlace()] : offsets.back();
@@ -91,6 +103,9 @@ std::optional<GroupRecord> Confirmation::Settled() const {
   if (record_.settled || !KnownToAll()) return std::nullopt;
   GroupRecord settled = record_;
   settled.settled = true;
+  settled.durable_before = 0;
+  settled.left.clear();
+  for (GroupNode& node : settled.nodes) node.joins = false;
   return settled;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 
 #include "replication/role.h"
 #include "storage/base/hash.h"
@@ -44,14 +45,17 @@ bool ParseEpochs(std::string_view rest, GroupRecord& record) {
          Read(Word(rest), record.epoch_before_offset) && rest.empty();
 }
 
-bool ParseNode(std::string_view rest, GroupRecord& record) {
+bool ParseNode(std::string_view kind, std::string_view rest, GroupRecord& record) {
   GroupNode node;
+  node.joins = kind == "joins";
   node.id = Word(rest);
   if (!IsNodeId(node.id) || record.Find(node.id) != nullptr) return false;
+  if (std::any_of(record.left.begin(), record.left.end(), [&](const auto& left) { return left.id == node.id; }))
+    return false;
   if (!Read(Word(rest), node.port) || node.port <= 0 || node.port > 65535) return false;
   node.host = rest;
   if (node.host.empty() || node.host.size() > kHostBytesMax) return false;
-  record.nodes.push_back(std::move(node));
+  (kind == "left" ? record.left : record.nodes).push_back(std::move(node));
   return true;
 }
 
@@ -61,11 +65,12 @@ bool ParseLine(std::string_view line, GroupRecord& record) {
   if (name == "epoch") return ParseEpochs(rest, record);
   if (name == "since") return Read(rest, record.since);
   if (name == "durable") return Read(rest, record.durable) && record.durable >= 0;
+  if (name == "durable-before") return Read(rest, record.durable_before) && record.durable_before > 0;
   if (name == "settled") {
     record.settled = rest == "yes";
     return rest == "yes" || rest == "no";
   }
-  return name == "node" && ParseNode(rest, record);
+  return (name == "node" || name == "joins" || name == "left") && ParseNode(name, rest, record);
 }
 
 }  // namespace
@@ -73,6 +78,23 @@ bool ParseLine(std::string_view line, GroupRecord& record) {
 const GroupNode* GroupRecord::Find(std::string_view id) const {
   const auto found = std::find_if(nodes.begin(), nodes.end(), [id](const GroupNode& node) { return node.id == id; });
   return found == nodes.end() ? nullptr : &*found;
+}
+
+std::optional<GroupRecord> GroupRecord::Before() const {
+  if (settled || durable_before == 0) return std::nullopt;
+  GroupRecord before;
+  before.durable = durable_before;
+  before.settled = true;
+  std::copy_if(nodes.begin(), nodes.end(), std::back_inserter(before.nodes),
+               [](const auto& node) { return !node.joins; });
+  before.nodes.insert(before.nodes.end(), left.begin(), left.end());
+  return before;
+}
+
+std::vector<GroupNode> GroupRecord::Voters() const {
+  std::vector<GroupNode> voters = nodes;
+  voters.insert(voters.end(), left.begin(), left.end());
+  return voters;
 }
 
 uint64_t GroupRecord::EpochAt(uint64_t end) const {
@@ -85,7 +107,11 @@ std::string FormatGroup(const GroupRecord& record) {
       fmt::format("{}\nepoch {} behind {} before {} behind {}\nsince {}\ndurable {}\nsettled {}\n", kFirstLine,
                   record.epoch, record.epoch_offset, record.epoch_before, record.epoch_before_offset, record.since,
                   record.durable, record.settled ? "yes" : "no");
-  for (const GroupNode& node : record.nodes) text += fmt::format("node {} {} {}\n", node.id, node.port, node.host);
+  if (record.durable_before > 0) text += fmt::format("durable-before {}\n", record.durable_before);
+  for (const GroupNode& node : record.nodes) {
+    text += fmt::format("{} {} {} {}\n", node.joins ? "joins" : "node", node.id, node.port, node.host);
+  }
+  for (const GroupNode& node : record.left) text += fmt::format("left {} {} {}\n", node.id, node.port, node.host);
   text += fmt::format("checksum {:016x}\n", Checksum64(text));
   return text;
 }
@@ -122,6 +148,16 @@ int PromisesNeeded(const GroupRecord& record, std::string_view self) {
   if (!record.Active() || Planted(PlantedBug::kBarrierSkipped)) return 0;
   const int together = std::max(0, record.Members() - record.durable) + 1;
   return together - (record.Find(self) != nullptr ? 1 : 0);
+}
+
+bool PromisesSuffice(const GroupRecord& record, std::string_view self, const std::vector<std::string_view>& promised) {
+  const auto suffice = [&](const GroupRecord& by) {
+    const auto of = std::count_if(promised.begin(), promised.end(),
+                                  [&](std::string_view id) { return id != self && by.Find(id) != nullptr; });
+    return of >= PromisesNeeded(by, self);
+  };
+  const auto before = record.Before();
+  return suffice(record) && (!before || suffice(*before));
 }
 
 std::optional<PromiseRefusal> RefusePromise(const GroupRecord& record, const Promise& given,

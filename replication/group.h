@@ -23,6 +23,7 @@ struct GroupNode {
   std::string id;    // of the data directory, 40 hex digits
   std::string host;  // where the others reach it
   int port = 0;
+  bool joins = false;  // was no node of the last settled record
   friend bool operator==(const GroupNode&, const GroupNode&) = default;
 };
 
@@ -36,11 +37,18 @@ struct GroupRecord {
   int durable = 0;               // N; 0: nothing is confirmed, and nothing waits
   bool settled = false;          // every member is known to have these nodes and this N
   std::vector<GroupNode> nodes;  // in order of their ids; empty: there is no group
+  // While it is not settled: what the last settled record said besides. Somebody may be master by that one.
+  int durable_before = 0;       // its N; 0: nothing was confirmed by it
+  std::vector<GroupNode> left;  // its nodes that are none any more
   friend bool operator==(const GroupRecord&, const GroupRecord&) = default;
 
   [[nodiscard]] bool Active() const { return durable > 0 && nodes.size() > 1; }
   [[nodiscard]] int Members() const { return nodes.empty() ? 0 : static_cast<int>(nodes.size()) - 1; }
   [[nodiscard]] const GroupNode* Find(std::string_view id) const;
+  // The last settled record's nodes and N, if this one is not settled and something was confirmed by that one.
+  [[nodiscard]] std::optional<GroupRecord> Before() const;
+  // Whom a candidate asks.
+  [[nodiscard]] std::vector<GroupNode> Voters() const;
   // The epoch of a log with this record that ends at `end`: that of the newest master whose beginning it has. A record
   // that came with a copy may be of a later moment than the copy. 0: it cannot be told.
   [[nodiscard]] uint64_t EpochAt(uint64_t end) const;
@@ -55,8 +63,14 @@ Result<GroupRecord> ParseGroup(std::string_view text);
 // For people: the first master of a group made by election has 1.
 [[nodiscard]] inline uint64_t EpochNumber(uint64_t epoch) { return epoch >> 32; }
 
-// How many other nodes of the group `self` needs the promise of before it may be master.
+// How many other nodes of the group `self` needs the promise of before it may be master, by this record alone.
 [[nodiscard]] int PromisesNeeded(const GroupRecord& record, std::string_view self);
+
+// Whether these other nodes' promises are enough for `self`. While the record is not settled they have to be enough by
+// the record before, too: a master of a later epoch, which whoever wrote this record did not know of, may confirm by
+// that one.
+[[nodiscard]] bool PromisesSuffice(const GroupRecord& record, std::string_view self,
+                                   const std::vector<std::string_view>& promised);
 
 // What a node has, for comparing: more of a later epoch is more.
 struct LogStanding {

@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "wal/history_state.h"
 
 namespace holdfast::replication {
 
@@ -74,8 +78,41 @@ GroupRecord RecordOfEpoch(const GroupRecord& before, uint64_t epoch, uint64_t fo
 
 GroupRecord RecordWithDurable(const GroupRecord& before, int durable) {
   GroupRecord record = before;
+  if (before.settled) record.durable_before = before.Active() ? before.durable : 0;
   record.durable = durable;
   record.settled = false;
+  return record;
+}
+
+Result<GroupRecord> RecordWithMembers(const GroupRecord& before, std::vector<GroupNode> nodes, int durable) {
+  std::sort(nodes.begin(), nodes.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  GroupRecord record = RecordWithDurable(before, durable);
+  const std::optional<GroupRecord> settled = record.Before();
+  record.left.clear();
+  for (GroupNode& node : nodes) {
+    // A master by the record that is not settled could settle it without this node, and confirm by it alone.
+    if (settled && !before.settled && before.Find(node.id) == nullptr) {
+      return Error{ErrorCode::kInvalidArgument,
+                   fmt::format("The change of the group before this one is not settled: until every member has it, "
+                               "members can be left out, and '{}:{}' cannot be named",
+                               node.host, node.port)};
+    }
+    node.joins = settled && settled->Find(node.id) == nullptr;
+  }
+  record.nodes = std::move(nodes);
+  if (settled) {
+    std::copy_if(settled->nodes.begin(), settled->nodes.end(), std::back_inserter(record.left),
+                 [&record](const GroupNode& node) { return record.Find(node.id) == nullptr; });
+  }
+  GroupRecord longest = record;
+  longest.since = UINT64_MAX;
+  longest.durable_before = std::max(longest.durable_before, 1);  // another N may follow
+  if (FormatGroup(longest).size() > wal::kStickyPayloadMax) {
+    return Error{ErrorCode::kInvalidArgument,
+                 fmt::format("These are too many members, or their addresses are too long: the record of the group "
+                             "may have {} bytes, which is enough for 7 members with IPv4 addresses",
+                             wal::kStickyPayloadMax)};
+  }
   return record;
 }
 

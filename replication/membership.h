@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "replication/group.h"
 #include "replication/history.h"
@@ -58,6 +59,11 @@ void TakeMastership(RoleRecord& role, const std::string& id, uint64_t epoch, std
 
 // The record with another N, which has to be settled anew.
 [[nodiscard]] GroupRecord RecordWithDurable(const GroupRecord& before, int durable);
+
+// The record of a group of these nodes, of which one is its master; it has to be settled anew. No nodes: the group
+// ends.
+[[nodiscard]] Result<GroupRecord> RecordWithMembers(const GroupRecord& before, std::vector<GroupNode> nodes,
+                                                    int durable);
 
 // When a master whose members have promised themselves to a candidate asks for a later epoch itself: that candidate may
 // come through first.

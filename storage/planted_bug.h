@@ -17,6 +17,7 @@ enum class PlantedBug {
   kSecondIdOff,          // an older id is valid for one byte too many
   kOldHistoryAcked,      // a replica that takes over a copy acknowledges offsets of the history it is about to leave
   kVerbatimDurableMark,  // a frame vouches for all before it, as where it was first written, not as it is here
+  kOldLineageCounted,    // a master counts what members acknowledged of an older history than its own
   kBarrierSkipped,       // who is told to become master of a group asks nobody
 
   // Found by directed tests (tests/planted/directed_bugs_test.cpp).

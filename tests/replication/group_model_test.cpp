@@ -10,6 +10,7 @@
 
 #include "replication/candidacy.h"
 #include "replication/confirmation.h"
+#include "replication/membership.h"
 
 namespace holdfast::replication {
 namespace {
@@ -72,7 +73,7 @@ class Model {
 
   void Step() {
     Node& node = Any();
-    switch (random_.Below(12)) {
+    switch (random_.Below(14)) {
       case 0:
         if (node.master) node.log.push_back(++made_);
         break;
@@ -86,7 +87,7 @@ class Model {
         if (!node.master && !node.candidacy) Ack(node, nodes_[node.follows]);
         break;
       case 6:  // told to be master, or a master renews itself
-        if (!node.candidacy && random_.Below(6) == 0) StandFor(node);
+        if (!node.candidacy && !left_out_.contains(node.id) && random_.Below(6) == 0) StandFor(node);
         break;
       case 7:  // told to follow whoever calls itself master
         if (const size_t to = random_.Below(nodes_.size());
@@ -97,9 +98,54 @@ class Model {
           node.follows = to;
         }
         break;
+      case 8:
+        if (node.master && random_.Below(10) == 0) ChangeDurable(node);
+        break;
+      case 9:
+        if (node.master && random_.Below(10) == 0) ChangeMembers(node);
+        break;
       default:
         Campaign(node);
     }
+  }
+
+  // By an operator who may not know that this master was replaced.
+  void ChangeDurable(Node& node) {
+    const int durable = 1 + static_cast<int>(random_.Below(static_cast<uint64_t>(node.Record().Members())));
+    Write(node, RecordWithDurable(node.Record(), durable));
+  }
+
+  bool Attached(const Node& node, const Node& master) const {
+    return !node.master && &nodes_[node.follows] == &master && node.Record().epoch <= master.Record().epoch &&
+           IsPrefix(node.log, master.log);
+  }
+
+  // Leaves out somebody who is no master, or names somebody who is attached.
+  void ChangeMembers(Node& node) {
+    std::vector<GroupNode> nodes = node.Record().nodes;
+    const Node& other = Any();
+    if (other.id == node.id) return;
+    if (node.Record().Find(node.id) == nullptr) nodes.push_back({node.id, "h", 1});
+    if (node.Record().Find(other.id) == nullptr) {
+      if (!Attached(other, node)) return;
+      nodes.push_back({other.id, "h", 1});
+    } else if (!other.master && !other.candidacy && nodes.size() > 2) {
+      std::erase_if(nodes, [&other](const GroupNode& one) { return one.id == other.id; });
+    }
+    const int durable = std::min(node.Record().durable, static_cast<int>(nodes.size()) - 1);
+    auto record = RecordWithMembers(node.Record(), std::move(nodes), durable);
+    if (!record.ok()) return;
+    for (const Node& one : nodes_) {
+      if (record->Find(one.id) == nullptr) left_out_[one.id] = std::max(left_out_[one.id], record->epoch);
+    }
+    Write(node, *std::move(record));
+  }
+
+  void Write(Node& node, GroupRecord record) {
+    record.since = node.log.size();
+    node.records[node.log.size()] = std::move(record);
+    node.log.push_back(++made_);
+    Confirm(node);
   }
 
   void Confirm(Node& node) { node.confirmation.Begin(node.Record(), node.id, node.History()); }
@@ -110,6 +156,13 @@ class Model {
     // An acknowledgement is of a link: the node's log is the beginning of the master's.
     if (!IsPrefix(node.log, master.log)) return;
     master.confirmation.Acked(node.id, node.History(), node.log.size(), 1);
+    if (const auto settled = master.confirmation.Settled()) {
+      master.records[master.log.size()] = *settled;
+      std::erase_if(left_out_, [&](const auto& out) {
+        return settled->Find(out.first) != nullptr && out.second <= settled->epoch;
+      });
+      Confirm(master);
+    }
     const GroupRecord& record = master.Record();
     if (IsFenced(record, master.promise)) return;
     const auto durable = static_cast<size_t>(record.durable);
@@ -203,23 +256,17 @@ class Model {
       if (entry.second >= epoch) continue;
       if (at >= node.log.size() || node.log[at] != entry.first) wrong_ = "a new master lacks what was confirmed";
     }
-    GroupRecord record = node.Record();
-    record.epoch_before = record.epoch;
-    record.epoch_before_offset = record.epoch_offset;
-    record.epoch = epoch;
-    record.epoch_offset = record.since = node.log.size();
     node.promise = {epoch, node.id};
     node.histories[node.log.size()] = "of " + std::to_string(epoch) + node.id;
-    node.records[node.log.size()] = record;
-    node.log.push_back(++made_);
     node.master = true;
-    Confirm(node);
+    Write(node, RecordOfEpoch(node.Record(), epoch, node.log.size()));
   }
 
   SeededRandom random_;
   Faults faults_;
   std::vector<Node> nodes_;
   std::map<uint64_t, std::pair<uint64_t, uint64_t>> confirmed_;  // offset -> (entry, lowest epoch that confirmed it)
+  std::map<std::string, uint64_t> left_out_;                     // by an operator, in which epoch: will not be promoted
   uint64_t made_ = 0;
   int64_t now_ = 1000;
   int wins_ = 0;

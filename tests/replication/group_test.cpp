@@ -5,6 +5,7 @@
 #include "replication/candidacy.h"
 #include "replication/confirmation.h"
 #include "replication/history.h"
+#include "replication/membership.h"
 #include "wal/history_state.h"
 
 namespace holdfast::replication {
@@ -48,6 +49,7 @@ TEST(GroupRecord, EightNodesWithLongIpv4AddressesFitAFrame) {
   for (GroupNode& node : record.nodes) node = {node.id, "255.255.255.255", 65535};
   record.since = record.epoch = record.epoch_before = 1ull << 40;
   record.epoch_offset = record.epoch_before_offset = 1ull << 40;
+  record.durable_before = 7;
   EXPECT_LE(FormatGroup(record).size(), wal::kStickyPayloadMax);
 }
 
@@ -277,6 +279,112 @@ TEST(Candidacy, GivesUpAtItsDeadlineAndSaysWhatLacks) {
   EXPECT_EQ(candidacy.state(), CandidacyState::kLost);
   EXPECT_NE(candidacy.Lacking().find("0 of 1"), std::string::npos);
   EXPECT_NE(candidacy.Lacking().find("10.0.0.1:6002: nobody listens there"), std::string::npos);
+}
+
+// What fewer members than the old N have is not confirmed by a lower N at once: who has not got that yet asks only
+// R - N others by the old one, and could miss those members.
+TEST(Confirmation, ALowerNumberConfirmsNothingBeforeItIsSettled) {
+  GroupRecord record = Group(5, 2);
+  Confirmation confirmation;
+  confirmation.Begin(record, Id('a'), Id('1'));
+  confirmation.Acked(Id('b'), Id('1'), 100, 1);
+  confirmation.Acked(Id('c'), Id('1'), 80, 1);
+  record = RecordWithDurable(record, 1);
+  record.since = 120;
+  confirmation.Begin(record, Id('a'), Id('1'));
+  EXPECT_EQ(confirmation.Confirmed()[1], 80u);
+  for (const char node : {'b', 'c', 'd'}) confirmation.Acked(Id(node), Id('1'), 130, 1);
+  EXPECT_EQ(confirmation.Confirmed()[1], 80u);
+  confirmation.Acked(Id('e'), Id('1'), 125, 1);
+  EXPECT_EQ(confirmation.Confirmed()[1], 125u);
+  confirmation.Begin(confirmation.Settled().value(), Id('a'), Id('1'));
+  EXPECT_EQ(confirmation.Confirmed()[1], 130u);
+}
+
+TEST(Confirmation, NothingIsConfirmedOfWhatNobodyWaitedFor) {
+  GroupRecord record = Group(3, 0);
+  Confirmation confirmation;
+  confirmation.Begin(record, Id('a'), Id('1'));
+  confirmation.Acked(Id('b'), Id('1'), 100, 1);
+  record = RecordWithDurable(record, 1);
+  record.since = 120;
+  confirmation.Begin(record, Id('a'), Id('1'));
+  EXPECT_EQ(confirmation.Confirmed()[1], 0u);
+}
+
+// A master that was replaced and does not know it raises N: one promise would do by its record. The master that
+// replaced it confirms by the record before, with one member: three of the others must be asked to find it.
+TEST(Candidacy, ByAChangeThatIsNotSettledTheRecordBeforeCountsToo) {
+  SeededRandom random(1);
+  const GroupRecord record = RecordWithDurable(Group(5, 1), 3);
+  Candidacy candidacy(record, {Id('b'), {1, 100}, Id('1'), 0}, 0, 1000);
+  candidacy.Answered(Id('c'), candidacy.epoch(), Granted({1, 90}), 0, random);
+  EXPECT_EQ(candidacy.state(), CandidacyState::kAsking);
+  EXPECT_NE(candidacy.Lacking().find("3 of the 5 nodes before it"), std::string::npos) << candidacy.Lacking();
+  candidacy.Answered(Id('d'), candidacy.epoch(), Granted({1, 90}), 0, random);
+  EXPECT_EQ(candidacy.state(), CandidacyState::kAsking);
+  candidacy.Answered(Id('e'), candidacy.epoch(), Granted({2, 50}), 0, random);
+  EXPECT_EQ(candidacy.state(), CandidacyState::kFetching);
+
+  // A change of a change: the last one that was settled counts.
+  EXPECT_EQ(RecordWithDurable(record, 2).durable_before, 1);
+  EXPECT_EQ(RecordWithDurable(Group(5, 0), 2).durable_before, 0);
+  GroupRecord settled = record;
+  settled.settled = true;
+  EXPECT_FALSE(settled.Before());
+}
+
+TEST(Candidacy, WhoIsBeingLeftOutIsAskedToo) {
+  SeededRandom random(1);
+  const GroupRecord before = Group(4, 1);
+  const GroupRecord record = RecordWithMembers(before, {before.nodes[0], before.nodes[1]}, 1).value();
+  ASSERT_EQ(record.left.size(), 2u);
+  Candidacy candidacy(record, {Id('b'), {1, 100}, Id('1'), 0}, 0, 1000);
+  EXPECT_EQ(candidacy.state(), CandidacyState::kAsking);
+  EXPECT_EQ(candidacy.TakeQuestions(0).size(), 3u);
+  candidacy.Answered(Id('c'), candidacy.epoch(), Granted({1, 90}), 0, random);
+  EXPECT_EQ(candidacy.state(), CandidacyState::kAsking);
+  candidacy.Answered(Id('d'), candidacy.epoch(), Granted({1, 90}), 0, random);
+  EXPECT_EQ(candidacy.state(), CandidacyState::kWon);
+}
+
+// Two new ones and the candidate would be enough among five, and are none of those by which others may be master.
+TEST(Candidacy, WhoJoinsDoesNotCountForTheRecordBefore) {
+  SeededRandom random(1);
+  const GroupRecord before = Group(3, 1);
+  std::vector<GroupNode> nodes = before.nodes;
+  nodes.push_back({Id('d'), "10.0.0.1", 6004});
+  nodes.push_back({Id('e'), "10.0.0.1", 6005});
+  const GroupRecord record = RecordWithMembers(before, nodes, 2).value();
+  EXPECT_TRUE(record.Find(Id('d'))->joins);
+  EXPECT_EQ(record.Before()->nodes, before.nodes);
+  Candidacy candidacy(record, {Id('b'), {1, 100}, Id('1'), 0}, 0, 1000);
+  candidacy.Answered(Id('d'), candidacy.epoch(), Granted({1, 90}), 0, random);
+  candidacy.Answered(Id('e'), candidacy.epoch(), Granted({1, 90}), 0, random);
+  EXPECT_EQ(candidacy.state(), CandidacyState::kAsking);
+  candidacy.Answered(Id('c'), candidacy.epoch(), Granted({1, 90}), 0, random);
+  EXPECT_EQ(candidacy.state(), CandidacyState::kWon);
+
+  // As it comes out of the log.
+  EXPECT_EQ(ParseGroup(FormatGroup(record)).value(), record);
+  const GroupRecord left = RecordWithMembers(before, {before.nodes[0], before.nodes[2]}, 1).value();
+  EXPECT_EQ(ParseGroup(FormatGroup(left)).value(), left);
+}
+
+TEST(RecordWithMembers, BeforeAChangeIsSettledOnlyFewerCanBeNamed) {
+  const GroupRecord before = Group(4, 1);
+  const GroupRecord three = RecordWithMembers(before, {before.nodes[0], before.nodes[1], before.nodes[2]}, 1).value();
+  const GroupRecord two = RecordWithMembers(three, {before.nodes[0], before.nodes[1]}, 1).value();
+  EXPECT_EQ(two.left.size(), 2u);
+  EXPECT_FALSE(RecordWithMembers(two, before.nodes, 1).ok());
+  EXPECT_TRUE(RecordWithMembers(Group(2, 0), before.nodes, 1).ok());
+  Confirmation confirmation;
+  confirmation.Begin(two, Id('a'), Id('1'));
+  confirmation.Acked(Id('b'), Id('1'), 10, 1);
+  const GroupRecord settled = confirmation.Settled().value();
+  EXPECT_TRUE(settled.left.empty());
+  EXPECT_EQ(settled.durable_before, 0);
+  EXPECT_TRUE(RecordWithMembers(settled, before.nodes, 1).value().Find(Id('c'))->joins);
 }
 
 TEST(RefuseSuperseded, AMasterOfAnEarlierEpochIsNotFollowed) {
