@@ -413,7 +413,7 @@ def protected_mode(workspace, _):
     address = outside_address()
     if address is None:
         print("protected mode: this machine has only loopback addresses; not tested")
-        return
+        return False
     server = workspace.server("protected", "--bind", "*", "--protected-mode", "yes").start()
     with Client(server.port, host=address) as client:
         text = error_of(client.read())
@@ -424,6 +424,7 @@ def protected_mode(workspace, _):
     with Client(server.port, host=address) as client:
         check(client.call("PING") == "PONG", "without protected mode")
     server.stop()
+    return True
 
 
 def main():
@@ -436,12 +437,14 @@ def main():
     parser.add_argument("--huge", type=int, default=48, help="megabytes of the largest argument, 512 at most")
     parser.add_argument("--only", default=None, help="one of " + ", ".join(test.__name__ for test in tests))
     options = parser.parse_args()
+    hold = 0
     for test in tests:
         if options.only in (None, test.__name__):
             began = time.monotonic()
             with Workspace() as workspace:
-                test(workspace, options)
+                hold += test(workspace, options) is not False
             print(f"{test.__name__}: {time.monotonic() - began:.1f} s", flush=True)
+    print(f"{hold} of {len(tests)} limits hold")
     return 0
 
 
