@@ -299,10 +299,8 @@ void Store::Prefetch(int db, std::span<const std::string_view> keys, bool to_wri
   }
   // By now the first slots are there: they say where the rows are.
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (to_write) {
-      state.plain_keys.Prefetch(hashes[i]);
-      state.key_windows.Prefetch(hashes[i]);
-    }
+    if (to_write) state.plain_keys.Prefetch(hashes[i]);
+    state.key_windows.Prefetch(hashes[i]);
     if (database.active != nullptr && database.active->PrefetchRow(hashes[i])) continue;
     if (database.below != nullptr && database.below->PrefetchRow(hashes[i])) continue;
     state.cache.PrefetchEntry(space, hashes[i]);

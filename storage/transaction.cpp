@@ -132,10 +132,13 @@ Result<Transaction::Lookup> Transaction::FindAny(int db, std::string_view key, P
     plain.value.emplace();
     return plain;
   }
-  if (state_.key_windows.IsAbsent(database.keyspace, hash)) return Lookup{};
+  // Most reads find something, most of it in the cache.
+  const bool cache_first = purpose == Purpose::kRead;
+  if (!cache_first && state_.key_windows.IsAbsent(database.keyspace, hash)) return Lookup{};
   const uint64_t space = KeyCacheSpace(database.keyspace);
   const RowCache::Value cached = state_.cache.Find(space, hash, row_part);
   if (cached.data != nullptr) return ParseFound(key, cached.view());
+  if (cache_first && state_.key_windows.IsAbsent(database.keyspace, hash)) return Lookup{};
   if (state_.key_rows != nullptr) {
     const KeyRows::KeyRow* known = state_.key_rows->Find(database.keyspace, hash, row_part);
     if (known != nullptr) return known->value.has_value() ? ParseFound(key, *known->value) : Lookup{};
