@@ -8,6 +8,7 @@
 #include "cli/tool_progress.h"
 #include "cli/tool_restore.h"
 #include "cli/tool_state_builder.h"
+#include "cli/tool_stream_commands.h"
 #include "storage/base/clock.h"
 #include "storage/effects/effect_codec.h"
 #include "storage/rdb/byte_stream.h"
@@ -26,7 +27,11 @@ constexpr size_t kBatchBytes = 256 << 10;
 // Commands that make the content, for redis-cli --pipe. Large values take several commands.
 class RespWriter : public SnapshotVisitor {
  public:
-  explicit RespWriter(rdb::ByteSink& out) : out_(out) {}
+  explicit RespWriter(rdb::ByteSink& out)
+      : out_(out), stream_([this](std::span<const std::string_view> words) {
+          AppendEffect(text_, words);
+          return Drain();
+        }) {}
 
   Result<void> Key(const SnapshotKey& key) override {
     if (key.db != db_) {
@@ -36,15 +41,14 @@ class RespWriter : public SnapshotVisitor {
     key_ = key.key;
     value_ = key.value;
     value_.body = {};
-    if (value_.type == ValueType::kStream) {
-      return Error{ErrorCode::kUnsupported, "key " + Quoted(key_) + ": streams are not written as commands: use RDB"};
-    }
+    if (value_.type == ValueType::kStream) return stream_.Begin(key_, key.value.body);
     if (value_.type == ValueType::kString && !value_.chunked) Command({"SET", key_, key.value.body});
     if (value_.chunked)
       Command({"SETRANGE", key_, std::to_string(AnnouncedCount(key.value) - 1), std::string_view("\0", 1)});
     return Drain();
   }
   Result<void> Row(const SnapshotRow& row) override {
+    if (value_.type == ValueType::kStream) return stream_.Row(row);
     const auto element = DecodeElement(value_, row, scratch_);
     if (!element) return {};
     switch (value_.type) {
@@ -66,6 +70,7 @@ class RespWriter : public SnapshotVisitor {
   }
   Result<void> KeyEnd() override {
     RETURN_IF_ERROR(FlushBatch());
+    if (value_.type == ValueType::kStream) RETURN_IF_ERROR(stream_.End());
     if (value_.HasExpiry()) Command({"PEXPIREAT", key_, std::to_string(value_.expire_at_ms)});
     return Drain();
   }
@@ -107,6 +112,7 @@ class RespWriter : public SnapshotVisitor {
   std::string scratch_, text_;
   std::vector<std::string> batch_;
   size_t batch_bytes_ = 0;
+  StreamCommands stream_;
 };
 
 class StreamSink : public rdb::ByteSink {

@@ -55,6 +55,60 @@ def test_each_part_begins_in_database_0():
         check(ours == {0: {"no select", "no select again", "in a transaction"}, 3: {"in 3", "in 3 again"}}, ours)
 
 
+def make_streams(client):
+    for number in range(300):
+        client.call("XADD", "long", f"{number + 1}-{number % 3}", "field", f"value {number}", b"odd\x00\r\n", "")
+    client.call("XDEL", "long", "300-2", "7-0")
+    client.call("XGROUP", "CREATE", "long", "readers", "0")
+    client.call("XGROUP", "CREATE", "long", "later", "5-1")
+    client.call("XREADGROUP", "GROUP", "readers", "one", "COUNT", 20, "STREAMS", "long", ">")
+    client.call("XREADGROUP", "GROUP", "readers", "two", "COUNT", 5, "STREAMS", "long", ">")
+    client.call("XREADGROUP", "GROUP", "readers", "two", "COUNT", 2, "STREAMS", "long", "0")  # delivered twice
+    client.call("XACK", "long", "readers", "2-1", "3-2")
+    client.call("XGROUP", "CREATECONSUMER", "long", "later", "idle")
+    client.call("XADD", "empty", "5-5", "a", "b")
+    client.call("XDEL", "empty", "5-5")
+    client.call("XGROUP", "CREATE", "new", "group", "$", "MKSTREAM")
+    client.call("XADD", "expiring", "*", "a", "b")
+    client.call("PEXPIREAT", "expiring", 4102444800000)
+
+
+def all_of_streams(client):
+    """What XINFO tells, but for the tree's nodes and when consumers were last seen."""
+    def plain(info):
+        if isinstance(info, list):
+            names = info[::2] if len(info) % 2 == 0 and all(isinstance(each, bytes) for each in info[::2]) else []
+            if b"radix-tree-keys" in names or b"seen-time" in names:
+                left_out = (b"radix-tree-keys", b"radix-tree-nodes", b"seen-time", b"active-time")
+                return [(name, plain(value)) for name, value in zip(names, info[1::2]) if name not in left_out]
+            return [plain(each) for each in info]
+        return info
+    return {key: (plain(client.call("XINFO", "STREAM", key, "FULL", "COUNT", 0)), client.call("PEXPIRETIME", key))
+            for key in ("long", "empty", "new", "expiring")}
+
+
+def test_streams_as_commands():
+    with Workspace() as workspace:
+        redis = workspace.redis("redis").start()
+        with redis.client() as client:
+            make_streams(client)
+            expected = all_of_streams(client)
+            client.call("SAVE")
+        rdb, resp = os.path.join(redis.directory, "dump.rdb"), os.path.join(workspace.path, "streams.resp")
+        for arguments in (["convert", rdb, resp], ["diff", rdb, resp]):
+            done = subprocess.run([TOOL, *arguments], capture_output=True, text=True, timeout=60, check=False)
+            check(done.returncode == 0, f"{arguments}: {done.stdout} {done.stderr}")
+        for other in (workspace.redis("other"), workspace.server("ours")):
+            other.start()
+            with open(resp, "rb") as file:
+                done = subprocess.run(["redis-cli", "-p", str(other.port), "--pipe"], stdin=file, capture_output=True, check=False)
+            check(b"errors: 0" in done.stdout, done.stdout.decode())
+            with other.client() as client:
+                found = all_of_streams(client)
+            for key, value in expected.items():
+                check(found[key] == value, f"{key}: {found[key]}\nnot {value}")
+
+
 def test_behind_an_rdb_comes_database_0():
     with Workspace() as workspace:
         redis = workspace.redis("redis", "--appendonly", "no").start()

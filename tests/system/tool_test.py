@@ -320,8 +320,7 @@ def round_trip(workspace, rng):
     check(content(again) == content(target.directory), "the log's own history is what is restored")
     # As commands for redis-cli --pipe.
     resp = os.path.join(workspace.path, "all.resp")
-    run("convert", snapshot, resp, status=2)  # a stream's groups and ids are more than commands can say
-    run("convert", snapshot, resp, *[word for kind in ("string", "hash", "list", "set", "zset") for word in ("--type", kind)])
+    run("convert", snapshot, resp)
     piped = workspace.server("rt-piped", "--enable-debug-command", "yes").start()
     with open(resp, "rb") as file:
         done = subprocess.run(["redis-cli", "-p", str(piped.port), "--pipe"], stdin=file, capture_output=True, check=False)
@@ -329,9 +328,7 @@ def round_trip(workspace, rng):
     with piped.client() as client:
         client.call("SAVE")
     snapshots = os.path.join(piped.directory, "snapshots")
-    answer = lines("diff", snapshot, os.path.join(snapshots, os.listdir(snapshots)[0]), "--summary", status=1)[-1]
-    streams = 1 + len(range(6, KEYS, 7))  # left out above
-    check((answer["added"], answer["removed"], answer["changed"]) == (0, streams, 0), f"after redis-cli --pipe: {answer}")
+    run("diff", snapshot, os.path.join(snapshots, os.listdir(snapshots)[0]), "--summary")
     # An AOF of Redis, multi-part with an RDB in front.
     redis.terminate()
     aof = workspace.redis("rt-aof", "--appendonly", "yes")
