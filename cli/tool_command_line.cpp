@@ -29,6 +29,10 @@ namespace {
 
 constexpr const char* kInputHelp =
     "Snapshot (.hfs), data directory (also of a running server), RDB file, AOF; recognised by content";
+constexpr const char* kAnyHelp =
+    "Snapshot (.hfs), data directory (also of a running server), generation, log directory or segment, backup, RDB "
+    "file, "
+    "AOF; recognised by content";
 constexpr const char* kLogHelp = "Data directory (also of a running server), backup, log directory or segment";
 
 // Everything the command line fills in; commands run when it was parsed.
@@ -51,11 +55,44 @@ struct Parsed {
   RepairOptions repair;
 };
 
+// What people use a command for, at the end of its help.
+std::string ExamplesOf(std::string_view command) {
+  static constexpr std::pair<std::string_view, const char*> kExamples[] = {
+      {"keys", "keys dump.rdb --match 'user:*' --min-size 1mb -l\n  holdfast keys /var/lib/holdfast --ttl '<1h'"},
+      {"scan", "scan backup.hfs --type hash --limit 10 --json"},
+      {"get", "get /var/lib/holdfast user:17 user:18 --json\n  holdfast get backup.hfs picture --raw > picture.png"},
+      {"stats", "stats /var/lib/holdfast --delimiters ':/' --top 50"},
+      {"report", "report /var/lib/holdfast report.html"},
+      {"diff",
+       "diff monday.hfs /var/lib/holdfast --values\n  holdfast diff /backup/holdfast@4711 /backup/holdfast@9120"},
+      {"inspect", "inspect /var/lib/holdfast /backup/*.hfs dump.rdb"},
+      {"verify", "verify /backup/holdfast && echo good"},
+      {"list", "log list /var/lib/holdfast --frames"},
+      {"print",
+       "log print /var/lib/holdfast --key user:17\n"
+       "  holdfast log print /var/lib/holdfast --command FLUSHALL --since 2026-11-22T14:00"},
+      {"tail", "log tail -f /var/lib/holdfast --match 'user:*'"},
+      {"convert",
+       "convert dump.rdb /var/lib/holdfast --to directory\n"
+       "  holdfast convert backup.hfs - --to resp | redis-cli --pipe"},
+      {"backup", "backup /var/lib/holdfast /backup/holdfast\n  holdfast backup verify /backup/holdfast"},
+      {"restore",
+       "restore /backup/holdfast /var/lib/holdfast-new --at 2026-11-22T14:32:05.250Z\n"
+       "  holdfast restore /var/lib/holdfast /var/lib/holdfast-new --before-command FLUSHALL"},
+      {"check", "check /var/lib/holdfast"},
+      {"repair", "repair /var/lib/holdfast --rebuild\n  holdfast repair /var/lib/holdfast --cut-log 9120"}};
+  for (const auto& [name, example] : kExamples) {
+    if (name == command) return std::string("\nExamples:\n  holdfast ") + example;
+  }
+  return "";
+}
+
 CLI::App* Command(CLI::App& app, Parsed& parsed, const std::string& name, const std::string& help,
                   std::function<int(const ToolContext&)> run) {
   CLI::App* command = app.add_subcommand(name, help);
   command->add_flag("--json", parsed.json, "Answer in JSON, one object a line");
   command->add_flag("--full-speed", parsed.full_speed, "Do not step back (nice) beside a running server");
+  command->footer([name] { return ExamplesOf(name); });  // made when it is asked for
   command->callback([&parsed, run = std::move(run)] { parsed.command = run; });
   return command;
 }
@@ -122,6 +159,7 @@ void AddContentCommands(CLI::App& app, Parsed& parsed) {
   report->add_option("OUTPUT", parsed.report.output, "The page; needs nothing else to be shown")->required();
   report->add_option("--top", parsed.report.stats.top, "How many of the largest keys and elements (20)");
   report->add_option("--delimiters", parsed.report.stats.delimiters, "Where key names are divided (:)");
+  report->add_option("--depth", parsed.report.stats.depth, "Levels of the tree of prefixes (4)");
 
   CLI::App* diff = Command(app, parsed, "diff", "Keys added, removed and changed from A to B; status 1 if any",
                            [&parsed](const ToolContext& tool) { return RunDiff(tool, parsed.diff); });
@@ -248,11 +286,11 @@ void AddRepairCommands(CLI::App& app, Parsed& parsed) {
 void AddFileCommands(CLI::App& app, Parsed& parsed) {
   CLI::App* inspect = Command(app, parsed, "inspect", "What a file is: format, offset, times, counts, sizes",
                               [&parsed](const ToolContext& tool) { return RunInspect(tool, parsed.paths); });
-  inspect->add_option("INPUT", parsed.paths, kInputHelp)->required();
+  inspect->add_option("INPUT", parsed.paths, kAnyHelp)->required();
 
   CLI::App* verify = Command(app, parsed, "verify", "Check every checksum and every rule; tell what damage costs",
                              [&parsed](const ToolContext& tool) { return RunVerify(tool, parsed.paths); });
-  verify->add_option("INPUT", parsed.paths, kInputHelp)->required();
+  verify->add_option("INPUT", parsed.paths, kAnyHelp)->required();
 
   CLI::App* snapshot = app.add_subcommand("snapshot", "A snapshot file (.hfs)");
   snapshot->require_subcommand(1);

@@ -314,9 +314,12 @@ Result<void> ListSegments(const ToolContext& tool, LogReader& log, const LogOpti
       }
       out << JsonLine(json);
     } else {
-      out << fmt::format(
-          "segment {:>8} from offset {:>14} {} {:>10}  {}\n", file.numbers.sequence, file.numbers.first_offset,
-          header.ok() ? TimeText(header->state.end.time_ms) : header.error().message, SizeText(size), file.path);
+      out << fmt::format("segment {:>8} from offset {:>14} {} {:>10}  {}\n", file.numbers.sequence,
+                         file.numbers.first_offset,
+                         !header.ok()                     ? header.error().message
+                         : header->state.end.time_ms == 0 ? fmt::format("{:<24}", "-")  // nothing was written before
+                                                          : TimeText(header->state.end.time_ms),
+                         SizeText(size), file.path);
     }
   }
   if (!options.frames) return {};

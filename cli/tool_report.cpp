@@ -91,7 +91,7 @@ struct Bar {
 // Vertical bars with their values above.
 std::string Bars(const std::vector<Bar>& bars) {
   if (bars.empty()) return "<p class=sub>none</p>";
-  constexpr double kHeight = 220;
+  constexpr double kHeight = 240;  // turned labels are long
   constexpr double kBase = 180;
   double most = 1;
   for (const Bar& bar : bars) most = std::max(most, bar.value);
