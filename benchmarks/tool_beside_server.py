@@ -4,8 +4,8 @@
 A client sets and gets random keys at a steady pace and keeps how late each answer was; in turns the tool runs and does not,
 in one run, so that both see the same machine. In the same way redis-benchmark measures how many writes a second there are.
 
-HOLDFAST_SERVER, HOLDFAST_TOOL: the binaries. --keys, --seconds (of each turn), --turns, --rate; --nice N: the
-tool runs as `nice -n N holdfast ...`; --only: one command.
+HOLDFAST_SERVER, HOLDFAST_TOOL: the binaries. --keys, --seconds (of each turn), --turns, --rate; --prefix 'nice -n 19':
+the tool runs as `nice -n 19 holdfast ...`; --full-speed: it does not step back; --only: one command.
 """
 
 import argparse
@@ -29,8 +29,8 @@ COMMANDS = ("verify", "log tail -f", "backup")
 class Tool:
     """One command, again and again until the turn is over."""
 
-    def __init__(self, name, server, scratch, prefix):
-        self.name, self.server, self.scratch, self.prefix = name, server, scratch, prefix
+    def __init__(self, name, server, scratch, prefix, more):
+        self.name, self.server, self.scratch, self.prefix, self.more = name, server, scratch, prefix, more
         self.stopping, self.process, self.bad, self.runs = False, None, 0, 0
         self.thread = threading.Thread(target=self.run)
 
@@ -44,7 +44,7 @@ class Tool:
 
     def run(self):
         while not self.stopping:
-            self.process = subprocess.Popen(self.prefix + self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.process = subprocess.Popen(self.prefix + self.command() + self.more, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             while self.process.poll() is None and not self.stopping:
                 time.sleep(0.01)
             if self.process.poll() is None:
@@ -92,7 +92,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--rate", type=int, default=100)
-    parser.add_argument("--nice", type=int, default=0)
+    parser.add_argument("--prefix", default="")
+    parser.add_argument("--full-speed", action="store_true")
     parser.add_argument("--only", choices=COMMANDS, action="append")
     options = parser.parse_args()
     with Workspace() as workspace:
@@ -100,7 +101,7 @@ def main():
         server.start()
         fill(server.port, options.keys)
         scratch = os.path.join(workspace.path, "backup")
-        prefix = ["nice", "-n", str(options.nice)] if options.nice else []
+        prefix, more = options.prefix.split(), ["--full-speed"] if options.full_speed else []
         print(f"{options.keys} keys, {options.rate} commands a second, {options.turns} turns of {options.seconds} s each")
         for name in options.only or COMMANDS:
             late, rates, runs, bad = {"": [], name: []}, {"": [], name: []}, 0, 0
@@ -108,7 +109,7 @@ def main():
             with PacedLoad(server.port, options.keys, rate=options.rate) as load:
                 for _ in range(options.turns):
                     for tool_name in ("", name):
-                        with Tool(tool_name, server, scratch, prefix) as tool:
+                        with Tool(tool_name, server, scratch, prefix, more) as tool:
                             begin = time.monotonic()
                             time.sleep(options.seconds)
                             spans.append((tool_name, begin, time.monotonic()))
@@ -117,7 +118,7 @@ def main():
                 late[tool_name] += load.late_between(begin, end)
             for _ in range(options.turns):
                 for tool_name in ("", name):
-                    with Tool(tool_name, server, scratch, prefix) as tool:
+                    with Tool(tool_name, server, scratch, prefix, more) as tool:
                         rates[tool_name].append(writes_a_second(server.port, options.keys, options.seconds))
                     runs, bad = runs + tool.runs, bad + tool.bad
             for tool_name in ("", name):
