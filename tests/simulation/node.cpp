@@ -63,6 +63,7 @@ void Node::Start() {
 void Node::Kill() {
   if (process_ == nullptr) return;
   ++world_.counts.crashes;
+  RememberRole();
   disk_->ClearFaults();
   // What was being written may reach the disk all the same; nobody is told.
   if (process_->writing && seeds_.Below(2) == 0) (void)process_->log->WriteBatch();
@@ -72,9 +73,15 @@ void Node::Kill() {
   world_.Trace(NodeName() + " was killed");
 }
 
+void Node::RememberRole() {
+  may_be_master_ = IsMaster() || IsCandidate() || !RoleSettled();
+  last_epoch_ = process_->log != nullptr ? Group().epoch : process_->group.epoch;  // no log in the middle of a rewind
+}
+
 void Node::CutPower() {
   ++world_.counts.power_cuts;
   if (process_ != nullptr) {
+    RememberRole();
     if (process_->writing && !disk_->power_is_off()) {
       disk_->CutPowerAtCall(1 + seeds_.Below(4));
       (void)process_->log->WriteBatch();
@@ -328,6 +335,7 @@ void Node::Tick() {
   }
   if (process_ == nullptr) return;
   GroupStep();
+  FailoverStep();
   if (process_ == nullptr) return;
   for (const uint64_t id : FeedIds()) {
     const auto at = process_->feeds.find(id);
@@ -348,7 +356,7 @@ void Node::Tick() {
 bool Node::IsMaster() const { return process_ != nullptr && !process_->role.master; }
 
 void Node::Write(size_t size) {
-  if (!IsMaster() || RefusesWrites()) return;
+  if (!IsMaster() || RefusesWrites() || IsFailingOver()) return;
   ++world_.counts.writes;
   wal::Log& log = *process_->log;
   Truth& truth = truths_[generation_];
@@ -362,11 +370,18 @@ void Node::Write(size_t size) {
 }
 
 void Node::Follow(int target) {
-  if (process_ == nullptr || target == index_) return;
+  if (process_ == nullptr || target == index_ || IsFailingOver()) return;
+  told_ms_ = world_.now_ms();
+  BeginFollowing(target);
+}
+
+void Node::BeginFollowing(int target) {
+  took_over_from_.reset();
   // "durable here, not confirmed there" is what they are told.
   if (AwaitedMembers() > 0) process_->waiting.clear();
   process_->candidacy.reset();
   process_->fetch_from.reset();
+  AnswerTakeovers(false, "it was told to follow another one");
   StopLink();
   process_->role.master = std::make_pair("node", target);
   process_->role.operator_consents = true;

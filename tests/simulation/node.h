@@ -15,6 +15,7 @@
 
 #include "replication/candidacy.h"
 #include "replication/confirmation.h"
+#include "replication/failover.h"
 #include "replication/master_link.h"
 #include "replication/membership.h"
 #include "replication/past.h"
@@ -62,8 +63,13 @@ class Node {
   void Follow(int target);
   void Promote();
   void PromoteByForce();
+  // FAILOVER to this node, or to whoever is in step first; `force`: at the timeout, whoever is.
+  void FailOver(std::optional<int> target, bool force, int64_t timeout_ms);
+  void AbortFailover();
   // Names the members to this master, if they are all attached.
   bool FormGroup();
+  // Sets another number of members that confirm, or other members, as this master sees the group.
+  void ChangeGroup();
   void Checkpoint();
   void Trim();
   void PrepareSpare();
@@ -94,6 +100,7 @@ class Node {
   [[nodiscard]] bool Quiet() const;
   [[nodiscard]] bool KnowsItsGroup() const;
   [[nodiscard]] bool IsCandidate() const;
+  [[nodiscard]] bool IsFailingOver() const;
   [[nodiscard]] replication::LogStanding Standing() const;
 
  private:
@@ -132,7 +139,7 @@ class Node {
   // ---- as a member of the group (node_group.cpp) ----
   [[nodiscard]] const std::string& OwnId() const;
   [[nodiscard]] const replication::GroupRecord& Group() const;
-  [[nodiscard]] bool KnowsNoGroupBesideIt() const;
+  [[nodiscard]] bool NobodyPromotesIt() const;
   [[nodiscard]] replication::GroupMember AsMember() const;
   void WriteGroup(replication::GroupRecord record);
   void BeginConfirming();
@@ -141,6 +148,9 @@ class Node {
   [[nodiscard]] uint64_t GateOffset() const;
   [[nodiscard]] bool RefusesWrites();
   void NoteConfirmed(uint64_t end);
+  [[nodiscard]] bool MayBeLeftOut(int index) const;
+  void RememberRole();
+  void ChangeMembers();
   void GroupStep();
   void BecomeMaster(uint64_t epoch, bool forced);
   void NoteElection();
@@ -153,6 +163,20 @@ class Node {
   void RenewWhenFenced();
   void SendPromises();
   void UpdateFence();
+
+  // ---- planned changes of place (node_failover.cpp) ----
+  [[nodiscard]] std::vector<replication::FailoverReplica> FailoverReplicas() const;
+  void FailoverStep();
+  void FailoverDone();
+  void FailoverFailed(const std::string& reason);
+  // A master asks us to take its place. False: it is answered, or will be.
+  bool TakeOver(Feed& feed, const std::string& asked_id);
+  void AnswerTakeovers(bool master, const std::string& reason);
+  void CheckTakenOver(const Feed& feed);
+  void Reject(Feed& feed, const std::string& error);
+  void BeginFollowing(int target);
+  // "": a candidacy began, or this node is master.
+  std::string BeginPromotion();
 
   // ---- as a master (node_master.cpp) ----
   [[nodiscard]] bool RoleSettled() const;
@@ -180,6 +204,7 @@ class Node {
   void StopLink();
   void Connect();
   void ConnectIn(int64_t delay_ms);
+  void AddTail(Follower& follower);
   void LinkLost(replication::CloseKind kind, const std::string& reason);
   void Act(replication::ReplicaActions& actions);
   void Do(replication::SendBytes& send);
@@ -225,7 +250,10 @@ class Node {
     std::string stream;  // before it
   };
   std::optional<Election> election_;
-  bool starting_ = false;
+  int64_t told_ms_ = 0;                // when an operator last named its master
+  std::optional<int> took_over_from_;  // by FAILOVER, since then
+  bool may_be_master_ = true;          // when it starts again
+  uint64_t last_epoch_ = 0;            // of the group, as it knew when it ended
   uint64_t process_number_ = 0;
   std::unique_ptr<Process> process_;
 };

@@ -72,6 +72,8 @@ bool Node::FormGroup() {
   world_.Trace(
       fmt::format("{} forms a group of {} members, of which {} confirm", NodeName(), record.Members(), record.durable));
   WriteGroup(std::move(record));
+  if (!world_.profile.changes) return true;
+  for (int i = world_.profile.members + 1; i < world_.node_count(); ++i) world_.left_out[i] = 0;
   return true;
 }
 
@@ -81,8 +83,8 @@ void Node::WriteGroup(GroupRecord record) {
   log.AppendControl(wal::FrameKind::kMembership, replication::FormatGroup(record), log.EndPosition().time_ms);
   truths_[generation_].stream += kPing;
   log.AppendUnit(kPing, log.SelectedDb(), clock_.WallMs());
+  BeginConfirming();  // before anything is acknowledged by the new record
   Commit();
-  BeginConfirming();
 }
 
 void Node::BeginConfirming() {
@@ -107,9 +109,65 @@ void Node::NoteAcks() {
     wal::Log& log = *process_->log;
     log.AppendControl(wal::FrameKind::kMembership, replication::FormatGroup(*settled), log.EndPosition().time_ms);
     confirmation.Begin(Group(), OwnId(), log.lineage().current_id());
+    ++world_.counts.settled;
+    for (const GroupNode& node : settled->nodes) {
+      const auto out = world_.left_out.find(IndexOf(node));
+      if (out != world_.left_out.end() && out->second <= settled->epoch) world_.left_out.erase(out);
+    }
     Commit();
   }
   Acknowledge();
+}
+
+// ---- changes of the group -------------------------------------------------------------------------------------------
+
+void Node::ChangeGroup() {
+  if (!IsMaster() || !Group().Active()) return;
+  if (seeds_.Below(2) == 0) return ChangeMembers();
+  const int durable = 1 + static_cast<int>(seeds_.Below(static_cast<uint64_t>(Group().Members())));
+  if (durable == Group().durable) return;
+  ++world_.counts.changes;
+  world_.Trace(fmt::format("{} is told that {} members confirm, not {}", NodeName(), durable, Group().durable));
+  WriteGroup(replication::RecordWithDurable(Group(), durable));
+}
+
+// Who is left out will not be promoted, is no master, and has not been one of a later epoch, nor followed one: its
+// operators know, or ask it (docs/replication.md).
+bool Node::MayBeLeftOut(int index) const {
+  const Node& node = world_.node(index);
+  if (index == index_) return false;
+  if (!node.up()) return !node.may_be_master_ && node.last_epoch_ <= Group().epoch;
+  return !node.IsMaster() && !node.IsCandidate() && node.RoleSettled() && node.Group().epoch <= Group().epoch;
+}
+
+// Leaves somebody out, or names somebody who is attached, or both.
+void Node::ChangeMembers() {
+  const GroupRecord& group = Group();
+  std::vector<GroupNode> nodes = group.nodes;
+  if (group.Find(OwnId()) == nullptr) nodes.push_back({OwnId(), "node", PortOf(index_)});
+  const bool leave = seeds_.Below(2) == 0, join = !leave || seeds_.Below(2) == 0;
+  const size_t drawn = seeds_.Below(nodes.size());
+  if (leave && nodes.size() > 2 && MayBeLeftOut(IndexOf(nodes[drawn]))) {
+    nodes.erase(nodes.begin() + static_cast<ptrdiff_t>(drawn));
+  }
+  for (const auto& [id, feed] : process_->feeds) {
+    if (!join || !feed->link.online() || group.Find(feed->node_id) != nullptr) continue;
+    nodes.push_back({feed->node_id, "node", PortOf(feed->connection->replica)});
+    break;
+  }
+  const int durable = std::min(group.durable, static_cast<int>(nodes.size()) - 1);
+  auto record = replication::RecordWithMembers(group, std::move(nodes), durable);
+  if (!record.ok() || record->nodes == group.nodes) return;
+  ++world_.counts.changes;
+  std::string names;
+  for (const GroupNode& node : record->nodes) names += fmt::format(" {}", IndexOf(node));
+  for (int i = 0; i < world_.node_count(); ++i) {
+    const bool in = std::any_of(record->nodes.begin(), record->nodes.end(),
+                                [i](const GroupNode& node) { return IndexOf(node) == i; });
+    if (!in) world_.left_out[i] = std::max(world_.left_out[i], group.epoch);
+  }
+  world_.Trace(fmt::format("{} is told that the group is{}, and that {} confirm", NodeName(), names, record->durable));
+  WriteGroup(*std::move(record));
 }
 
 // How many members a reply of ours waits for.
@@ -142,23 +200,34 @@ void Node::Read() {
 
 // ---- becoming master ------------------------------------------------------------------------------------------------
 
-// A replica beside the group that does not know it would pass no barrier, and a master of it by force would have no
-// epoch by which to say what it gives up: nobody promotes it (docs/replication.md).
-bool Node::KnowsNoGroupBesideIt() const {
+// Who was left out of the group. A replica beside the group that does not know it would pass no barrier, and a master
+// of it by force would have no epoch by which to say what it gives up (docs/replication.md).
+bool Node::NobodyPromotesIt() const {
+  if (world_.left_out.contains(index_)) return true;
   return !Group().Active() && world_.group_formed && index_ > world_.profile.members;
 }
 
 void Node::Promote() {
-  if (process_ == nullptr || IsMaster() || process_->candidacy) return;
-  if (KnowsNoGroupBesideIt()) return;
-  if (!Group().Active()) return BecomeMaster(0, false);
-  if (replication::RefuseCandidacy(AsMember())) return;
+  if (process_ == nullptr || IsMaster() || IsFailingOver() || NobodyPromotesIt()) return;
+  told_ms_ = world_.now_ms();
+  (void)BeginPromotion();
+}
+
+std::string Node::BeginPromotion() {
+  if (process_->candidacy) return {};
+  if (!Group().Active()) {
+    BecomeMaster(0, false);
+    return {};
+  }
+  if (auto refusal = replication::RefuseCandidacy(AsMember())) return *std::move(refusal);
   StopLink();
   StartCandidacy();
+  return {};
 }
 
 void Node::PromoteByForce() {
-  if (process_ == nullptr || IsMaster() || KnowsNoGroupBesideIt()) return;
+  if (process_ == nullptr || IsMaster() || IsFailingOver() || NobodyPromotesIt()) return;
+  told_ms_ = world_.now_ms();
   BecomeMaster(replication::EpochByForce(Group(), process_->role.promise, OwnId()), true);
 }
 
@@ -181,6 +250,7 @@ void Node::BecomeMaster(uint64_t epoch, bool forced) {
     WriteGroup(replication::RecordOfEpoch(Group(), epoch, fork));
   }
   BeginConfirming();
+  AnswerTakeovers(true, {});
 }
 
 // A mastership that is not on disk when the process ends never was: nobody has been told of it.
@@ -244,6 +314,7 @@ void Node::FetchFrom(int source) {
 void Node::AbandonCandidacy(const std::string& reason) {
   process_->candidacy.reset();
   world_.Trace(fmt::format("{} is no candidate any more: {}", NodeName(), reason));
+  AnswerTakeovers(false, reason);
   process_->renewal.Reset();
   if (IsMaster()) return;
   StopLink();
@@ -254,7 +325,7 @@ void Node::AbandonCandidacy(const std::string& reason) {
 void Node::RenewWhenFenced() {
   const uint64_t own = replication::FenceOf(Group(), process_->role.promise);
   const uint64_t fence = own != 0 ? own : process_->confirmation.FencedBy();
-  const auto advice = process_->renewal.Next(fence, process_->candidacy.has_value(), NowMs());
+  const auto advice = process_->renewal.Next(fence, process_->candidacy || process_->failover, NowMs());
   if (advice == Renewal::Advice::kAskAnew) StartCandidacy();
 }
 

@@ -73,7 +73,9 @@ void Node::MasterReceived(const std::shared_ptr<Connection>& connection, std::st
     if (!received.ok()) return CloseFeed(connection->id, received.error().message, false);
     NoteAck(*feed);
     NoteAcks();
-    return Pump(*feed);
+    FailoverStep();
+    feed = Find(connection);
+    return feed == nullptr ? void() : Pump(*feed);
   }
   std::vector<std::vector<std::string>> commands;
   auto parsed = feed->handshake.Append(bytes, commands);
@@ -122,6 +124,8 @@ void Node::Psync(Feed& feed, const std::vector<std::string>& command) {
       (feed.claim.lineage.current_id() != command[1] || std::to_string(feed.claim.end_offset + 1) != command[2])) {
     return Fail("a PSYNC asks for something else than its claim");
   }
+  if (process_->failover) return Reject(feed, "NOMASTERLINK Can't SYNC while failing over");
+  if (command.size() > 3 && command[3] == "FAILOVER" && !TakeOver(feed, command[1])) return;
   feed.stage = Feed::Stage::kWaiting;
   if (RoleSettled()) Attach(feed);
 }
@@ -137,7 +141,12 @@ void Node::Settle() {
     if (process_->committed >= feed.held_ticket) {
       world_.Send(feed.connection, false, std::exchange(feed.held_answer, {}));
     }
-    if (feed.stage == Feed::Stage::kWaiting && RoleSettled()) Attach(feed);
+    if (feed.stage != Feed::Stage::kWaiting || !RoleSettled()) continue;
+    if (feed.has_more) {
+      Reject(feed, "HOLDFAST TOOKOVER");
+    } else {
+      Attach(feed);
+    }
   }
 }
 

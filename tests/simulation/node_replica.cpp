@@ -27,7 +27,8 @@ bool IsExpected(const std::string& reason) {
   for (const std::string_view start :
        {"nothing from the master", "the master closed the connection", "the master asks to come back later",
         "the master closes the link", "a checkpoint has been made", "full synchronization refused",
-        "the snapshot cannot be stored: ", "the master is of epoch"}) {
+        "the snapshot cannot be stored: ", "the master is of epoch", "it is master now",
+        "the master answers PSYNC with '-ERR PSYNC FAILOVER", "the master answers PSYNC with '-ERR This member"}) {
     if (reason.starts_with(start)) return true;
   }
   return false;
@@ -99,7 +100,7 @@ void Node::Connect() {
   const auto& ids = situation.ids_made_here;
   follower.no_history =
       follower.claim.end_offset == 0 && std::find(ids.begin(), ids.end(), log.lineage().current_id()) != ids.end();
-  replication::AddTail(log, follower.first_offset, follower.claim);
+  AddTail(follower);
   replication::ReplicaLinkOptions options;
   options.listening_port = index_;
   options.run_id = fmt::format("{}-{}", index_, process_number_);
@@ -107,10 +108,25 @@ void Node::Connect() {
   options.timeout_ms = 8000;
   UpdateFence();
   options.fenced_by = process_->fence;
+  options.take_over = process_->failover.has_value();
   options.refusals = process_->refused_at == follower.claim.end_offset ? process_->refusals : 0;
   follower.link = std::make_unique<replication::ReplicaLink>(options, follower.claim, situation, NowMs());
   follower.connection = world_.Connect(index_, process_->fetch_from.value_or(process_->role.master->second));
   process_->follower = std::move(follower);
+}
+
+void Node::AddTail(Follower& follower) {
+  const replication::HistoryClaim& last = process_->last_claim;
+  replication::HistoryClaim& claim = follower.claim;
+  if (last.end_offset == claim.end_offset && last.digest == claim.digest && last.digest_base == claim.digest_base &&
+      process_->last_claim_first_offset == follower.first_offset) {
+    claim.tail_length = last.tail_length;
+    claim.tail_checksum = last.tail_checksum;
+    return;
+  }
+  replication::AddTail(*process_->log, follower.first_offset, claim);
+  process_->last_claim = claim;
+  process_->last_claim_first_offset = follower.first_offset;
 }
 
 void Node::Connected(const std::shared_ptr<Connection>& connection) {
@@ -145,7 +161,10 @@ void Node::LinkLost(CloseKind kind, const std::string& reason) {
     process_->log->AbandonUnit();
     truths_[generation_].stream.resize(process_->log->AppendedOffset());
   }
+  if (kind == CloseKind::kTookOver) FailoverDone();
+  if (process_->failover && kind == CloseKind::kPsyncRejected) return FailoverFailed(reason);
   if (process_->loading) return;
+  if (kind == CloseKind::kTookOver) return ConnectIn(0);
   ConnectIn(kind == CloseKind::kRefused ? kRefusedPauseMs : process_->backoff.NextMs(process_->random));
 }
 
@@ -161,6 +180,7 @@ void Node::Act(ReplicaActions& actions) {
 void Node::Do(replication::SendBytes& send) { world_.Send(process_->follower->connection, true, send.bytes); }
 
 void Node::Do(replication::Continued& continued) {
+  FailoverDone();
   process_->linked = true;
   process_->backoff.Reset();
   replication::AdoptLineage(*process_->log, continued.lineage);
@@ -228,6 +248,7 @@ void Node::Rewind(uint64_t offset, const wal::Lineage& lineage) {
   if (Down()) return;
   disk_->ClearFaults();
   if (!cut.ok()) return Fail("going back to offset " + std::to_string(offset) + ": " + cut.error().message);
+  FailoverDone();
   ++world_.counts.rewinds;
   world_.Trace(fmt::format("{} went back to offset {}", NodeName(), offset));
   process_->linked = true;
@@ -294,6 +315,7 @@ void Node::Do(replication::SnapshotComplete& complete) {
   if (Down()) return;
   if (!synced.ok()) return SpoolFailed(synced.error());
   follower.spool.reset();
+  FailoverDone();
   process_->loading = true;
   process_->refusals = 0;
   process_->own_pin = process_->log->PinFrom(process_->log->FirstOffset());

@@ -17,6 +17,7 @@ struct Case {
   PlantedBug bug;
   const char* name;
   bool of_groups = false;
+  bool of_rivals = false;
 };
 
 void PrintTo(const Case& its, std::ostream* to) { *to << its.name; }
@@ -36,6 +37,10 @@ TEST_P(PlantedBugs, IsFound) {
     if (GetParam().of_groups && profile.durable == 0) {
       SeededRandom random(seed);
       MakeGroup(profile, random);
+    }
+    if (GetParam().of_rivals) {
+      SeededRandom random(seed);
+      MakeRivals(profile, random);
     }
     Plant(GetParam().bug);
     const Report report = RunSeed(seed, profile);
@@ -58,7 +63,8 @@ INSTANTIATE_TEST_SUITE_P(All, PlantedBugs,
                                          Case{PlantedBug::kSecondIdOff, "SecondIdOff"},
                                          Case{PlantedBug::kOldHistoryAcked, "OldHistoryAcked"},
                                          Case{PlantedBug::kVerbatimDurableMark, "VerbatimDurableMark"},
-                                         Case{PlantedBug::kBarrierSkipped, "BarrierSkipped", true}),
+                                         Case{PlantedBug::kBarrierSkipped, "BarrierSkipped", true},
+                                         Case{PlantedBug::kOldLineageCounted, "OldLineageCounted", false, true}),
                          NameOf);
 
 }  // namespace

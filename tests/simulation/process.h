@@ -30,6 +30,7 @@ struct Node::Feed {
 
   std::unique_ptr<wal::LogCursor> cursor;
   std::unique_ptr<wal::Log::Pin> pin;
+  bool has_more = false;  // than we, when we took its place
   bool waiting_for_snapshot = false;
   std::string snapshot;
   std::string full_sync_reason;
@@ -66,6 +67,9 @@ struct Node::Process {
   std::optional<Follower> follower;
   uint64_t epoch = 0;  // of the link
   uint64_t load = 0;   // of a snapshot being loaded
+  // Of the last attempt to connect: the end of a log that has not changed is not read again.
+  replication::HistoryClaim last_claim;
+  uint64_t last_claim_first_offset = 0;
   bool linked = false, loading = false;
   int refusals = 0;  // of the stream in a row, at one end of ours
   uint64_t refused_at = 0;
@@ -75,7 +79,11 @@ struct Node::Process {
   replication::GroupRecord group;
   replication::Confirmation confirmation;
   std::optional<replication::Candidacy> candidacy;
-  std::optional<int> fetch_from;  // followed during the candidacy, instead of our master
+  std::optional<replication::Failover> failover;
+  bool handover_sure = false;  // the target has everything and stays
+  int64_t handover_ms = 0;
+  std::vector<uint64_t> takeovers;  // connections of masters that wait for our candidacy's end
+  std::optional<int> fetch_from;    // followed during the candidacy, instead of our master
   replication::Renewal renewal;
   uint64_t fence = 0;                     // what the link was told
   wal::Lineage at_link_up;                // our lineage when the master began to send

@@ -7,6 +7,7 @@
 
 #include "storage/base/hash.h"
 #include "tests/simulation/node.h"
+#include "tests/simulation/rivalry.h"
 #include "tests/support/log_checker.h"
 
 namespace holdfast::simulation {
@@ -18,7 +19,7 @@ constexpr int64_t kRestMaxMs = 120'000;
 // Everything that goes wrong, one at a time, at random.
 class Chaos {
  public:
-  explicit Chaos(World& world) : world_(world) {}
+  explicit Chaos(World& world) : world_(world), rivalry_(world) {}
 
   void Begin() {
     for (int i = 0; i < world_.node_count(); ++i) world_.node(i).Start();
@@ -52,7 +53,11 @@ class Chaos {
   void FormGroup() {
     if (Over()) return;
     world_.group_formed = world_.node(0).FormGroup();
-    if (world_.group_formed) return NextFault();
+    if (world_.group_formed) {
+      if (world_.profile.rivals) rivalry_.Begin();
+      if (world_.profile.changes) NextChange();
+      return NextFault();
+    }
     world_.After(50, [this] { FormGroup(); });
   }
 
@@ -133,6 +138,7 @@ class Chaos {
   }
   // As a sentinel does it: one is promoted, the others are told sooner or later.
   void Failover() {
+    if (world_.OneIn(3)) return HandOver();
     const int next = AnyIndex();
     if (!world_.node(next).up()) return;
     Promote(world_.node(next));
@@ -140,6 +146,22 @@ class Chaos {
     for (int i = 0; i < world_.node_count(); ++i) {
       if (i == next || world_.OneIn(6)) continue;
       world_.After(static_cast<int64_t>(world_.Below(5000)), [this, i, next] { world_.node(i).Follow(next); });
+    }
+  }
+  // Planned; to a certain node or to any, sometimes by force, sometimes with a change of mind.
+  void HandOver() {
+    for (int i = 0; i < world_.node_count(); ++i) {
+      Node& node = world_.node(i);
+      if (!node.IsMaster()) continue;
+      const int target = AnyIndex();
+      const bool force = world_.OneIn(4), any = !force && world_.OneIn(3);
+      const int64_t timeout_ms = force || world_.OneIn(2) ? 1 + static_cast<int64_t>(world_.Below(3000)) : 0;
+      node.FailOver(any ? std::nullopt : std::optional(target), force, timeout_ms);
+      // Else a master that waits for a node that never comes takes no writes.
+      const auto patience_ms = static_cast<int64_t>(world_.Below(world_.OneIn(6) ? 50 : 8000));
+      world_.After(patience_ms, [&node] { node.AbortFailover(); });
+      if (!any && !world_.OneIn(3)) FollowOnceMaster(target, 40);
+      return;
     }
   }
   // Who has to pass the barrier first is seen to be a master later.
@@ -152,6 +174,15 @@ class Chaos {
       if (i == next || world_.OneIn(6)) continue;
       world_.After(static_cast<int64_t>(world_.Below(1000)), [this, i, next] { world_.node(i).Follow(next); });
     }
+  }
+  // Of the group, by an operator who takes this node for its master.
+  void NextChange() {
+    if (Over()) return;
+    world_.After(1 + static_cast<int64_t>(world_.Below(8000)), [this] {
+      if (Over()) return;
+      Any().ChangeGroup();
+      NextChange();
+    });
   }
   void SlowDisk() {
     Node& node = Any();
@@ -182,16 +213,20 @@ class Chaos {
   }
 
   World& world_;
+  Rivalry rivalry_;
 };
 
 // Whom all are told to follow in the end: the most recent of those who hold data.
 int ChooseMaster(World& world) {
-  int best = 0;
-  for (int i = 1; i < world.node_count(); ++i) {
+  int best = -1;
+  for (int i = 0; i < world.node_count(); ++i) {
+    if (world.left_out.contains(i)) continue;
     const Node& node = world.node(i);
-    const Node& other = world.node(best);
-    if (world.group_formed ? node.Standing() > other.Standing() : node.AppendedOffset() > other.AppendedOffset())
+    const Node& other = world.node(std::max(best, 0));
+    if (best < 0 ||
+        (world.group_formed ? node.Standing() > other.Standing() : node.AppendedOffset() > other.AppendedOffset())) {
       best = i;
+    }
   }
   return best;
 }
@@ -319,6 +354,20 @@ void MakeGroup(Profile& profile, Random& random) {
   profile.members = std::max(1, profile.nodes - 1 - (random.Below(4) == 0 ? 1 : 0));
   profile.durable = 1 + static_cast<int>(random.Below(static_cast<uint64_t>(profile.members)));
   profile.forces = random.Below(4) == 0;
+  profile.changes = random.Below(2) == 0;
+}
+
+void MakeRivals(Profile& profile, Random& random) {
+  profile.nodes = 4 + static_cast<int>(random.Below(2));
+  profile.members = profile.nodes - 1;
+  // With one promise from among two kinds of members.
+  profile.durable = profile.members - 1;
+  profile.chaos_ms = 100'000;
+  profile.write_pause_ms = 50 + static_cast<int64_t>(random.Below(200));
+  profile.fault_pause_ms = 20'000 + static_cast<int64_t>(random.Below(40'000));
+  profile.rivals = true;
+  profile.changes = random.Below(4) == 0;
+  profile.wipes = profile.old_copies = false;
 }
 
 Profile ProfileOf(uint64_t seed) {
@@ -335,6 +384,7 @@ Profile ProfileOf(uint64_t seed) {
   profile.wipes = random.Below(12) == 0;
   profile.flips = random.Below(6) == 0;
   if (random.Below(3) == 0) MakeGroup(profile, random);
+  if (profile.durable > 0 && random.Below(12) == 0) MakeRivals(profile, random);
   return profile;
 }
 

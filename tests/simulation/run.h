@@ -18,6 +18,8 @@ struct Report {
 [[nodiscard]] Profile ProfileOf(uint64_t seed);
 // Nodes of a replication group, which commit semi-synchronously.
 void MakeGroup(Profile& profile, Random& random);
+// A group whose masters are replaced by each other without their knowledge (rivalry.h).
+void MakeRivals(Profile& profile, Random& random);
 Report RunSeed(uint64_t seed, bool trace = false);
 Report RunSeed(uint64_t seed, const Profile& profile, bool trace = false);
 

@@ -24,7 +24,7 @@ void World::After(int64_t delay_ms, std::function<void()> event) {
 
 void World::RunUntil(int64_t time_ms) {
   while (violation_.empty() && !events_.empty() && events_.top().time_ms <= time_ms) {
-    const Event event = events_.top();
+    const Event event = std::move(const_cast<Event&>(events_.top()));  // its place in the queue stays
     events_.pop();
     const int64_t passed = event.time_ms - now_ms_;
     now_ms_ = event.time_ms;
@@ -185,15 +185,19 @@ void World::Counts::Add(const Counts& other) {
   checkpoints += other.checkpoints;
   confirmed += other.confirmed;
   elections += other.elections;
+  changes += other.changes;
+  settled += other.settled;
+  handovers += other.handovers;
 }
 
 std::string World::Counts::Describe() const {
   return fmt::format(
       "{} events, {} writes ({} acknowledged), {} kills, {} power cuts, {} failed writes, {} connections ({} "
       "continued, "
-      "{} went back, {} copied, {} refused), {} promotions, {} checkpoints, {} confirmed, {} elections in groups",
+      "{} went back, {} copied, {} refused), {} promotions, {} checkpoints, {} confirmed, {} elections in groups, "
+      "{} changes of them ({} settled), {} handovers",
       events, writes, acked, crashes, power_cuts, failed_writes, connections, continued, rewinds, full_syncs, refused,
-      promotions, checkpoints, confirmed, elections);
+      promotions, checkpoints, confirmed, elections, changes, settled, handovers);
 }
 
 // ---- what must hold -------------------------------------------------------------------------------------------------

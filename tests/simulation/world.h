@@ -39,7 +39,9 @@ struct Profile {
   // Semi-synchronous commit: so many of `members` beside node 0 confirm a write; 0: there is no group. Members are the
   // nodes that follow node 0 by number, others are replicas beside the group.
   int durable = 0, members = 0;
-  bool forces = false;  // masters are made by force, too
+  bool forces = false;   // masters are made by force, too
+  bool changes = false;  // of the group's members, and of how many confirm
+  bool rivals = false;   // rivalry.h
 };
 
 // One direction of a connection: bytes arrive in order, cut anywhere, some time later.
@@ -126,12 +128,14 @@ class World {
   bool pasts_may_differ = false;  // a disk was replaced: one history has two contents
   uint64_t flipped_bytes = 0;
   bool group_formed = false;
+  // Nodes that an operator has left out of the group, and in which epoch: nobody promotes them (docs/replication.md).
+  std::map<int, uint64_t> left_out;
   ConfirmedWrites confirmed;
   // For the report.
   struct Counts {
     uint64_t events = 0, writes = 0, acked = 0, crashes = 0, power_cuts = 0, failed_writes = 0, connections = 0,
              continued = 0, rewinds = 0, full_syncs = 0, refused = 0, promotions = 0, checkpoints = 0, confirmed = 0,
-             elections = 0;
+             elections = 0, changes = 0, settled = 0, handovers = 0;
     void Add(const Counts& other);
     [[nodiscard]] std::string Describe() const;
   } counts;

@@ -528,7 +528,17 @@ Result<void> FaultFileSystem::SyncDirectory(const std::string& path) {
   std::lock_guard lock(mutex_);
   RETURN_IF_ERROR(Begin(FileCall::kSyncDirectory, "sync directory " + path));
   ASSIGN_OR_RETURN(const std::shared_ptr<Directory> directory, FindDirectory("fsync directory", path));
-  directory->durable = directory->entries;
+  // All of `entries` again, without a copy of every name: seeded simulations sync directories more often than they
+  // change them.
+  for (const Change& change : directory->unsynced) {
+    for (const auto& [name, entry] : change) {
+      if (entry.empty()) {
+        directory->durable.erase(name);
+      } else {
+        directory->durable[name] = entry;
+      }
+    }
+  }
   directory->unsynced.clear();
   return {};
 }
