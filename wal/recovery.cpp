@@ -236,6 +236,7 @@ bool RecoveryRun::AtCut() const {
 
 // The state has moved past a frame that is to go.
 void RecoveryRun::StopAtCut() {
+  if (!unit_end_) return;  // the log begins inside a unit, and is to be cut in it: CheckEnd refuses
   state_.history.end = unit_end_->stream;
   state_.history.inside_unit = false;
   state_.history.lineage = controls_.lineage;

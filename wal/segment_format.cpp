@@ -109,7 +109,12 @@ Result<ParsedSegmentHeader> ParseSegmentHeader(std::string_view bytes) {
   header.state.membership = reader.LengthPrefixed();
   const bool sizes_ok =
       header.state.role.size() <= kStickyPayloadMax && header.state.membership.size() <= kStickyPayloadMax;
-  if (!reader.ok() || !sizes_ok || (flags & ~(kFlagRecycled | kFlagInsideUnit)) != 0) {
+  // Frames name databases by 16 bits, and a history in force began at this place or before.
+  const StreamPosition& end = header.state.end;
+  const auto& lineage = header.state.lineage.entries();
+  const bool place_ok = end.selected_db == static_cast<int16_t>(end.selected_db) &&
+                        (lineage.empty() || lineage.back().from_offset <= end.offset);
+  if (!reader.ok() || !sizes_ok || !place_ok || (flags & ~(kFlagRecycled | kFlagInsideUnit)) != 0) {
     return Broken("the segment header's fields make no sense");
   }
   return parsed;

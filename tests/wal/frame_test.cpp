@@ -114,7 +114,7 @@ TEST(SegmentFormatTest, HeaderWithAFullTableFitsItsBlock) {
   header.chain = 9;
   header.previous_end = 10;
   header.recycled = true;
-  header.state.end.offset = 11;
+  header.state.end.offset = 111;
   header.state.end.selected_db = 12;
   header.state.end.time_ms = 13;
   header.state.end.digest.Update("history");

@@ -87,6 +87,10 @@ TEST(ResealedTest, ASegmentHeaderThatBreaksARuleIsRefused) {
   };
   EXPECT_NE(refused(16, 999).find("version 999"), std::string::npos);
   EXPECT_NE(refused(20, 0x80000000).find("make no sense"), std::string::npos);
+  // A database that no frame could name, and a history that begins only behind the segment's start.
+  EXPECT_NE(refused(72, 40000).find("make no sense"), std::string::npos);
+  EXPECT_EQ(refused(72, 15), "");
+  EXPECT_NE(refused(176, 9).find("make no sense"), std::string::npos);
   // The lengths at the end: each position that held one is tried with one that is too large.
   size_t refusals = 0;
   for (size_t at = 24; at + 4 <= 400; ++at) refusals += !refused(at, 5000).empty();
@@ -193,6 +197,37 @@ TEST(ResealedTest, ARewindOrderThatBreaksARuleIsRefused) {
     ASSERT_FALSE(read.ok()) << bad.size();
     EXPECT_EQ(read.error().code, ErrorCode::kCorruption);
   }
+}
+
+// A log whose oldest segment begins inside a unit has no end of a unit before that unit's own: nowhere to cut.
+TEST(ResealedTest, ACutBeforeTheFirstUnitsEndIsRefused) {
+  SegmentHeader header;
+  header.sequence = 1;
+  header.state.end.offset = 100;
+  header.state.inside_unit = true;
+  header.state.lineage.Push(std::string(40, 'a'), 0, 1);
+  std::string bytes(kSegmentHeaderSize, '\0');
+  const uint64_t chain = WriteSegmentHeader(bytes.data(), header);
+  const std::string payload = "the rest";
+  HistoryDigest digest = header.state.end.digest;
+  digest.Update(payload);
+  std::string frame(FrameSizeOnDisk(payload.size()), '\0');
+  WriteFrameHeader(frame.data(),
+                   {.part = UnitPart::kLast, .offset = 100, .time_ms = 1, .digest = digest.Value(), .payload = payload},
+                   {.incarnation = 0, .chain = chain, .durable_mark = 0});
+  frame.replace(kFrameHeaderSize, payload.size(), payload);
+  FaultFileSystem fs;
+  ASSERT_TRUE(fs.CreateDirectory(kTestDirectory).ok());
+  const std::string path = JoinPath(kTestDirectory, SegmentName(1, 100));
+  ASSERT_TRUE(fs.Open(path, {.mode = OpenMode::kCreate}).ok());
+  fs.SetContent(path, bytes + frame);
+  const RecoveryInput input{
+      .directory = kTestDirectory, .checkpoint = header.state.end, .cut_at = uint64_t{100}, .fs = &fs};
+  const auto outcome = Recover(input, {});
+  ASSERT_FALSE(outcome.ok());
+  EXPECT_EQ(outcome.error().code, ErrorCode::kCorruption);
+  EXPECT_NE(outcome.error().message.find("no frame ends there"), std::string::npos) << outcome.error().message;
+  EXPECT_EQ(fs.Content(path), bytes + frame);
 }
 
 // ---- whole segments -------------------------------------------------------------------------------------------------
