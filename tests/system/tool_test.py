@@ -275,7 +275,7 @@ def fill_more(client, rng, count):
 
 def round_trip(workspace, rng):
     source = workspace.server("rt-source", "--enable-debug-command", "yes").start()
-    with source.client() as client:
+    with source.client(timeout=240) as client:
         fill(client, rng)
         fill_more(client, rng, KEYS)
         client.call("SAVE")
@@ -293,7 +293,7 @@ def round_trip(workspace, rng):
     run("convert", snapshot, rdb, status=2)  # nothing is overwritten
     run("diff", snapshot, rdb)
     redis.start()
-    with redis.client() as client:
+    with redis.client(timeout=240) as client:
         client.call("SAVE")
         size = client.call("DBSIZE")
     check(subprocess.run(["redis-check-rdb", rdb], capture_output=True, check=False).returncode == 0, "redis-check-rdb")
@@ -306,7 +306,7 @@ def round_trip(workspace, rng):
     run("convert", rdb, target.directory, "--to", "directory")
     run("verify", target.directory)
     target.start()
-    with target.client() as client:
+    with target.client(timeout=240) as client:
         check(client.call("DBSIZE") == size, "another number of keys after the round trip")
         check(client.call("DEBUG", "DIGEST") == digest, "another digest after the round trip")
         check(client.info()["holdfast_appended_offset"] != "0", "a history without length has nothing to lose")
@@ -325,7 +325,7 @@ def round_trip(workspace, rng):
     with open(resp, "rb") as file:
         done = subprocess.run(["redis-cli", "-p", str(piped.port), "--pipe"], stdin=file, capture_output=True, check=False)
     check(b"errors: 0" in done.stdout, done.stdout.decode())
-    with piped.client() as client:
+    with piped.client(timeout=240) as client:
         client.call("SAVE")
     snapshots = os.path.join(piped.directory, "snapshots")
     run("diff", snapshot, os.path.join(snapshots, os.listdir(snapshots)[0]), "--summary")
