@@ -206,6 +206,8 @@ Result<uint64_t> RankIndex::CountFromFence(RankNode& leaf, std::string_view scor
 
 Result<void> RankIndex::VisitScores(std::string_view from, bool reverse, const Transaction::RowVisitor& visit) {
   std::string& end = reverse ? tree_->highest : tree_->lowest;
+  // Without fences that can be read the walk begins where nothing may be left.
+  if (end.empty()) static_cast<void>(FindEnd(reverse));
   const bool from_end = from.empty() || (!end.empty() && (reverse ? RowIsBelow(end, from) : RowIsBelow(from, end)));
   if (!from_end) return transaction_->VisitRows(id_, CollectionKind::kScore, from, reverse, visit);
   bool first = true;
@@ -221,6 +223,46 @@ Result<void> RankIndex::VisitScores(std::string_view from, bool reverse, const T
     end = std::move(found);
     tree_->seen_offset = std::max(tree_->seen_offset, transaction_->seen_offset());
   }
+  return {};
+}
+
+// The leaf of the lowest or highest rank tells how many rows there are, and rows from the inner side of it are looked
+// at.
+Result<void> RankIndex::FindEnd(bool highest) {
+  RETURN_IF_ERROR(ReadTop());
+  Nodes* nodes = &tree_->top;
+  std::string end;
+  size_t at = 0;
+  const auto is_empty = [](const RankNode& node) { return node.count == 0; };
+  for (int level = kFenceLevels;; --level) {
+    at = highest ? nodes->size() - 1
+                 : static_cast<size_t>(std::find_if_not(nodes->begin(), nodes->end(), is_empty) - nodes->begin());
+    if (at == nodes->size() || (*nodes)[at].count == 0) return Damaged();
+    if (at + 1 < nodes->size()) end = (*nodes)[at + 1].suffix;
+    if (level == 1) break;
+    RETURN_IF_ERROR(ReadChildren((*nodes)[at], level, end));
+    nodes = (*nodes)[at].children.get();
+  }
+  const RankNode& leaf = (*nodes)[at];
+  const bool is_first = leaf.suffix == FirstFence();
+  if (leaf.count > kScoresMax || (highest && is_first) || (!highest && is_first && end.empty())) return {};
+  std::string found;
+  if (!highest && !is_first) {
+    found = leaf.suffix;  // a fence is the first of what it counts
+  } else {
+    uint64_t left = leaf.count;
+    const std::string_view from = highest ? std::string_view(leaf.suffix) : std::string_view(end);
+    const auto take = [&](std::string_view suffix, std::string_view) {
+      if (!highest && suffix == end) return true;
+      found = suffix;
+      return --left > 0;
+    };
+    RETURN_IF_ERROR(transaction_->VisitRows(id_, CollectionKind::kScore, from, /*reverse=*/!highest, take));
+    if (left > 0) return Damaged();
+  }
+  if (CollectionRowFolds(found)) return {};
+  (highest ? tree_->highest : tree_->lowest) = std::move(found);
+  tree_->seen_offset = std::max(tree_->seen_offset, transaction_->seen_offset());
   return {};
 }
 

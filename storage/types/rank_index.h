@@ -78,6 +78,9 @@ class RankIndex {
   void SplitScores(RankNode& node, RankNode& fence);
   void JoinScores(RankNode& node, RankNode& gone);
   Result<Place> PlaceIn(RankNode& leaf, uint64_t rank);
+  // Where the lowest or highest row is, from the fences, without a look at what lies beyond it. Not known when there is
+  // nearly nothing left.
+  Result<void> FindEnd(bool highest);
   // A row comes: the ends may be further out now.
   void Widen(std::string_view score_suffix);
   // Reads all that a change of this place may need and finds out whether it is as it should be.

@@ -246,9 +246,11 @@ TEST(RankIndexTest, RanksAreThoseOfAModelAndFencesThoseOfTheMembers) {
 TEST(RankIndexTest, WhatWasTakenFromAnEndIsNotWalkedOver) {
   constexpr int kMembers = 14000;
   constexpr int kTaken = 6000;
-  for (const bool same_score : {false, true}) {
-    for (const bool from_end : {false, true}) {
-      RecordedStore live(256 << 20);
+  // Also when nothing is kept in memory from one command to the next, as after a start.
+  for (const uint64_t cache_bytes : {uint64_t{64} << 20, uint64_t{0}}) {
+    for (const int variant : {0, 1, 2, 3}) {
+      const bool same_score = variant % 2 == 1, from_end = variant > 1;
+      RecordedStore live(256 << 20, cache_bytes);
       Transaction& filling = live.store().Begin(TransactionMode::kLive, 0, kNow);
       std::vector<std::string> names;
       for (int i = 0; i < kMembers; ++i) names.push_back("m" + std::to_string(100000 + i));
@@ -286,7 +288,7 @@ TEST(RankIndexTest, WhatWasTakenFromAnEndIsNotWalkedOver) {
         look.Commit();
         ASSERT_EQ(first, names[static_cast<size_t>(from_end ? kMembers - 2 - i : i + 1)]);
       }
-      EXPECT_FALSE(live.store().FreezeWanted()) << same_score << from_end;
+      EXPECT_FALSE(live.store().FreezeWanted()) << same_score << from_end << cache_bytes;
     }
   }
 }
