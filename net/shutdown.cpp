@@ -64,7 +64,7 @@ void Server::SaveForShutdown() {
     }
   };
   Result<void> started = engine().StartSnapshot(std::move(request), [this, failed](Result<wal::SnapshotResult> result) {
-    if (!shutdown_) return;
+    if (!shutdown_ || !shutdown_->saving) return;  // of a shutdown that was aborted
     if (!result.ok()) return failed(result.error());
     diag::Notice("Snapshot saved to {}", result->path);
     shutdown_->saved = true;

@@ -91,6 +91,23 @@ def test_save_waits_for_the_snapshot_under_way():
         check(server.log_text().count("Snapshot saved to") == 1, "one of its own")
 
 
+def test_what_was_saved_for_an_aborted_shutdown_does_not_do_for_the_next():
+    with Workspace() as workspace:
+        server = workspace.server("server").start()
+        with server.client() as first, server.client() as second:
+            for part in range(10):
+                first.pipeline([("SET", f"key:{part}:{i}", os.urandom(1000)) for i in range(4000)])
+            first.send("SHUTDOWN", "SAVE")
+            snapshots = os.path.join(server.directory, "snapshots")
+            wait_for(lambda: os.path.isdir(snapshots) and os.listdir(snapshots), 30, "it is being written", pause=0.001)
+            check(second.pipeline([("SHUTDOWN", "ABORT"), ("SET", "k", "2")]) == ["OK", "OK"], "ABORT")
+            end = int(second.info("replication")["master_repl_offset"])
+            second.send("SHUTDOWN", "SAVE")
+            check(server.process.wait(60) == 0, server.log_tail())
+        names = os.listdir(snapshots)
+        check(any(str(end) in name for name in names), f"a snapshot of offset {end}: {names}")
+
+
 def test_a_checkpoint_that_fails_does_not_keep_it_waiting():
     """What is to be saved needs a checkpoint; here a file stands where its directory belongs."""
     with Workspace() as workspace:
