@@ -78,7 +78,12 @@ GroupRecord RecordOfEpoch(const GroupRecord& before, uint64_t epoch, uint64_t fo
 
 GroupRecord RecordWithDurable(const GroupRecord& before, int durable) {
   GroupRecord record = before;
-  if (before.settled) record.durable_before = before.Active() ? before.durable : 0;
+  // A record that is not settled here may have been by the master before: all that may be in force counts as one, by
+  // the lowest N. Enough of all of its nodes have a node in common with those that confirm by any of them.
+  record.durable_before = before.Active() ? before.durable : 0;
+  if (before.durable_before > 0 && (record.durable_before == 0 || before.durable_before < record.durable_before))
+    record.durable_before = before.durable_before;
+  for (GroupNode& node : record.nodes) node.joins = false;
   record.durable = durable;
   record.settled = false;
   return record;

@@ -326,8 +326,12 @@ TEST(Candidacy, ByAChangeThatIsNotSettledTheRecordBeforeCountsToo) {
   candidacy.Answered(Id('e'), candidacy.epoch(), Granted({2, 50}), 0, random);
   EXPECT_EQ(candidacy.state(), CandidacyState::kFetching);
 
-  // A change of a change: the last one that was settled counts.
+  // A change of a change: both that may be in force count, by the lower N.
   EXPECT_EQ(RecordWithDurable(record, 2).durable_before, 1);
+  GroupRecord heard = Group(5, 3);  // settled by its master, which this node has not heard
+  heard.settled = false;
+  EXPECT_EQ(RecordWithDurable(heard, 4).durable_before, 3);
+  EXPECT_EQ(RecordWithDurable(RecordWithDurable(heard, 4), 2).durable_before, 3);
   EXPECT_EQ(RecordWithDurable(Group(5, 0), 2).durable_before, 0);
   GroupRecord settled = record;
   settled.settled = true;
