@@ -49,17 +49,22 @@ TEST(FailNthCallTest, InputOutputError) { FailEverywhere(testing::RunMaster, Err
 TEST(FailNthCallTest, NoSpace) { FailEverywhere(testing::RunMaster, ErrorCode::kNoSpace); }
 TEST(FailNthCallTest, ReplicasLog) { FailEverywhere(testing::RunReplica, ErrorCode::kIo); }
 
+// A log with a batch that was being written when power went.
+void WriteAndLosePowerInABatch(FaultFileSystem& fs, LogDriver& driver) {
+  ASSERT_TRUE(testing::RunMaster(driver).ok());
+  driver.Append(4'000);
+  driver.log->Seal();
+  fs.CutPowerAtCall(1);
+  ASSERT_FALSE(driver.log->WriteBatch().ok());
+  driver.log.reset();
+}
+
 TEST(FailNthCallTest, RecoveryReportsTheFailureAndCanBeRepeated) {
   for (uint64_t call = 1;; call++) {
     SCOPED_TRACE("call " + std::to_string(call));
     FaultFileSystem fs;
     LogDriver driver(fs);
-    ASSERT_TRUE(testing::RunMaster(driver).ok());
-    driver.Append(4'000);
-    driver.log->Seal();
-    fs.CutPowerAtCall(1);
-    ASSERT_FALSE(driver.log->WriteBatch().ok());
-    driver.log.reset();
+    ASSERT_NO_FATAL_FAILURE(WriteAndLosePowerInABatch(fs, driver));
     fs.CrashKeepingAll();
     const uint64_t before = fs.calls();
     fs.FailCall(call, ErrorCode::kIo);
@@ -78,12 +83,7 @@ TEST(FailNthCallTest, RecoveryReportsTheFailureAndCanBeRepeated) {
 TEST(FailNthCallTest, TheVerifierTellsTheFailureAndTakesItForNoDamage) {
   FaultFileSystem fs;
   LogDriver driver(fs);
-  ASSERT_TRUE(testing::RunMaster(driver).ok());
-  driver.Append(4'000);
-  driver.log->Seal();
-  fs.CutPowerAtCall(1);
-  ASSERT_FALSE(driver.log->WriteBatch().ok());
-  driver.log.reset();
+  ASSERT_NO_FATAL_FAILURE(WriteAndLosePowerInABatch(fs, driver));
   SeededRandom random(5);  // with a torn end
   fs.Crash(random);
   std::vector<std::string> whole;

@@ -11,31 +11,12 @@
 #include "storage/rdb/packed.h"
 #include "tests/storage/rdb/packed_bytes.h"
 #include "tests/storage/rdb/rdb_content.h"
+#include "tests/storage/rdb/rdb_parts.h"
 
 namespace holdfast::testing {
 namespace {
 
 using namespace std::string_literals;  // NOLINT: for "..."s with zero bytes
-
-// A string of less than 64 bytes, or with a length of 32 bits.
-std::string Str(std::string_view bytes) {
-  std::string coded;
-  if (bytes.size() < 64) {
-    coded += static_cast<char>(bytes.size());
-  } else {
-    coded += '\x80';
-    AppendBig<uint32_t>(coded, static_cast<uint32_t>(bytes.size()));
-  }
-  return coded += bytes;
-}
-
-std::string Key(uint8_t type, std::string_view name) { return std::string(1, static_cast<char>(type)) + Str(name); }
-
-std::string Listpack(const std::vector<std::string>& elements) {
-  rdb::ListpackBuilder builder;
-  for (const std::string& element : elements) builder.Append(element);
-  return builder.Finish();
-}
 
 std::string DoubleBytes(double value) { return EncodeScore(value); }
 

@@ -6,23 +6,12 @@
 #include "storage/base/clock.h"
 #include "storage/rdb/packed.h"
 #include "tests/storage/rdb/rdb_content.h"
+#include "tests/storage/rdb/rdb_parts.h"
 
 namespace holdfast::testing {
 namespace {
 
 using namespace std::string_literals;  // NOLINT: for "..."s with zero bytes
-
-std::string Listpack(const std::vector<std::string>& elements) {
-  rdb::ListpackBuilder builder;
-  for (const std::string& element : elements) builder.Append(element);
-  return builder.Finish();
-}
-
-std::string Str(const std::string& bytes) {
-  return bytes.size() < 64 ? static_cast<char>(bytes.size()) + bytes
-                           : std::string() + static_cast<char>(0x40 | bytes.size() >> 8) +
-                                 static_cast<char>(bytes.size() & 0xff) + bytes;
-}
 
 // Two entries and a deleted one behind master 5-1: fields a, b as the master's, then one of its own.
 std::string TwoEntries() {
