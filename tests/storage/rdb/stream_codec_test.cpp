@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "storage/base/clock.h"
-#include "storage/rdb/packed.h"
 #include "tests/storage/rdb/rdb_content.h"
 #include "tests/storage/rdb/rdb_parts.h"
 
