@@ -14,7 +14,7 @@
 namespace holdfast {
 
 enum class LmdbCheckDepth {
-  kQuick,     // meta pages, the trees' inner pages: every reachable page lies inside the file
+  kQuick,     // meta pages, the trees' records and inner pages: every reachable page lies inside the file
   kAllPages,  // leaves and values' overflow pages, too; reads the whole file
 };
 

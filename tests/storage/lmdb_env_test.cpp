@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <functional>
 
 #include "tests/support/real_files.h"
@@ -277,6 +278,40 @@ TEST_F(LmdbEnvTest, AnEnvironmentWithoutAllDatabasesIsRefusedByName) {
   ASSERT_FALSE(opened.ok());
   EXPECT_EQ(opened.error().code, ErrorCode::kCorruption);
   EXPECT_NE(opened.error().message.find("database 'rows' is missing"), std::string::npos) << opened.error().message;
+}
+
+// By these flags LMDB orders the keys of a database: with one too many it finds no key, and says nothing.
+TEST_F(LmdbEnvTest, ADatabaseWithOtherFlagsIsRefused) {
+  env_.reset();
+  const auto read = ReadFile(disk_, DataFile(), 64 << 20);
+  ASSERT_TRUE(read.ok());
+  const std::string& good = *read;
+  constexpr uint8_t kReverseKey = 0x02;
+  constexpr size_t kFlagsInRecord = 4;
+  std::vector<std::vector<size_t>> places;  // of the flags of one database, wherever a record of it may be in force
+  for (size_t i = 0; i < kLmdbTables; ++i) {
+    const std::string_view name = LmdbTableName(static_cast<LmdbTable>(i));
+    places.emplace_back();
+    for (size_t at = good.find(name); at != std::string::npos; at = good.find(name, at + 1)) {
+      places.back().push_back(at + name.size() + kFlagsInRecord);
+    }
+    ASSERT_FALSE(places.back().empty()) << name;
+  }
+  for (const size_t record : {size_t{40}, size_t{88}}) {  // of the free pages and of the databases, in both meta pages
+    places.push_back({record + kFlagsInRecord, 4096 + record + kFlagsInRecord});
+  }
+  for (const auto& flags : places) {
+    std::string bad = good;
+    for (const size_t at : flags) bad[at] = static_cast<char>(bad[at] ^ kReverseKey);
+    std::ofstream(DataFile(), std::ios::binary) << bad;
+    const auto opened = LmdbEnv::Open(options_);
+    ASSERT_FALSE(opened.ok()) << flags.front();
+    EXPECT_EQ(opened.error().code, ErrorCode::kCorruption);
+    EXPECT_NE(opened.error().message.find("flags"), std::string::npos) << opened.error().message;
+  }
+  std::ofstream(DataFile(), std::ios::binary) << good;
+  Reopen();
+  EXPECT_EQ(Read("key"), "value");
 }
 
 TEST_F(LmdbEnvTest, WhatCannotBeOpenedIsToldWithItsPath) {
