@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <future>
 #include <string>
 
 #include "storage/content_digest.h"
@@ -257,62 +256,6 @@ TEST_F(EngineTest, ACheckpointOfReplayHasTheLineageOfTheLogThere) {
   EXPECT_EQ(engine_->store().CheckpointPosition().lineage_id, second);
 }
 
-TEST_F(EngineTest, SnapshotHoldsEverythingUpToTheMomentItWasAskedForThread) {
-  ASSERT_TRUE(Open().ok());
-  for (int i = 0; i < 500; ++i) Set("key" + std::to_string(i), "value" + std::to_string(i));
-  const uint64_t asked = engine_->log().AppendedOffset();
-  const std::string digest = Digest();
-  std::optional<Result<SnapshotResult>> result;
-  SnapshotRequest request;
-  request.data_directory = directory_.path();
-  ASSERT_TRUE(engine_->StartSnapshot(request, [&](Result<SnapshotResult> made) { result = std::move(made); }).ok());
-  auto second = engine_->StartSnapshot(request, [](const Result<SnapshotResult>&) {});
-  ASSERT_FALSE(second.ok());
-  EXPECT_EQ(second.error().code, ErrorCode::kBusy);
-  Set("later", "1");
-  TurnUntil([&] { return result.has_value(); });
-  ASSERT_TRUE(result->ok()) << result->error().message;
-  EXPECT_GE((*result)->position.offset, asked);
-  size_t findings = 0;
-  ASSERT_TRUE(VerifySnapshot(PosixFileSystem(), (*result)->path, [&](const SnapshotFinding&) { ++findings; }).ok());
-  EXPECT_EQ(findings, 0u);
-  result.reset();
-
-  // Loaded into another generation it is the same content at the same offset, and the log can go on from there.
-  auto list = ListSnapshots(PosixFileSystem(), directory_.path());
-  ASSERT_TRUE(list.ok());
-  ASSERT_EQ(list->size(), 1u);
-  const std::string path = list->front().path;
-  EngineOptions other = options_;
-  other.generation_path = JoinPath(directory_.path(), "gen-2");
-  ASSERT_TRUE(PosixFileSystem().CreateDirectory(other.generation_path).ok());
-  StoreOptions target;
-  target.directory = other.generation_path;
-  target.fs = &PosixFileSystem();
-  target.random = &random_;
-  const std::atomic<bool> cancelled{false};
-  auto header = LoadSnapshot(PosixFileSystem(), path, target, cancelled, {});
-  ASSERT_TRUE(header.ok()) << header.error().message;
-  LogState state;
-  state.end = header->position;
-  state.lineage = Lineage::Parse(header->lineage_table).value();
-  LogOptions log_options;
-  log_options.directory = JoinPath(other.generation_path, "wal");
-  log_options.fs = &PosixFileSystem();
-  log_options.clock = &SystemClock();
-  log_options.random = &random_;
-  ASSERT_TRUE(Log::Open(log_options, state).ok());
-  engine_.reset();
-  options_ = other;
-  ASSERT_TRUE(Open().ok());
-  EXPECT_GE(engine_->log().AppendedOffset(), asked);
-  EXPECT_EQ(Get("key499"), "value499");
-  Transaction& tx = engine_->store().Begin(TransactionMode::kLive, 0, SystemClock().WallMs());
-  ASSERT_TRUE(keys::Delete(tx, std::vector<std::string_view>{"later"}).ok());
-  tx.Commit();
-  EXPECT_EQ(Digest(), digest);
-}
-
 // Units of one millisecond share a frame; a snapshot's offset is where a turn of the executor ended, maybe inside of
 // one.
 TEST_F(EngineTest, AReplicaMayBeginInsideAFrame) {
@@ -496,35 +439,6 @@ TEST_F(EngineTest, WhileCheckpointsFailTheBoundHoldsBetweenTheTries) {
   TurnUntil([&] { return !engine_->WriteRefusal().has_value() && !engine_->CheckpointRunning(); });
 }
 
-TEST_F(EngineTest, ASnapshotThatNeedsACheckpointFailsWithIt) {
-  ASSERT_TRUE(Open().ok());
-  const std::string runs = JoinPath(options_.generation_path, "run");
-  ASSERT_TRUE(PosixFileSystem().RemoveTree(runs).ok());
-  ASSERT_TRUE(PosixFileSystem().Open(runs, {.mode = OpenMode::kCreate}).ok());
-  Set("k", "v");
-  std::optional<Result<SnapshotResult>> result;
-  const auto save = [&](bool fresh) {
-    SnapshotRequest request;
-    request.data_directory = directory_.path();
-    request.fresh = fresh;
-    result.reset();
-    return engine_->StartSnapshot(request, [&](Result<SnapshotResult> made) { result = std::move(made); });
-  };
-  ASSERT_TRUE(save(true).ok());
-  TurnUntil([&] { return result.has_value(); });
-  ASSERT_FALSE(result->ok());
-  EXPECT_NE(result->error().message.find("run"), std::string::npos) << result->error().message;
-  // The last checkpoint is good enough for a full synchronization.
-  ASSERT_TRUE(save(false).ok());
-  TurnUntil([&] { return result.has_value(); });
-  EXPECT_TRUE(result->ok()) << result->error().message;
-  ASSERT_TRUE(PosixFileSystem().Remove(runs).ok());
-  ASSERT_TRUE(PosixFileSystem().CreateDirectory(runs).ok());
-  ASSERT_TRUE(save(true).ok());
-  TurnUntil([&] { return result.has_value(); });
-  EXPECT_TRUE(result->ok()) << result->error().message;
-}
-
 TEST_F(EngineTest, ASpareSegmentThatCannotBePreparedIsTriedAgainWithPauses) {
   ASSERT_TRUE(Open().ok());
   // Something that is no file stands where the spare belongs.
@@ -541,64 +455,6 @@ TEST_F(EngineTest, ASpareSegmentThatCannotBePreparedIsTriedAgainWithPauses) {
   EXPECT_LT(turns, 100);
   ASSERT_TRUE(PosixFileSystem().RemoveTree(in_the_way).ok());
   TurnUntil([&] { return !engine_->WriteRefusal().has_value(); });
-}
-
-TEST_F(EngineTest, ASnapshotThatLetsStoreAndLogGrowTooMuchIsEnded) {
-  class SlowSnapshots : public RealFiles {
-   public:
-    Result<std::unique_ptr<File>> Open(const std::string& path, OpenOptions options) override {
-      if (path.find("/snapshots/") != std::string::npos) open_.get_future().wait();
-      return real.Open(path, options);
-    }
-    std::promise<void> open_;
-  } fs;
-  options_.fs = &fs;
-  options_.snapshot_growth_bytes = 1 << 20;
-  ASSERT_TRUE(Open().ok());
-  for (int i = 0; i < 500; ++i) Set("key" + std::to_string(i), "value");
-  Commit();
-  std::optional<Result<SnapshotResult>> made;
-  SnapshotRequest request;
-  request.data_directory = directory_.path();
-  ASSERT_TRUE(
-      engine_->StartSnapshot(request, [&](Result<SnapshotResult> result) { made.emplace(std::move(result)); }).ok());
-  TurnUntil([&] { return engine_->store().CheckpointPosition().offset >= engine_->log().AppendedOffset(); });
-  for (int i = 0; i < 200; ++i) TurnUntil([] { return true; });
-  EXPECT_TRUE(engine_->SnapshotRunning());
-  for (int i = 0; i < 1100; ++i) Set("key", std::string(1000, 'v'));
-  TurnUntil([] { return true; });
-  fs.open_.set_value();
-  TurnUntil([&] { return made.has_value(); });
-  ASSERT_FALSE(made->ok());
-  EXPECT_EQ(made->error().code, ErrorCode::kLimit);
-  EXPECT_NE(made->error().message.find("snapshot-growth-max"), std::string::npos) << made->error().message;
-  EXPECT_TRUE(PosixFileSystem().List(JoinPath(directory_.path(), "snapshots"))->empty());
-  engine_.reset();
-}
-
-// A run found at the start is in the store, but not yet in LMDB, which snapshots are made from.
-TEST_F(EngineTest, ASnapshotWaitsForTheRunThatWasFoundAtTheStart) {
-  ASSERT_TRUE(Open().ok());
-  for (int i = 0; i < 100; ++i) Set("key" + std::to_string(i), "value");
-  Commit();
-  const std::atomic<bool> cancelled{true};  // after the run was written
-  const auto job = engine_->store().FreezeActive(engine_->log().EndPosition());
-  ASSERT_EQ(job->Run({}, cancelled).error().code, ErrorCode::kAborted);
-  engine_.reset();
-  ASSERT_TRUE(Open().ok());
-  ASSERT_TRUE(engine_->store().HasFrozen());
-  std::optional<Result<SnapshotResult>> made;
-  SnapshotRequest request;
-  request.data_directory = directory_.path();
-  ASSERT_TRUE(
-      engine_
-          ->StartSnapshot(std::move(request), [&](Result<SnapshotResult> result) { made.emplace(std::move(result)); })
-          .ok());
-  TurnUntil([&] { return made.has_value(); });
-  ASSERT_TRUE(made->ok()) << made->error().message;
-  EXPECT_EQ((*made)->footer.keys, 100u);
-  EXPECT_EQ((*made)->position.offset, engine_->log().AppendedOffset());
-  made.reset();  // its pin goes before the log
 }
 
 }  // namespace
