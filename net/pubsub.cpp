@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "net/kept_names.h"
 #include "net/reply.h"
 #include "net/server.h"
 #include "storage/types/glob.h"
@@ -50,9 +51,6 @@ size_t Deliver(Server& server, const std::unordered_set<ClientId>& ids, Message 
   return sent;
 }
 
-// Of a name that is subscribed to: in the client and in the index, with their nodes.
-size_t BytesOf(std::string_view name) { return 2 * name.size() + 200; }
-
 void UpdateKind(Client& client) {
   if (client.kind == ClientKind::kNormal && client.TotalSubscriptions() > 0) client.kind = ClientKind::kPubSub;
   if (client.kind == ClientKind::kPubSub && client.TotalSubscriptions() == 0) client.kind = ClientKind::kNormal;
@@ -64,7 +62,7 @@ bool PubSub::Subscribe(Client& client, Subscription kind, std::string_view name)
   auto [at, fresh] = client.Subscribed(kind).emplace(name);
   if (fresh) {
     IndexOf(kind)[*at].insert(client.id);
-    client.subscription_bytes += BytesOf(name);
+    client.subscription_bytes += KeptNameBytes(name);
   }
   UpdateKind(client);
   return fresh;
@@ -76,7 +74,7 @@ bool PubSub::Unsubscribe(Client& client, Subscription kind, std::string_view nam
   if (found == own.end()) return false;
   Drop(kind, *found, client.id);
   own.erase(found);
-  client.subscription_bytes -= BytesOf(name);
+  client.subscription_bytes -= KeptNameBytes(name);
   UpdateKind(client);
   return true;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "net/clients.h"
+#include "net/kept_names.h"
 
 namespace holdfast::net {
 
@@ -17,16 +18,13 @@ std::string WatchKey(int db, std::string_view key) {
   return joined;
 }
 
-// Of a key that is watched: in the client and in the index, with their nodes.
-size_t BytesOf(std::string_view key) { return 2 * key.size() + 200; }
-
 }  // namespace
 
 void Watches::Watch(Client& client, int db, std::string_view key, bool present) {
   if (!by_key_[WatchKey(db, key)].emplace(client.id, present).second) return;
   client.multi.watched.emplace_back(db, std::string(key));
   if (present) client.multi.watched_present.emplace_back(db, key);
-  client.multi.watched_bytes += BytesOf(key);
+  client.multi.watched_bytes += KeptNameBytes(key);
 }
 
 void Watches::Unwatch(Client& client) {
