@@ -233,6 +233,7 @@ void Node::PromoteByForce() {
 
 void Node::BecomeMaster(uint64_t epoch, bool forced) {
   ++world_.counts.promotions;
+  if (epoch == 0 && world_.group_formed) world_.group_bypassed = true;
   process_->candidacy.reset();
   process_->fetch_from.reset();
   if (!IsMaster()) StopLink();

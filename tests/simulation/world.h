@@ -128,6 +128,7 @@ class World {
   bool pasts_may_differ = false;  // a disk was replaced: one history has two contents
   uint64_t flipped_bytes = 0;
   bool group_formed = false;
+  bool group_bypassed = false;  // a member that had not got the group's record was made master
   // Nodes that an operator has left out of the group, and in which epoch: nobody promotes them (docs/replication.md).
   std::map<int, uint64_t> left_out;
   ConfirmedWrites confirmed;
