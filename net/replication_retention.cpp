@@ -43,7 +43,8 @@ void ReplicationDriver::KeepLogForReplicas(int64_t monotonic_ms) {
   for (const auto& [id, seen] : seen_replicas_) {
     if (monotonic_ms - seen.last_seen_ms <= kSeenForRewindMs) lowest = std::min(lowest, seen.acked_offset);
   }
-  server_.engine().HoldCheckpointsAbove(lowest);
+  // Nor does a copy under way share disk and processors with one that can wait.
+  server_.engine().HoldCheckpointsAbove(SnapshotInUse() ? 0 : lowest);
   const ReplicaFeeder::Limits limits = FeedLimits();
   DropPinsBeyond(limits.pin_bytes);
   // A snapshot nobody takes over is kept for who comes next, but not at the price of more log than the backlog.

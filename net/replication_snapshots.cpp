@@ -56,6 +56,7 @@ void ReplicationDriver::WantSnapshot() {
 
 void ReplicationDriver::SnapshotMade(Result<wal::SnapshotResult> result) {
   snapshot_running_ = false;
+  KeepLogForReplicas(server_.MonotonicMs());
   if (!result.ok()) {
     snapshot_wanted_ = rdb_wanted_ = false;
     snapshot_floor_ = 0;

@@ -9,10 +9,21 @@
 namespace holdfast {
 namespace {
 
-class LmdbView : public StoreView {
+// LMDB, and rows in memory that hide its.
+class LayeredView : public StoreView {
  public:
-  LmdbView(std::shared_ptr<LmdbEnv> env, std::unique_ptr<LmdbReader> reader, StoreMeta meta, int databases)
-      : env_(std::move(env)), reader_(std::move(reader)), meta_(std::move(meta)), databases_(databases) {}
+  LayeredView(std::shared_ptr<LmdbEnv> env, std::unique_ptr<LmdbReader> reader, StoreMeta meta, int databases)
+      : env_(std::move(env)),
+        reader_(std::move(reader)),
+        meta_(std::move(meta)),
+        databases_(databases),
+        first_collection_above_lmdb_(meta_.next_collection) {}
+
+  // `rows` make it the state `meta`.
+  void PutAbove(std::shared_ptr<const Memtable> rows, StoreMeta meta) {
+    rows_ = std::move(rows);
+    meta_ = std::move(meta);
+  }
 
   [[nodiscard]] const StreamPosition& position() const override { return meta_.position; }
   [[nodiscard]] int database_count() const override { return databases_; }
@@ -22,20 +33,29 @@ class LmdbView : public StoreView {
   Result<void> VisitKeys(int db, const Visitor& visit) override {
     if (!Has(db)) return {};
     LayerCursor cursor(RowRange::Keys(Database(db).keyspace));
+    if (rows_ != nullptr) cursor.AddTable(rows_->FindKeyTable(Database(db).keyspace));
     RETURN_IF_ERROR(cursor.AddLmdb(*reader_));
-    RETURN_IF_ERROR(cursor.Start(std::nullopt));
-    while (cursor.valid()) {
+    for (Result<void> moved = cursor.Start(std::nullopt);; moved = cursor.Next()) {
+      RETURN_IF_ERROR(std::move(moved));
+      if (!cursor.valid()) return {};
+      if (cursor.tombstone()) continue;
       ASSIGN_OR_RETURN(const std::string_view bytes, cursor.Value());
       std::string_view long_key;
       auto value = ParseKeyValue(bytes, &long_key);
       if (!value.ok()) return value.error().WithContext(fmt::format("key '{}'", PrintableKey(cursor.key())));
       RETURN_IF_ERROR(visit(long_key.empty() ? cursor.key() : long_key, cursor.hash(), *value));
-      RETURN_IF_ERROR(cursor.Next());
     }
-    return {};
   }
 
   Result<void> VisitRows(CollectionId id, CollectionKind kind, const RowVisitor& visit) override {
+    return rows_ == nullptr ? VisitRowsInLmdb(id, kind, visit) : VisitRowsInLayers(id, kind, visit);
+  }
+
+ private:
+  [[nodiscard]] bool Has(int db) const { return db >= 0 && static_cast<size_t>(db) < meta_.databases.size(); }
+  [[nodiscard]] const StoreMeta::Database& Database(int db) const { return meta_.databases[static_cast<size_t>(db)]; }
+
+  Result<void> VisitRowsInLmdb(CollectionId id, CollectionKind kind, const RowVisitor& visit) {
     const RowRange range = RowRange::Collection(id, kind);
     ASSIGN_OR_RETURN(LmdbCursor cursor, reader_->OpenCursor(range.table));
     RETURN_IF_ERROR(cursor.Seek(range.prefix));
@@ -49,14 +69,39 @@ class LmdbView : public StoreView {
     return {};
   }
 
- private:
-  [[nodiscard]] bool Has(int db) const { return db >= 0 && static_cast<size_t>(db) < meta_.databases.size(); }
-  [[nodiscard]] const StoreMeta::Database& Database(int db) const { return meta_.databases[static_cast<size_t>(db)]; }
+  Result<void> VisitRowsInLayers(CollectionId id, CollectionKind kind, const RowVisitor& visit) {
+    RowRange range = RowRange::Collection(id, kind);
+    const bool hashed = range.hashed;
+    LayerCursor cursor(std::move(range));
+    if (hashed) {
+      cursor.AddTable(rows_->FindMemberTable(id));
+    } else {
+      cursor.AddOrdered(rows_.get());
+    }
+    if (id < first_collection_above_lmdb_) RETURN_IF_ERROR(cursor.AddLmdb(*reader_));
+    std::string suffix;
+    for (Result<void> moved = cursor.Start(std::nullopt);; moved = cursor.Next()) {
+      RETURN_IF_ERROR(std::move(moved));
+      if (!cursor.valid()) return {};
+      if (cursor.tombstone()) continue;
+      ASSIGN_OR_RETURN(const std::string_view bytes, cursor.Value());
+      std::string_view row_suffix = cursor.key();
+      if (hashed) {
+        suffix.clear();
+        AppendBig<uint64_t>(suffix, cursor.hash());
+        row_suffix = suffix.append(row_suffix);
+      }
+      ASSIGN_OR_RETURN(const CollectionRowView row, ParseCollectionRow(row_suffix, bytes));
+      if (!visit(row.suffix, row.value)) return {};
+    }
+  }
 
   std::shared_ptr<LmdbEnv> env_;
   std::unique_ptr<LmdbReader> reader_;
+  std::shared_ptr<const Memtable> rows_;  // null: none
   StoreMeta meta_;
   int databases_;
+  CollectionId first_collection_above_lmdb_;  // of ids from here on LMDB has no rows
 };
 
 }  // namespace
@@ -83,14 +128,17 @@ Result<LmdbState> ReadLmdbState(LmdbEnv& env, LmdbReader& reader) {
   return state;
 }
 
-Result<std::unique_ptr<StoreView>> OpenLmdbView(std::shared_ptr<LmdbEnv> env, int databases) {
+Result<std::unique_ptr<StoreView>> OpenLmdbView(std::shared_ptr<LmdbEnv> env, int databases,
+                                                std::shared_ptr<const Memtable> rows, const StoreMeta& meta) {
   ASSIGN_OR_RETURN(std::unique_ptr<LmdbReader> reader, env->BeginRead());
   ASSIGN_OR_RETURN(LmdbState state, ReadLmdbState(*env, *reader));
   if (state.half_merged) {
     return Error{ErrorCode::kBusy, "a checkpoint is being merged: a view is possible when it is finished"};
   }
-  return std::unique_ptr<StoreView>(
-      std::make_unique<LmdbView>(std::move(env), std::move(reader), std::move(state.meta), databases));
+  const uint64_t merged = state.meta.checkpoint;
+  auto view = std::make_unique<LayeredView>(std::move(env), std::move(reader), std::move(state.meta), databases);
+  if (rows != nullptr && merged < meta.checkpoint) view->PutAbove(std::move(rows), meta);
+  return std::unique_ptr<StoreView>(std::move(view));
 }
 
 }  // namespace holdfast

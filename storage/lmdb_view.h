@@ -5,6 +5,7 @@
 
 #include "storage/base/result.h"
 #include "storage/lmdb_env.h"
+#include "storage/memtable.h"
 #include "storage/store_meta.h"
 #include "storage/store_view.h"
 
@@ -19,7 +20,10 @@ struct LmdbState {
 };
 Result<LmdbState> ReadLmdbState(LmdbEnv& env, LmdbReader& reader);
 
-// kBusy when half merged.
-Result<std::unique_ptr<StoreView>> OpenLmdbView(std::shared_ptr<LmdbEnv> env, int databases);
+// With `rows`: of the state `meta`, which they make of what LMDB holds; unless it holds that already. kBusy when half
+// merged.
+Result<std::unique_ptr<StoreView>> OpenLmdbView(std::shared_ptr<LmdbEnv> env, int databases,
+                                                std::shared_ptr<const Memtable> rows = nullptr,
+                                                const StoreMeta& meta = {});
 
 }  // namespace holdfast

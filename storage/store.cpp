@@ -9,6 +9,7 @@
 #include "storage/base/coding.h"
 #include "storage/base/diag.h"
 #include "storage/base/hash.h"
+#include "storage/frozen_view.h"
 #include "storage/layer_cursor.h"
 #include "storage/lmdb_view.h"
 #include "storage/merge.h"
@@ -113,6 +114,15 @@ Result<OnDisk> ReadDisk(const StoreOptions& options, const LmdbOptions& lmdb) {
 }  // namespace
 
 // ---- checkpoint job -------------------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<StoreView>> MemtableCheckpoint::OpenView() const {
+  return OpenLmdbView(env_, options_.databases, rows_, meta_);
+}
+
+Result<std::unique_ptr<StoreView>> OpenFrozenView(const CheckpointJob& job) {
+  // Stores make no other jobs.
+  return static_cast<const MemtableCheckpoint&>(job).OpenView();
+}
 
 Result<void> MemtableCheckpoint::Run(const std::function<void(double progress)>& progress,
                                      const std::atomic<bool>& cancelled) {

@@ -22,6 +22,7 @@
 #include "storage/row_cache.h"
 #include "storage/store_meta.h"
 #include "storage/store_options.h"
+#include "storage/store_view.h"
 #include "storage/transaction.h"
 
 namespace holdfast {
@@ -44,6 +45,7 @@ class MemtableCheckpoint : public CheckpointJob {
   Result<void> Run(const std::function<void(double progress)>& progress, const std::atomic<bool>& cancelled) override;
   [[nodiscard]] bool done() const { return done_.load(std::memory_order_acquire); }
   [[nodiscard]] double progress() const { return progress_.load(std::memory_order_relaxed); }
+  Result<std::unique_ptr<StoreView>> OpenView() const;  // storage/frozen_view.h
 
  private:
   std::shared_ptr<LmdbEnv> env_;

@@ -267,6 +267,8 @@ void Engine::TickCheckpoint() {
     checkpoint_job_ = store_->FreezeActive(log_->EndPosition());
   }
   if (CheckpointHeld()) return;
+  // A snapshot of the frozen layer begins first; it waits for the log no longer than the merge would.
+  if (snapshot_.has_value() && !snapshot_->started && !checkpoint_begun_ && !SnapshotWaitsForCheckpoint()) return;
   const bool due = !checkpoint_started_ && now_monotonic_ms_ >= checkpoint_retry_at_ms_;
   const bool durable = log_->DurableOffset() >= checkpoint_job_->position().offset;
   if (due && (durable || Planted(PlantedBug::kCheckpointBeforeDurable))) StartCheckpoint();
@@ -277,9 +279,15 @@ uint64_t Engine::RewindFloor() const {
 }
 
 bool Engine::CheckpointHeld() const {
-  if (checkpoint_begun_ || !checkpoint_may_wait_ || checkpoint_requested_ || snapshot_.has_value()) return false;
+  if (checkpoint_begun_ || !checkpoint_may_wait_ || checkpoint_requested_) return false;
   if (digest_.has_value() || now_monotonic_ms_ < digest_hold_until_ms_) return false;
-  if (checkpoint_job_->position().offset <= checkpoint_hold_) return false;
+  const uint64_t offset = checkpoint_job_->position().offset;
+  if (snapshot_.has_value()) {
+    // One that is being made of the frozen layer has the disk and the processors first; another one may need the merge.
+    if (!snapshot_->started || snapshot_->offset != offset) return false;
+  } else if (offset <= checkpoint_hold_) {
+    return false;
+  }
   return FilledSinceFreeze() < kHeldPressureMax;
 }
 
@@ -363,127 +371,7 @@ const std::optional<std::string>& Engine::WriteRefusal() const {
   return CheckpointsStuck() ? stuck_refusal_ : none;
 }
 
-// ---- snapshots ------------------------------------------------------------------------------------------------------
-
-Result<void> Engine::StartSnapshot(SnapshotRequest request, SnapshotCallback done) {
-  if (snapshot_.has_value()) return Error{ErrorCode::kBusy, "a snapshot is being made already"};
-  if (digest_.has_value()) CancelDigest({ErrorCode::kBusy, "a snapshot went first"});
-  ActiveSnapshot active;
-  active.wanted_offset = request.fresh ? log_->AppendedOffset() : 0;
-  active.request = std::move(request);
-  active.done = std::move(done);
-  snapshot_ = std::move(active);
-  snapshot_cancelled_ = false;
-  snapshot_keys_done_ = snapshot_keys_total_ = snapshot_raw_ = snapshot_stored_ = 0;
-  TickSnapshot();
-  return {};
-}
-
-SnapshotProgress Engine::CurrentSnapshotProgress() const {
-  SnapshotProgress progress{};
-  progress.keys_done = snapshot_keys_done_.load(std::memory_order_relaxed);
-  progress.keys_total = snapshot_keys_total_.load(std::memory_order_relaxed);
-  progress.raw_bytes = snapshot_raw_.load(std::memory_order_relaxed);
-  progress.stored_bytes = snapshot_stored_.load(std::memory_order_relaxed);
-  return progress;
-}
-
-bool Engine::SnapshotWaitsForCheckpoint() const {
-  return snapshot_.has_value() && !snapshot_->started && store_->CheckpointPosition().offset < snapshot_->wanted_offset;
-}
-
-void Engine::FailSnapshot(const Error& error) {
-  SnapshotCallback done = std::move(snapshot_->done);
-  snapshot_.reset();
-  done(error);
-}
-
-// Waits until a checkpoint covers what the snapshot must hold, then starts writing from a view taken between merges.
-// Who asked is not kept waiting for a checkpoint that fails: that may go on for ever.
-void Engine::TickSnapshot() {
-  if (snapshot_->started) return BoundSnapshot();
-  if (SnapshotWaitsForCheckpoint()) {
-    if (apply_refusal_.has_value()) return FailSnapshot({ErrorCode::kIo, *apply_refusal_});
-    checkpoint_requested_ = true;
-    return;
-  }
-  if (checkpoint_job_ != nullptr && checkpoint_started_) return;  // a merge is under way; it ends soon
-  // Pinned before the view is opened: nobody can trim what the view's position needs in between.
-  std::shared_ptr<Log::Pin> pin = log_->PinFrom(store_->CheckpointPosition().offset);
-  Result<std::unique_ptr<StoreView>> view = store_->OpenView();
-  if (!view.ok()) {
-    if (view.error().code == ErrorCode::kBusy) return;
-    return FailSnapshot(view.error());
-  }
-  // A run found at the start is in the store, but not in LMDB before its merge: the view would be older.
-  if ((*view)->position().offset < store_->CheckpointPosition().offset) return;
-  snapshot_->started = true;
-  snapshot_->offset = (*view)->position().offset;
-  snapshot_->lmdb_bytes = store_->Stats().lmdb_used_bytes;
-  RunSnapshot(std::move(view).value(), std::move(pin));
-}
-
-// A slow disk, or writers that are faster than it, must not fill the disk by way of a snapshot.
-void Engine::BoundSnapshot() {
-  if (snapshot_->ended.has_value()) return;
-  std::optional<std::string> grown = GrownBeyondBounds(snapshot_->offset, snapshot_->lmdb_bytes);
-  if (!grown.has_value()) return;
-  snapshot_->ended = "the snapshot was ended: " + *grown;
-  diag::Warning("{}", *snapshot_->ended);
-  snapshot_cancelled_ = true;
-}
-
-std::optional<std::string> Engine::GrownBeyondBounds(uint64_t offset, uint64_t lmdb_bytes) const {
-  const uint64_t lmdb_now = store_->Stats().lmdb_used_bytes;
-  const uint64_t lmdb_grown = lmdb_now - std::min(lmdb_now, lmdb_bytes);
-  const uint64_t log_grown = log_->DurableOffset() - std::min(log_->DurableOffset(), offset);
-  if (lmdb_grown + log_grown <= options_.snapshot_growth_bytes) return std::nullopt;
-  return fmt::format(
-      "the store grew by {} and the log by {} meanwhile, more than snapshot-growth-max ({}) allows; try again when "
-      "there are fewer writes, or raise snapshot-growth-max",
-      Megabytes(lmdb_grown), Megabytes(log_grown), Megabytes(options_.snapshot_growth_bytes));
-}
-
 void Engine::RunOnSnapshotThread(std::function<void()> job) { threads_->snapshot.Run(std::move(job)); }
-
-void Engine::RunSnapshot(std::shared_ptr<StoreView> view, std::shared_ptr<Log::Pin> pin) {
-  SnapshotHeader header;
-  header.position = view->position();
-  header.created_ms = options_.clock->WallMs();
-  header.databases = static_cast<uint32_t>(options_.databases);
-  header.node_id = snapshot_->request.node_id;
-  log_->lineage().AppendTo(header.lineage_table);
-  for (int db = 0; db < options_.databases; ++db) header.key_count += view->KeyCount(db);
-  threads_->snapshot.Run([this, request = snapshot_->request, header = std::move(header), view = std::move(view),
-                          pin = std::move(pin)]() mutable {
-    auto write = [&]() -> Result<SnapshotResult> {
-      RETURN_IF_ERROR(options_.fs->CreateDirectory(SnapshotDirectory(request.data_directory)));
-      SnapshotResult made;
-      made.position = header.position;
-      made.pin = pin;
-      ProgressLine line("Snapshot", *options_.clock);
-      made.path = SnapshotPath(request.data_directory, header.position.offset, header.created_ms);
-      ASSIGN_OR_RETURN(made.footer, WriteSnapshot(*options_.fs, made.path, std::move(header), *view, request.write,
-                                                  snapshot_cancelled_, [this, &line](const SnapshotProgress& progress) {
-                                                    line.Update(progress.keys_done, progress.keys_total,
-                                                                progress.raw_bytes);
-                                                    snapshot_keys_done_ = progress.keys_done;
-                                                    snapshot_keys_total_ = progress.keys_total;
-                                                    snapshot_raw_ = progress.raw_bytes;
-                                                    snapshot_stored_ = progress.stored_bytes;
-                                                  }));
-      return made;
-    };
-    auto result = std::make_shared<Result<SnapshotResult>>(write());
-    view.reset();  // on this thread, before anybody waits for it
-    Complete([this, result] {
-      const ActiveSnapshot snapshot = std::move(*snapshot_);
-      snapshot_.reset();
-      if (snapshot.ended.has_value() && !result->ok()) return snapshot.done(Error{ErrorCode::kLimit, *snapshot.ended});
-      snapshot.done(std::move(*result));
-    });
-  });
-}
 
 // ---- files: spare segment, retention, disk space --------------------------------------------------------------------
 

@@ -7,6 +7,7 @@
 
 #include "storage/base/coding.h"
 #include "storage/base/hash.h"
+#include "storage/frozen_view.h"
 #include "storage/lmdb_env.h"
 #include "storage/store.h"
 #include "tests/support/temp_directory.h"
@@ -37,6 +38,7 @@ struct ModelKey {
   std::map<std::string, std::string> items;    // their ordered rows
   bool is_hash = false;
   int64_t expire_at_ms = kNoExpiry;
+  friend bool operator==(const ModelKey&, const ModelKey&) = default;
 };
 using Model = std::map<int, std::map<std::string, ModelKey>>;
 
@@ -270,6 +272,46 @@ class StoreModelTest : public ::testing::TestWithParam<uint64_t> {
     CompareExpiries();
   }
 
+  // A view for another thread against the model of its moment.
+  void CompareView(StoreView& view, const Model& model) {
+    for (int db = 0; db < kDatabases; ++db) {
+      const auto found = model.find(db);
+      const std::map<std::string, ModelKey> none;
+      const auto& expected = found == model.end() ? none : found->second;
+      EXPECT_EQ(view.KeyCount(db), expected.size());
+      std::map<std::string, ModelKey> seen;
+      uint64_t last_hash = 0;
+      auto visited =
+          view.VisitKeys(db, [&](std::string_view key, uint64_t hash, const KeyValue& value) -> Result<void> {
+            EXPECT_EQ(hash, RowHash(key));
+            EXPECT_GE(hash, last_hash);
+            last_hash = hash;
+            EXPECT_FALSE(seen.contains(std::string(key)));
+            ModelKey& row = seen[std::string(key)];
+            row.expire_at_ms = value.expire_at_ms;
+            row.is_hash = value.type == ValueType::kHash;
+            if (!row.is_hash) {
+              row.value = value.body;
+              return {};
+            }
+            const auto collect = [](std::map<std::string, std::string>& to) {
+              return [&to](std::string_view suffix, std::string_view bytes) {
+                EXPECT_TRUE(to.emplace(suffix, bytes).second);
+                return true;
+              };
+            };
+            RETURN_IF_ERROR(view.VisitRows(IdOf(value), CollectionKind::kMember, collect(row.members)));
+            return view.VisitRows(IdOf(value), CollectionKind::kItem, collect(row.items));
+          });
+      ASSERT_TRUE(visited.ok()) << visited.error().message;
+      ASSERT_EQ(seen.size(), expected.size());
+      for (const auto& [key, row] : expected) {
+        ASSERT_TRUE(seen.contains(key)) << key.substr(0, 20);
+        EXPECT_EQ(seen[key], row) << key.substr(0, 20);
+      }
+    }
+  }
+
   void CompareExpiries() {
     std::multiset<std::pair<int, std::string>> expected;
     for (const auto& [db, keys] : model_) {
@@ -304,6 +346,7 @@ TEST_P(StoreModelTest, EqualsAMapAcrossCheckpointsAndReopening) {
   SCOPED_TRACE("seed " + std::to_string(GetParam()));
   Model at_freeze;
   uint64_t offset_at_freeze = 0;
+  int views = 0;
   for (int round = 0; round < 40 && !HasFatalFailure(); ++round) {
     for (uint64_t i = random_.Below(80); i > 0 && !HasFatalFailure(); --i) Step();
     if (round % 4 == 0) Compare();
@@ -312,6 +355,14 @@ TEST_P(StoreModelTest, EqualsAMapAcrossCheckpointsAndReopening) {
       offset_at_freeze = sink_.offset;
       store_->FreezeActive(Position());
     }
+    // What the checkpoint will make of LMDB, before it is made; not while a part of it is there.
+    auto view = OpenFrozenView(*store_->PendingCheckpoint());
+    if (view.ok()) {
+      EXPECT_EQ((*view)->position().offset, offset_at_freeze);
+    } else {
+      EXPECT_EQ(view.error().code, ErrorCode::kBusy) << view.error().message;
+    }
+    views += view.ok() ? 1 : 0;
     for (uint64_t i = random_.Below(30); i > 0 && !HasFatalFailure(); --i) Step();
     // Run the checkpoint, stopping it after any number of LMDB transactions.
     std::atomic<bool> cancelled = false;
@@ -326,6 +377,10 @@ TEST_P(StoreModelTest, EqualsAMapAcrossCheckpointsAndReopening) {
       ASSERT_TRUE(store_->RenewReader().ok());
     }
     if (round % 5 == 0) Compare();
+    if (view.ok()) {
+      CompareView(**view, at_freeze);
+      view->reset();
+    }
     if (run.ok()) {
       ASSERT_TRUE(store_->FinishCheckpoint().ok());
       EXPECT_EQ(store_->CheckpointPosition().offset, offset_at_freeze);
@@ -342,6 +397,7 @@ TEST_P(StoreModelTest, EqualsAMapAcrossCheckpointsAndReopening) {
       Compare();
     }
   }
+  EXPECT_GT(views, 10);
 }
 
 TEST_P(StoreModelTest, RowsOfDeletedCollectionsAndDatabasesAreRemoved) {

@@ -12,7 +12,23 @@
 namespace holdfast::wal {
 namespace {
 
-class EngineSnapshotTest : public EngineTest {};
+class EngineSnapshotTest : public EngineTest {
+ protected:
+  // As for a full synchronization.
+  void StartCopy() {
+    SnapshotRequest request;
+    request.data_directory = directory_.path();
+    request.fresh = false;
+    copy_.reset();
+    const auto started =
+        engine_->StartSnapshot(std::move(request), [&](Result<SnapshotResult> made) { copy_ = std::move(made); });
+    ASSERT_TRUE(started.ok()) << started.error().message;
+  }
+
+  void TearDown() override { copy_.reset(); }  // its pin goes before the log
+
+  std::optional<Result<SnapshotResult>> copy_;
+};
 
 TEST_F(EngineSnapshotTest, SnapshotHoldsEverythingUpToTheMomentItWasAskedForThread) {
   ASSERT_TRUE(Open().ok());
@@ -155,6 +171,108 @@ TEST_F(EngineSnapshotTest, ASnapshotWaitsForTheRunThatWasFoundAtTheStart) {
   EXPECT_EQ((*made)->footer.keys, 100u);
   EXPECT_EQ((*made)->position.offset, engine_->log().AppendedOffset());
   made.reset();  // its pin goes before the log
+}
+
+// What is in memory is in the copy, so that no stream of the same size follows it; the checkpoint comes later.
+TEST_F(EngineSnapshotTest, ACopyHoldsWhatIsInMemory) {
+  options_.checkpoint_log_bytes = 1 << 20;
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 500; ++i) Set("key" + std::to_string(i), "old");
+  Checkpoint();
+  for (int i = 250; i < 3000; ++i) Set("key" + std::to_string(i), "new");
+  Commit();
+  const uint64_t asked = engine_->log().DurableOffset();
+  const uint64_t checkpoints = engine_->CheckpointsDone();
+  StartCopy();
+  Set("later", "1");
+  TurnUntil([&] { return copy_.has_value(); });
+  ASSERT_TRUE(copy_->ok()) << copy_->error().message;
+  EXPECT_EQ((*copy_)->position.offset, asked);
+  EXPECT_EQ((*copy_)->footer.keys, 3000u);
+  EXPECT_EQ(engine_->CheckpointsDone(), checkpoints) << "it makes way for the copy";
+  TurnUntil([&] { return engine_->CheckpointsDone() > checkpoints; });
+  EXPECT_EQ(engine_->store().CheckpointPosition().offset, asked);
+
+  auto reader = SnapshotReader::Open(PosixFileSystem(), (*copy_)->path);
+  ASSERT_TRUE(reader.ok()) << reader.error().message;
+  class Values : public SnapshotVisitor {
+   public:
+    Result<void> Key(const SnapshotKey& key) override {
+      EXPECT_EQ(key.value.body, std::stoi(std::string(key.key.substr(3))) < 250 ? "old" : "new") << key.key;
+      return {};
+    }
+    Result<void> Row(const SnapshotRow&) override { return {}; }
+  } values;
+  EXPECT_TRUE((*reader)->VisitAll(values).ok());
+}
+
+TEST_F(EngineSnapshotTest, ACopyLeavesAFewBytesToTheStream) {
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 500; ++i) Set("key" + std::to_string(i), "value");
+  Checkpoint();
+  const uint64_t checkpoint = engine_->store().CheckpointPosition().offset;
+  Set("later", "1");
+  Commit();
+  StartCopy();
+  EXPECT_FALSE(engine_->store().HasFrozen());
+  TurnUntil([&] { return copy_.has_value(); });
+  ASSERT_TRUE(copy_->ok()) << copy_->error().message;
+  EXPECT_EQ((*copy_)->position.offset, checkpoint);
+  EXPECT_EQ((*copy_)->footer.keys, 500u);
+}
+
+// Nobody is sent what a crash here could take back.
+TEST_F(EngineSnapshotTest, ACopyWaitsUntilTheLogIsDurable) {
+  options_.checkpoint_log_bytes = 64 << 10;
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 500; ++i) Set("key" + std::to_string(i), "value");
+  ASSERT_LT(engine_->log().DurableOffset(), engine_->log().AppendedOffset());
+  StartCopy();
+  for (int i = 0; i < 10; ++i) {
+    engine_->RunCompletions();
+    engine_->Tick(SystemClock().MonotonicUs() / 1000);
+    EXPECT_EQ(engine_->CurrentSnapshotProgress().keys_total, 0u);
+  }
+  EXPECT_TRUE(engine_->store().HasFrozen());
+  EXPECT_FALSE(copy_.has_value());
+  TurnUntil([&] { return copy_.has_value(); });
+  ASSERT_TRUE(copy_->ok()) << copy_->error().message;
+  EXPECT_EQ((*copy_)->footer.keys, 500u);
+  EXPECT_EQ((*copy_)->position.offset, engine_->log().DurableOffset());
+}
+
+// A checkpoint makes way for a copy only while writers have room.
+TEST_F(EngineSnapshotTest, ACheckpointDoesNotWaitForACopyForEver) {
+  class SlowSnapshots : public RealFiles {
+   public:
+    Result<std::unique_ptr<File>> Open(const std::string& path, OpenOptions options) override {
+      if (path.find("/snapshots/") != std::string::npos) open_.get_future().wait();
+      return real.Open(path, options);
+    }
+    std::promise<void> open_;
+  } fs;
+  options_.fs = &fs;
+  options_.checkpoint_log_bytes = 1 << 20;
+  options_.memtable_bytes = 4 << 20;
+  ASSERT_TRUE(Open().ok());
+  for (int i = 0; i < 2500; ++i) Set("key" + std::to_string(i), "value");
+  Commit();
+  StartCopy();
+  const uint64_t asked = engine_->log().AppendedOffset();
+  for (int i = 0; i < 200; ++i) TurnUntil([] { return true; });
+  EXPECT_EQ(engine_->CheckpointsDone(), 0u);
+  for (int i = 0; i < 600; ++i) Set("more", std::string(1000, 'v'));
+  TurnUntil([&] { return engine_->CheckpointsDone() > 0; });
+  for (int i = 0; i < 2500; ++i) Set("key" + std::to_string(i), "other");
+  Checkpoint();
+  EXPECT_FALSE(copy_.has_value());
+  fs.open_.set_value();
+  TurnUntil([&] { return copy_.has_value(); });
+  ASSERT_TRUE(copy_->ok()) << copy_->error().message;
+  EXPECT_EQ((*copy_)->position.offset, asked);
+  EXPECT_EQ((*copy_)->footer.keys, 2500u);
+  copy_.reset();
+  engine_.reset();
 }
 
 }  // namespace
