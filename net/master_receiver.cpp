@@ -29,8 +29,10 @@ using replication::ReplicaState;
 namespace {
 
 constexpr size_t kReadChunk = 256 * 1024;
-// Of a snapshot, between two syncs of its file: who waits for this thread does not wait for the whole file.
-constexpr uint64_t kSpoolSyncBytes = 64ull << 20;
+// Of a snapshot, between two syncs of its file: a large one does not fill the page cache with what is still to be
+// written, and who waits for this thread does not wait for the whole file. The file need not be durable: no other
+// process goes on with it, and all of it is verified when it is loaded.
+constexpr uint64_t kSpoolSyncBytes = 128ull << 20;
 constexpr auto kTick = std::chrono::milliseconds(100);
 
 }  // namespace
@@ -312,10 +314,6 @@ void MasterReceiver::Link::Do(replication::SnapshotBytes& bytes) {
 }
 
 void MasterReceiver::Link::Do(replication::SnapshotComplete& complete) {
-  if (spool) {
-    auto synced = spool->Sync();
-    if (!synced.ok()) return Fail(CloseKind::kRetry, "the snapshot cannot be stored: " + synced.error().message);
-  }
   transfer_line.reset();
   spool.reset();
   partial.reset();

@@ -61,7 +61,7 @@ struct LinkEvents {
   // `bytes` must come back through FramesTaken().
   std::function<void(uint64_t epoch, FrameBatch frames, uint64_t bytes)> frames;
   std::function<void(uint64_t epoch, replication::UnitsReceived units, uint64_t bytes)> units;  // of a Redis master
-  // The snapshot lies complete and synced at the spool path. Answer with Loaded() or Disconnect().
+  // The snapshot lies complete at the spool path. Answer with Loaded() or Disconnect().
   std::function<void(uint64_t epoch, replication::SnapshotComplete complete)> snapshot_complete;
   std::function<void(uint64_t epoch, replication::CloseKind kind, std::string reason)> closed;
 };

@@ -48,17 +48,20 @@ int LayerCursor::Compare(const Position& a, const Position& b) const {
 
 // The row at the layer's slot; the end, forwards, is there, too.
 void LayerCursor::LoadTable(Layer& layer) {
-  layer.at_end = layer.at_end || layer.slot == layer.table->End();
+  layer.at_end = layer.at_end || (layer.walk ? !layer.walk->valid() : layer.slot == layer.table->End());
   if (layer.at_end) return;
-  const RowTable::Slot& slot = layer.table->At(layer.slot);
+  const RowTable::Slot& slot = layer.walk ? layer.walk->slot() : layer.table->At(layer.slot);
   layer.position = {slot.hash, slot.row->key(), slot.row->value(), slot.row->writer_offset, slot.row->tombstone, false};
 }
 
 void LayerCursor::StartTable(Layer& layer, const std::optional<RowStart>& from) {
   const RowTable& table = *layer.table;
   layer.at_end = false;
-  if (!reverse_) {
-    layer.slot = from.has_value() ? table.LowerBound(from->hash, from->key) : table.First();
+  layer.walk.reset();
+  if (!reverse_ && !from.has_value()) {
+    layer.walk.emplace(table);  // who begins at the first row may want them all
+  } else if (!reverse_) {
+    layer.slot = table.LowerBound(from->hash, from->key);
   } else {
     layer.slot = from.has_value() ? table.LowerBound(from->hash, from->key) : table.End();
     const bool exact = from.has_value() && layer.slot != table.End() && table.At(layer.slot).hash == from->hash &&
@@ -147,7 +150,9 @@ Result<void> LayerCursor::StartLayer(Layer& layer, const std::optional<RowStart>
 
 Result<void> LayerCursor::AdvanceLayer(Layer& layer) {
   if (layer.table != nullptr) {
-    if (!reverse_) {
+    if (layer.walk) {
+      layer.walk->Next();
+    } else if (!reverse_) {
       layer.table->Next(layer.slot);
     } else {
       layer.at_end = !layer.table->Previous(layer.slot);

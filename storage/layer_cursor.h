@@ -71,6 +71,7 @@ class LayerCursor {
   struct Layer {
     const RowTable* table = nullptr;
     RowTable::Position slot;
+    std::optional<RowTable::Walk> walk;  // instead of `slot`: from the first row on, forwards
     const Memtable* memtable = nullptr;
     OrderedRows::Iterator row;
     bool at_end = true;

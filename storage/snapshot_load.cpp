@@ -1,4 +1,5 @@
 #include "storage/snapshot.h"
+#include "storage/snapshot_ahead.h"
 #include "storage/snapshot_format.h"
 #include "storage/store_builder.h"
 
@@ -63,7 +64,7 @@ Result<SnapshotHeader> LoadSnapshot(FileSystem& fs, const std::string& path, Sto
   const int databases = generation.databases;
   ASSIGN_OR_RETURN(std::unique_ptr<StoreBuilder> builder, StoreBuilder::Create(std::move(generation)));
   LoadVisitor visitor(*builder, databases, reader->footer().keys, cancelled, progress);
-  RETURN_IF_ERROR(reader->VisitAll(visitor));
+  RETURN_IF_ERROR(VisitSnapshotAhead(*reader, visitor));
   visitor.Tell();
   RETURN_IF_ERROR(builder->Finish(reader->header().position));
   return reader->header();

@@ -26,7 +26,7 @@ void CompressBlock(ZstdCompressor& zstd, Block& block) {
 
 CompressionPipeline::CompressionPipeline(int threads, int zstd_level)
     : zstd_level_(zstd_level), bound_(static_cast<size_t>(std::clamp(threads, 0, 64)) * 2 + 1) {
-  if (threads <= 0) inline_zstd_ = std::make_unique<ZstdCompressor>(zstd_level);
+  inline_zstd_ = std::make_unique<ZstdCompressor>(zstd_level);
   for (int i = 0; i < std::clamp(threads, 0, 64); ++i) threads_.emplace_back([this] { Work(); });
 }
 
@@ -62,6 +62,15 @@ std::optional<Block> CompressionPipeline::TakeFinished(bool wait) {
   {
     std::unique_lock lock(mutex_);
     if (!slots_.front()->finished && !wait) return std::nullopt;
+    // Who would wait takes a hand: the newest block, which nobody else will need soon.
+    while (!slots_.front()->finished && !work_.empty()) {
+      std::shared_ptr<Slot> slot = std::move(work_.back());
+      work_.pop_back();
+      lock.unlock();
+      CompressBlock(*inline_zstd_, slot->block);
+      lock.lock();
+      slot->finished = true;
+    }
     block_finished_.wait(lock, [this] { return slots_.front()->finished; });
   }
   Block block = std::move(slots_.front()->block);

@@ -51,7 +51,7 @@ class CompressionPipeline {
 
   const int zstd_level_;
   const size_t bound_;
-  std::unique_ptr<ZstdCompressor> inline_zstd_;  // with 0 threads
+  std::unique_ptr<ZstdCompressor> inline_zstd_;  // the caller's
   std::deque<std::shared_ptr<Slot>> slots_;      // caller's thread only; oldest first
 
   std::mutex mutex_;

@@ -10,6 +10,7 @@
 #include "storage/snapshot.h"
 #include "storage/snapshot_format.h"
 #include "storage/snapshot_pipeline.h"
+#include "storage/sync_behind.h"
 #include "storage/types/list_value.h"
 
 namespace holdfast {
@@ -19,7 +20,7 @@ namespace {
 using namespace snapshot_format;  // NOLINT: this file is the format's other half
 
 // A long write is synced in pieces, so that the final sync does not stall the log's syncs behind gigabytes.
-constexpr uint64_t kSyncEvery = 32ull << 20;
+constexpr uint64_t kSyncEvery = 16ull << 20;
 // A long record begins in the room left of a block only if this much of it fits; else in the next block.
 constexpr size_t kCutRoomMin = 4096;
 
@@ -27,9 +28,12 @@ Error Cancelled() { return Error{ErrorCode::kAborted, "snapshot cancelled"}; }
 
 class Writer {
  public:
-  Writer(std::unique_ptr<File> file, const SnapshotHeader& header, const SnapshotWriteOptions& options,
-         const std::atomic<bool>& cancelled, const std::function<void(const SnapshotProgress&)>& progress)
-      : file_(std::move(file)),
+  Writer(FileSystem& fs, std::string path, std::unique_ptr<File> file, const SnapshotHeader& header,
+         const SnapshotWriteOptions& options, const std::atomic<bool>& cancelled,
+         const std::function<void(const SnapshotProgress&)>& progress)
+      : fs_(fs),
+        path_(std::move(path)),
+        file_(std::move(file)),
         header_(header),
         options_(options),
         cancelled_(cancelled),
@@ -64,6 +68,7 @@ class Writer {
     footer_.counts.file_bytes = position_ + bytes.size() + kFooterSize;
     AppendFooter(bytes, footer_);
     RETURN_IF_ERROR(WriteBytes(bytes));
+    if (behind_ != nullptr) RETURN_IF_ERROR(behind_->Wait());
     RETURN_IF_ERROR(file_->Sync());
     if (cancelled_.load(std::memory_order_relaxed)) return Cancelled();
     return footer_.counts;
@@ -195,11 +200,17 @@ class Writer {
     RETURN_IF_ERROR(Throttle(bytes.size()));
     RETURN_IF_ERROR(file_->WriteAt(position_, bytes));
     position_ += bytes.size();
-    if (position_ - synced_ >= kSyncEvery) {
-      RETURN_IF_ERROR(file_->Sync());
-      synced_ = position_;
+    return position_ - synced_ >= kSyncEvery ? SyncPart() : Result<void>();
+  }
+
+  Result<void> SyncPart() {
+    synced_ = position_;
+    if (options_.threads == 0) return file_->Sync();
+    if (behind_ == nullptr) {
+      ASSIGN_OR_RETURN(std::unique_ptr<File> same, fs_.Open(path_, {.mode = OpenMode::kWrite}));
+      behind_ = std::make_unique<SyncBehind>(std::move(same));
     }
-    return {};
+    return behind_->Begin();
   }
 
   // Waits until `size` more bytes are within the rate since the start; in slices, so that cancelling is quick.
@@ -215,7 +226,10 @@ class Writer {
     }
   }
 
+  FileSystem& fs_;
+  const std::string path_;
   std::unique_ptr<File> file_;
+  std::unique_ptr<SyncBehind> behind_;  // from the first part on
   const SnapshotHeader& header_;
   const SnapshotWriteOptions& options_;
   const std::atomic<bool>& cancelled_;
@@ -241,7 +255,7 @@ Result<SnapshotFooter> WriteFile(FileSystem& fs, const std::string& temporary, c
                                  const std::atomic<bool>& cancelled,
                                  const std::function<void(const SnapshotProgress&)>& progress) {
   ASSIGN_OR_RETURN(std::unique_ptr<File> file, fs.Open(temporary, {.mode = OpenMode::kCreateOrReplace}));
-  Writer writer(std::move(file), header, options, cancelled, progress);
+  Writer writer(fs, temporary, std::move(file), header, options, cancelled, progress);
   RETURN_IF_ERROR(writer.WriteHeader());
   for (uint32_t db = 0; db < header.databases; ++db) {
     RETURN_IF_ERROR(writer.WriteDatabase(static_cast<int>(db), view));
