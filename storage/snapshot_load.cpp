@@ -1,3 +1,4 @@
+#include "storage/builder_behind.h"
 #include "storage/snapshot.h"
 #include "storage/snapshot_ahead.h"
 #include "storage/snapshot_format.h"
@@ -62,11 +63,12 @@ Result<SnapshotHeader> LoadSnapshot(FileSystem& fs, const std::string& path, Sto
                                     const std::function<void(const SnapshotProgress&)>& progress) {
   ASSIGN_OR_RETURN(std::unique_ptr<SnapshotReader> reader, SnapshotReader::Open(fs, path));
   const int databases = generation.databases;
-  ASSIGN_OR_RETURN(std::unique_ptr<StoreBuilder> builder, StoreBuilder::Create(std::move(generation)));
-  LoadVisitor visitor(*builder, databases, reader->footer().keys, cancelled, progress);
+  ASSIGN_OR_RETURN(std::unique_ptr<StoreBuilder> store, StoreBuilder::Create(std::move(generation)));
+  BuilderBehind builder(std::move(store));
+  LoadVisitor visitor(builder, databases, reader->footer().keys, cancelled, progress);
   RETURN_IF_ERROR(VisitSnapshotAhead(*reader, visitor));
   visitor.Tell();
-  RETURN_IF_ERROR(builder->Finish(reader->header().position));
+  RETURN_IF_ERROR(builder.Finish(reader->header().position));
   return reader->header();
 }
 
