@@ -13,6 +13,7 @@
 #include "storage/lmdb_check.h"
 #include "storage/lmdb_env.h"
 #include "storage/row.h"
+#include "storage/run_file.h"
 #include "storage/snapshot_format.h"
 #include "storage/store.h"
 #include "wal/lineage.h"
@@ -260,7 +261,12 @@ Result<std::unique_ptr<ContentSource>> OpenReading(const ToolContext& tool, cons
   options.read_only = true;
   options.check_paths = less != nullptr;
   options.fs = &tool.fs;
+  const std::vector<std::string> keys =
+      less == nullptr || less->tail == nullptr ? std::vector<std::string>() : less->tail->keys();
+  std::optional<OnlyKeysWanted> wanted;
+  if (!keys.empty()) wanted.emplace(keys);
   ASSIGN_OR_RETURN(std::unique_ptr<Store> store, Store::Open(std::move(options)));
+  wanted.reset();
   ContentInfo info;
   info.path = input.path;
   info.kind = input.kind;

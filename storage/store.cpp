@@ -65,12 +65,24 @@ Result<void> CreateIfEmpty(const StoreOptions& options, const LmdbOptions& lmdb)
   return CreateEmptyLmdb(lmdb, options.databases);
 }
 
+Result<Run> ReadRunFor(const StoreOptions& options, const std::string& path, LmdbReader& lmdb) {
+  const std::vector<std::string>* keys = OnlyKeysWanted::OfThisThread();
+  if (keys == nullptr || !options.check_paths) return ReadRun(*options.fs, path);
+  return ReadRunOfKeys(*options.fs, path, *keys,
+                       [&lmdb](const std::string& row_key) -> Result<std::optional<CollectionId>> {
+                         ASSIGN_OR_RETURN(const auto row, lmdb.Get(LmdbTable::kKeys, row_key));
+                         if (!row) return std::optional<CollectionId>();
+                         ASSIGN_OR_RETURN(const KeyValue value, ParseKeyValue(*row));
+                         return CollectionOf(value);
+                       });
+}
+
 // Reads the run that LMDB does not hold yet. Runs already merged are removed (the server stopped before it did so).
 Result<void> ReadPendingRun(const StoreOptions& options, bool half_merged, OnDisk& disk) {
   ASSIGN_OR_RETURN(const std::vector<std::string> paths,
                    ListRuns(*options.fs, RunDirectory(options), options.read_only));
   for (const std::string& path : paths) {
-    ASSIGN_OR_RETURN(Run run, ReadRun(*options.fs, path));
+    ASSIGN_OR_RETURN(Run run, ReadRunFor(options, path, *disk.reader));
     if (run.meta.checkpoint <= disk.lmdb.checkpoint) {
       if (!options.read_only) RETURN_IF_ERROR(options.fs->Remove(path));
       continue;
@@ -160,6 +172,9 @@ void StoreState::Adopt(const StoreMeta& meta) {
   checkpoint = meta.checkpoint;
   position = meta.position;
   last_time_ms = meta.position.time_ms;
+  const size_t count = std::max(meta.databases.size(), static_cast<size_t>(options.databases));
+  databases.reserve(count);
+  database_of.reserve(count);
   for (const StoreMeta::Database& from : meta.databases) {
     Database database;
     database.keyspace = from.keyspace;

@@ -129,7 +129,7 @@ TEST_F(RunFileTest, NewerVersionIsRefusedByName) {
   auto path = WriteRun(fs_, "run", SomeMeta(), memtable_);
   ASSERT_TRUE(path.ok());
   std::string whole = fs_.Content(*path);
-  StoreLittle<uint32_t>(whole.data() + 8, 2);
+  StoreLittle<uint32_t>(whole.data() + 8, 3);
   fs_.SetContent(*path, whole);
   auto run = ReadRun(fs_, *path);
   ASSERT_FALSE(run.ok());
