@@ -41,7 +41,7 @@ std::vector<std::string> ArchivesOf(FileSystem& fs, const std::string& generatio
 
 inline constexpr const char* kBackupManifestName = "holdfast-backup.json";
 
-// The other process that holds the data directory's lock now, as /proc/locks says; nullopt: none. Touches nothing.
+// The other process that holds the data directory's lock now, as /proc/locks says; nullopt: none. Changes nothing.
 std::optional<int> RunningServer(const std::string& data_directory);
 // The data directory that the input is or lies in: of a generation, its log or a segment of that the one above, if it
 // holds a lock file. "": none; archives and backups lie in none, wherever they are.

@@ -9,10 +9,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <thread>
 
 #include "storage/base/out_of_memory.h"
 
@@ -275,7 +277,14 @@ class Posix : public FileSystem {
   Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
     Descriptor descriptor(Uninterrupted([&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644); }));
     if (descriptor.get() < 0) return FromErrno("open", path, errno);
-    if (Uninterrupted([&] { return ::flock(descriptor.get(), LOCK_EX | LOCK_NB); }) != 0) {
+    // The offline tool shares a lock for an instant to see whether anybody holds it.
+    constexpr int kTries = 50;
+    constexpr auto kPause = std::chrono::milliseconds(2);
+    for (int i = 1; Uninterrupted([&] { return ::flock(descriptor.get(), LOCK_EX | LOCK_NB); }) != 0; ++i) {
+      if (errno == EWOULDBLOCK && i < kTries) {
+        std::this_thread::sleep_for(kPause);
+        continue;
+      }
       if (errno == EWOULDBLOCK) {
         return Error{ErrorCode::kBusy, "lock " + path + ": another process holds it"};
       }

@@ -1,8 +1,13 @@
 #include "storage/base/file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <memory>
+#include <thread>
 
 #include "storage/base/clock.h"
 #include "tests/support/fault_file_system.h"
@@ -220,6 +225,24 @@ TEST(Paths, JoinAndParent) {
   EXPECT_EQ(ParentDirectory("a"), ".");
   EXPECT_EQ(ParentDirectory("/a"), "/");
   EXPECT_EQ(ParentDirectory("/a//b/"), "/a");
+}
+
+// The offline tool shares the lock for an instant to see whether anybody holds it: no start fails for that.
+TEST(PosixFileLock, WaitsForWhoSharesItForAnInstant) {
+  const testing::TempDirectory directory;
+  const std::string path = directory.File("lock");
+  ASSERT_TRUE(PosixFileSystem().Lock(path).ok());
+  const int sharing = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(sharing, 0);
+  ASSERT_EQ(::flock(sharing, LOCK_SH | LOCK_NB), 0);
+  std::atomic<bool> begun{false};
+  std::thread other([&] {
+    while (!begun) std::this_thread::yield();
+    ::close(sharing);
+  });
+  begun = true;
+  EXPECT_TRUE(PosixFileSystem().Lock(path).ok());
+  other.join();
 }
 
 TEST(AlignedBuffer, KeepsContentAndAlignmentWhileGrowing) {
