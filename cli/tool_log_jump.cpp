@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "storage/base/coding.h"
+
 namespace holdfast::cli {
 
 namespace {
@@ -18,14 +20,23 @@ struct FoundFrame {
   uint64_t offset = 0;
 };
 
+// Without the zeros at the end, but for fewer than a word of them: by words, since most of what is searched is zeros.
+std::string_view WithoutZeros(std::string_view bytes) {
+  constexpr size_t kWord = sizeof(uint64_t);
+  while (bytes.size() >= kWord && LoadLittle<uint64_t>(bytes.data() + bytes.size() - kWord) == 0) {
+    bytes.remove_suffix(kWord);
+  }
+  return bytes.size() < kWord && bytes.find_first_not_of('\0') == std::string_view::npos ? std::string_view() : bytes;
+}
+
 // The first thing in [from, to) that looks like a frame's header. Gives up at a whole window of zeros.
 Result<std::optional<FoundFrame>> FirstFrame(wal::SegmentReader& search, uint64_t from, uint64_t to) {
   const uint64_t incarnation = search.header().incarnation;
   for (uint64_t start = RoundUp(from); start < to; start += kSearchWindow) {
     ASSIGN_OR_RETURN(const std::string_view bytes, search.Bytes(start, kSearchWindow + wal::kFrameHeaderSize));
-    const size_t last_set = bytes.find_last_not_of('\0');
-    if (last_set == std::string_view::npos) break;
-    const auto piece = static_cast<size_t>(std::min<uint64_t>({kSearchWindow, to - start, last_set + 1}));
+    const size_t set = WithoutZeros(bytes).size();
+    if (set == 0) break;
+    const auto piece = static_cast<size_t>(std::min<uint64_t>({kSearchWindow, to - start, set}));
     for (size_t at = 0; at < piece; at += wal::kFrameAlignment) {
       if (!wal::IsFrameHeader(bytes.substr(at), incarnation, nullptr)) continue;
       ASSIGN_OR_RETURN(const wal::ParsedFrame frame, wal::ParseFrameHeader(bytes.substr(at)));
