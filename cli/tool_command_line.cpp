@@ -67,11 +67,14 @@ std::string ExamplesOf(std::string_view command) {
        "diff monday.hfs /var/lib/holdfast --values\n  holdfast diff /backup/holdfast@4711 /backup/holdfast@9120"},
       {"inspect", "inspect /var/lib/holdfast /backup/*.hfs dump.rdb"},
       {"verify", "verify /backup/holdfast && echo good"},
-      {"list", "log list /var/lib/holdfast --frames"},
-      {"print",
+      {"snapshot verify", "snapshot verify /backup/00000000000000004711-20261122T143205.250Z.hfs"},
+      {"log verify", "log verify /var/lib/holdfast"},
+      {"log list", "log list /var/lib/holdfast --frames"},
+      {"log print",
        "log print /var/lib/holdfast --key user:17\n"
        "  holdfast log print /var/lib/holdfast --command FLUSHALL --since 2026-11-22T14:00"},
-      {"tail", "log tail -f /var/lib/holdfast --match 'user:*'"},
+      {"log stats", "log stats /var/lib/holdfast --since 2026-11-22T14:00 --top 50"},
+      {"log tail", "log tail -f /var/lib/holdfast --match 'user:*'"},
       {"convert",
        "convert dump.rdb /var/lib/holdfast --to directory\n"
        "  holdfast convert backup.hfs - --to resp | redis-cli --pipe"},
@@ -80,7 +83,8 @@ std::string ExamplesOf(std::string_view command) {
        "restore /backup/holdfast /var/lib/holdfast-new --at 2026-11-22T14:32:05.250Z\n"
        "  holdfast restore /var/lib/holdfast /var/lib/holdfast-new --before-command FLUSHALL"},
       {"check", "check /var/lib/holdfast"},
-      {"repair", "repair /var/lib/holdfast --rebuild\n  holdfast repair /var/lib/holdfast --cut-log 9120"}};
+      {"repair", "repair /var/lib/holdfast --rebuild\n  holdfast repair /var/lib/holdfast --cut-log 9120"},
+      {"compact", "compact /var/lib/holdfast"}};
   for (const auto& [name, example] : kExamples) {
     if (name == command) return std::string("\nExamples:\n  holdfast ") + example;
   }
@@ -92,7 +96,8 @@ CLI::App* Command(CLI::App& app, Parsed& parsed, const std::string& name, const 
   CLI::App* command = app.add_subcommand(name, help);
   command->add_flag("--json", parsed.json, "Answer in JSON, one object a line");
   command->add_flag("--full-speed", parsed.full_speed, "Do not step back (nice) beside a running server");
-  command->footer([name] { return ExamplesOf(name); });  // made when it is asked for
+  const std::string whole = app.get_parent() == nullptr ? name : app.get_name() + " " + name;
+  command->footer([whole] { return ExamplesOf(whole); });  // made when it is asked for
   command->callback([&parsed, run = std::move(run)] { parsed.command = run; });
   return command;
 }
@@ -327,6 +332,16 @@ std::vector<std::string> InputsOf(const CLI::App& app) {
   return inputs;
 }
 
+// Of a word that is no command CLI11 says that a command is required.
+CLI::ParseError Explained(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* last = &app;
+  while (!last->get_subcommands().empty()) last = last->get_subcommands().front();
+  const bool has_commands = !last->get_subcommands([](const CLI::App*) { return true; }).empty();
+  const std::vector<std::string> rest = last->remaining();
+  if (!has_commands || rest.empty() || error.get_name() != "RequiredError") return error;
+  return {"There is no command '" + rest.front() + "'", error.get_exit_code()};
+}
+
 }  // namespace
 
 int RunTool(int argc, const char* const* argv, FileSystem& fs, const ToolStreams& streams) {
@@ -344,7 +359,8 @@ int RunTool(int argc, const char* const* argv, FileSystem& fs, const ToolStreams
   AddRepairCommands(app, parsed);
   try {
     app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
+  } catch (const CLI::ParseError& thrown) {
+    const CLI::ParseError error = Explained(app, thrown);
     // Parsing may have ended before it came to the flag.
     const bool json = std::any_of(argv, argv + argc, [](std::string_view word) { return word == "--json"; });
     if (json && error.get_exit_code() != 0) {
