@@ -95,8 +95,10 @@ class Directory : public DataDirectory {
   Result<void> TakeLock();
   Result<void> ReadIdentity();
   Result<void> WriteLock();
+  Result<bool> HoldsData();
   Result<void> ResolveCurrent();
   Result<void> MakeGeneration(const std::string& path);
+  Result<void> NameCurrent(std::string_view name);
   Result<void> RemoveUnfinished();
 
   FileSystem& fs_;
@@ -159,6 +161,10 @@ Result<void> Directory::ReadIdentity() {
     identity_.copied = true;
     diag::Warning("{} cannot be read: this node gets a new id", LockPath());
   }
+  if (!readable) {
+    // LOCK is written before anything is in a generation: what is there had one once, and may hold all the data.
+    ASSIGN_OR_RETURN(committed_, HoldsData());
+  }
   identity_.node_id = random_.Hex(kNodeIdSize);
   return WriteLock();
 }
@@ -167,6 +173,15 @@ Result<std::vector<std::string>> Directory::Generations() {
   ASSIGN_OR_RETURN(std::vector<std::string> names, fs_.List(path_));
   std::erase_if(names, [](const std::string& name) { return !GenerationNumber(name).has_value(); });
   return names;
+}
+
+Result<bool> Directory::HoldsData() {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, Generations());
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> content, fs_.List(JoinPath(path_, name)));
+    if (!content.empty()) return true;
+  }
+  return false;
 }
 
 Result<void> Directory::MakeGeneration(const std::string& path) {
@@ -250,6 +265,10 @@ Result<std::string> Directory::NewGeneration() {
   return path;
 }
 
+Result<void> Directory::NameCurrent(std::string_view name) {
+  return WriteFileAtomically(fs_, CurrentPath(), WithChecksum(std::string(name) + "\n"));
+}
+
 Result<void> Directory::Commit(const std::string& generation_path) {
   const std::string name(BaseName(generation_path));
   if (!GenerationNumber(name) || JoinPath(path_, name) != generation_path) {
@@ -257,7 +276,11 @@ Result<void> Directory::Commit(const std::string& generation_path) {
   }
   RETURN_IF_ERROR(fs_.SyncDirectory(generation_path));
   RETURN_IF_ERROR(fs_.SyncDirectory(path_));
-  RETURN_IF_ERROR(WriteFileAtomically(fs_, CurrentPath(), WithChecksum(name + "\n")));
+  if (Result<void> named = NameCurrent(name); !named.ok()) {
+    // Perhaps it has its name already. Who asked goes on with the old one, and the next start must find that.
+    if (!fresh_ && !generation_path_.empty()) (void)NameCurrent(BaseName(generation_path_));
+    return named;
+  }
   generation_path_ = generation_path;
   fresh_ = false;
   if (committed_) return {};

@@ -145,6 +145,55 @@ TEST(DataDirectoryTest, SwitchIsAtomic) {
   }
 }
 
+// Somebody copied the generation alone, or a repair of the file system took the small files away.
+TEST(DataDirectoryTest, DataWithoutLockAndCurrentIsNotTakenForTheRestOfAFirstStart) {
+  for (const bool damaged : {true, false}) {
+    FaultFileSystem fs;
+    SeededRandom random(1);
+    {
+      auto directory = DataDirectory::Open(fs, "data", random);
+      ASSERT_TRUE(directory.ok()) << directory.error().message;
+      ASSERT_TRUE(WriteFileAtomically(fs, "data/gen-1/content", "data").ok());
+      ASSERT_TRUE((*directory)->Commit("data/gen-1").ok());
+    }
+    ASSERT_TRUE(fs.Remove("data/CURRENT").ok());
+    if (damaged) {
+      fs.SetContent("data/LOCK", "?");
+    } else {
+      ASSERT_TRUE(fs.Remove("data/LOCK").ok());
+    }
+    for (int start = 0; start < 2; ++start) {
+      const auto refused = DataDirectory::Open(fs, "data", random);
+      ASSERT_FALSE(refused.ok());
+      EXPECT_EQ(refused.error().code, ErrorCode::kCorruption);
+      EXPECT_NE(refused.error().message.find("repair"), std::string::npos) << refused.error().message;
+      EXPECT_EQ(fs.Content("data/gen-1/content"), "data");
+    }
+  }
+}
+
+// Who is told that a switch failed goes on with the old data, whatever the call was; a start must find those.
+TEST(DataDirectoryTest, AfterASwitchThatFailedTheOldDataAreInForce) {
+  for (uint64_t call = 1;; ++call) {
+    SCOPED_TRACE("call " + std::to_string(call));
+    FaultFileSystem fs;
+    SeededRandom random(call);
+    auto directory = DataDirectory::Open(fs, "data", random);
+    ASSERT_TRUE(directory.ok());
+    ASSERT_TRUE((*directory)->Commit("data/gen-1").ok());
+    const auto next = (*directory)->NewGeneration();
+    ASSERT_TRUE(next.ok());
+    fs.FailCall(call, ErrorCode::kIo);
+    const Result<void> switched = (*directory)->Commit(*next);
+    fs.ClearFaults();
+    EXPECT_EQ((*directory)->generation_path(), switched.ok() ? "data/gen-2" : "data/gen-1");
+    const auto current = ReadCurrentGeneration(fs, "data");
+    ASSERT_TRUE(current.ok()) << current.error().message;
+    EXPECT_EQ(*current, (*directory)->generation_path());
+    if (switched.ok()) break;
+  }
+}
+
 // The file calls of LOCK, CURRENT and generations: an error is told, and what is in force stays in force, whole.
 TEST(DataDirectoryTest, EachCallThatFailsIsToldAndTheNextStartIsWhole) {
   const auto work = [](FaultFileSystem& fs, Random& random) -> Result<void> {
