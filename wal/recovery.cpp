@@ -32,13 +32,14 @@ class RecoveryRun {
     StreamPosition stream;
   };
   struct Opened {
-    std::unique_ptr<SegmentReader> reader;
+    std::unique_ptr<SegmentReader> reader;  // while it is walked, and of the last one: there may be many
     uint64_t end = 0;  // frames end there: the next segment says so; for the last one the file's size
   };
 
   Error Refuse(const std::string& path, uint64_t position, const std::string& what) const;
   RecoveryOutcome EmptyLog() const;
   Result<void> CheckNames();
+  Result<std::unique_ptr<SegmentReader>> OpenFile(size_t index, size_t window) const;
   Result<void> OpenFiles();
   Result<void> SyncLast();
   Result<void> Walk();
@@ -108,24 +109,28 @@ Result<void> RecoveryRun::CheckNames() {
   return {};
 }
 
-// Opens all segments from the replay's start on, and reads the headers of those before.
+Result<std::unique_ptr<SegmentReader>> RecoveryRun::OpenFile(size_t index, size_t window) const {
+  Result<std::unique_ptr<SegmentReader>> reader = SegmentReader::Open(*input_.fs, files_[index].path, true, window);
+  if (!reader.ok() && reader.error().code == ErrorCode::kCorruption) {
+    return Error{ErrorCode::kCorruption, reader.error().message + ". Nothing was changed; to see all findings: " +
+                                             "holdfast log verify " + input_.directory};
+  }
+  return reader;
+}
+
+// Reads the headers of all segments, before anything is replayed.
 Result<void> RecoveryRun::OpenFiles() {
   opened_.resize(files_.size());
   for (size_t i = 0; i < files_.size(); i++) {
-    Result<std::unique_ptr<SegmentReader>> reader =
-        SegmentReader::Open(*input_.fs, files_[i].path, true, i < first_ ? kSegmentHeaderSize : kWindow);
-    if (!reader.ok() && reader.error().code == ErrorCode::kCorruption) {
-      return Error{ErrorCode::kCorruption, reader.error().message + ". Nothing was changed; to see all findings: " +
-                                               "holdfast log verify " + input_.directory};
-    }
-    if (!reader.ok()) return std::move(reader).error();
-    const Result<void> fits = CheckSegmentStart(**reader, files_[i], nullptr);
+    const bool is_last = i + 1 == files_.size();
+    ASSIGN_OR_RETURN(auto reader, OpenFile(i, is_last ? kWindow : kSegmentHeaderSize));
+    const Result<void> fits = CheckSegmentStart(*reader, files_[i], nullptr);
     if (!fits.ok()) return Refuse(files_[i].path, 0, fits.error().message);
     if (i > first_) {
-      opened_[i - 1].end = (*reader)->header().previous_end;
+      opened_[i - 1].end = reader->header().previous_end;
       total_bytes_ += opened_[i - 1].end;
     }
-    if (i >= first_) opened_[i].reader = std::move(reader).value();
+    if (is_last) opened_[i].reader = std::move(reader);
   }
   if (!input_.read_only) RETURN_IF_ERROR(SyncLast());
   opened_.back().end = opened_.back().reader->file_size();
@@ -292,6 +297,9 @@ Result<void> RecoveryRun::WalkFile(size_t index, WalkState& state) {
 
 Result<void> RecoveryRun::Walk() {
   for (size_t i = first_; i < files_.size(); i++) {
+    if (opened_[i].reader == nullptr) {
+      ASSIGN_OR_RETURN(opened_[i].reader, OpenFile(i, kWindow));
+    }
     const SegmentReader& reader = *opened_[i].reader;
     if (i == first_) {
       state_.history = reader.header().state;
@@ -381,7 +389,7 @@ RecoveryOutcome RecoveryRun::Outcome() {
 Result<RecoveryOutcome> RecoveryRun::Run() {
   ASSIGN_OR_RETURN(files_, ListLogFiles(*input_.fs, input_.directory));
   if (files_.empty()) {
-    if (input_.checkpoint.offset == 0) return EmptyLog();
+    if (input_.checkpoint.offset == 0 && input_.cut_at.value_or(0) == 0) return EmptyLog();
     return Error{ErrorCode::kCorruption, input_.directory + ": the log is gone: the store holds offset " +
                                              std::to_string(input_.checkpoint.offset) + ", and there is no segment"};
   }

@@ -71,13 +71,15 @@ Result<RecoveryReport> VerifyLog(FileSystem& fs, const std::string& directory,
   ASSIGN_OR_RETURN(const std::vector<LogFile> files, ListLogFiles(fs, directory));
   VerifyRun run{.fs = fs, .report_finding = finding, .report = {}};
   run.report.log_was_empty = files.empty();
-  std::vector<std::unique_ptr<SegmentReader>> readers(files.size());
+  // By segment, where its header is good: there may be more of them than files can be open.
+  std::vector<std::optional<uint64_t>> previous_ends(files.size());
   for (size_t i = 0; i < files.size(); i++) {
-    Result<std::unique_ptr<SegmentReader>> reader = SegmentReader::Open(fs, files[i].path, true, kWindow);
+    const Result<std::unique_ptr<SegmentReader>> reader =
+        SegmentReader::Open(fs, files[i].path, true, kSegmentHeaderSize);
     if (reader.ok()) {
-      readers[i] = std::move(reader).value();
+      previous_ends[i] = (*reader)->header().previous_end;
     } else if (reader.error().code == ErrorCode::kIo) {
-      return std::move(reader).error();
+      return reader.error();
     } else {
       run.Damage(files[i].path, 0, reader.error().message);
     }
@@ -89,20 +91,20 @@ Result<RecoveryReport> VerifyLog(FileSystem& fs, const std::string& directory,
   WalkState state;
   bool continues = false;  // `state` is the end of the segment before
   for (size_t i = 0; i < files.size(); i++) {
-    if (readers[i] == nullptr) {
+    if (!previous_ends[i]) {
       continues = false;
       continue;
     }
-    const Result<void> fits = CheckSegmentStart(*readers[i], files[i], continues ? &state : nullptr);
+    Result<std::unique_ptr<SegmentReader>> opened = SegmentReader::Open(fs, files[i].path, true, kWindow);
+    if (!opened.ok()) return std::move(opened).error();  // it was good a moment ago
+    SegmentReader* reader = opened->get();
+    const Result<void> fits = CheckSegmentStart(*reader, files[i], continues ? &state : nullptr);
     if (!fits.ok()) run.Damage(files[i].path, 0, fits.error().message);
-    state = {.history = readers[i]->header().state, .chain = readers[i]->header_checksum()};
+    state = {.history = reader->header().state, .chain = reader->header_checksum()};
     if (!state.history.inside_unit) run.whole_units_end = state.history.end.offset;
     std::optional<uint64_t> limit;
-    if (i + 1 < files.size()) {
-      limit = readers[i + 1] != nullptr ? readers[i + 1]->header().previous_end : readers[i]->file_size();
-    }
-    ASSIGN_OR_RETURN(continues, run.Walk(*readers[i], limit, state));
-    readers[i].reset();
+    if (i + 1 < files.size()) limit = previous_ends[i + 1].value_or(reader->file_size());
+    ASSIGN_OR_RETURN(continues, run.Walk(*reader, limit, state));
   }
   run.report.dropped_unit_bytes = state.history.end.offset - std::min(state.history.end.offset, run.whole_units_end);
   return run.report;

@@ -146,6 +146,20 @@ void CheckBeforeOrAfter(FileSystem& fs, const Deposed& before, bool* rewound) {
   ASSERT_EQ(Problems(CheckLog(fs, before.driver.options.directory)), "");
 }
 
+TEST(RewindTest, ALogThatIsGoneIsRefused) {
+  FaultFileSystem fs;
+  Deposed before(fs);
+  ASSERT_TRUE(before.Make().ok());
+  before.driver.checkpoint = StreamPosition();
+  ASSERT_TRUE(before.Order().ok());
+  ASSERT_TRUE(fs.RemoveTree(before.driver.options.directory).ok());
+  LogDriver after(fs, 9);
+  const auto started = Start(fs, before, after);
+  ASSERT_FALSE(started.ok());
+  EXPECT_EQ(started.error().code, ErrorCode::kCorruption);
+  EXPECT_NE(started.error().message.find("the log is gone"), std::string::npos) << started.error().message;
+}
+
 TEST(RewindTest, TheTailIsKeptAndTheLogEndsAtTheFork) {
   FaultFileSystem fs;
   Deposed deposed(fs);
