@@ -63,6 +63,24 @@ Result<void> PutInto(FileSystem& fs, const Segment& segment, const std::string& 
   return fs.SyncDirectory(directory);
 }
 
+// Whether the newest directory has segments that the log, where it should have them, has not: a start cut it, and ended
+// before it had begun another directory.
+Result<bool> HasWhatWasCut(FileSystem& fs, const std::string& generation_path, const SegmentSet& segments) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> listed, ReadArchiveList(fs, generation_path));
+  if (listed.empty()) return false;
+  const auto names = fs.List(listed.front());
+  if (!names.ok()) return names.error().code == ErrorCode::kNotFound ? Result<bool>(false) : names.error();
+  const auto finished = segments.FinishedAfter(0);
+  const uint64_t first = finished.empty() ? segments.Last()->sequence : finished.front().file->sequence;
+  for (const std::string& name : *names) {
+    const auto numbers = ParseSegmentName(name);
+    if (!numbers || numbers->sequence < first) continue;
+    const uint64_t i = numbers->sequence - first;
+    if (i >= finished.size() || !finished[i].file->path.ends_with("/" + name)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 void LogArchive::Hold(Log& log) { SegmentsOf(log).KeepFrom(0); }
@@ -100,8 +118,11 @@ Result<void> LogArchive::Prepare(bool anew) {
   return {};
 }
 
-Result<void> LogArchive::RunOnce(Log& log) {
-  if (!prepared_) RETURN_IF_ERROR(Prepare(options_.begin_anew));
+Result<void> LogArchive::PutFinished(Log& log) {
+  if (!prepared_) {
+    ASSIGN_OR_RETURN(const bool has_more, HasWhatWasCut(fs_, options_.generation_path, SegmentsOf(log)));
+    RETURN_IF_ERROR(Prepare(options_.begin_anew || has_more));
+  }
   prepared_ = true;
   const auto finished = SegmentsOf(log).FinishedAfter(archived_);
   // What was let go meanwhile leaves a gap, and a log with a gap is two.
@@ -124,7 +145,7 @@ Result<void> LogArchive::RunOnce(Log& log) {
 }
 
 Result<void> LogArchive::Run(Log& log) {
-  Result<void> outcome = RunOnce(log);
+  Result<void> outcome = PutFinished(log);
   if (!outcome.ok()) outcome = outcome.error().WithContext("archiving the log to " + options_.root);
   std::lock_guard lock(mutex_);
   state_.failure = outcome.ok() ? "" : outcome.error().message;

@@ -55,7 +55,7 @@ class LogArchive {
 
  private:
   Result<void> Prepare(bool anew);
-  Result<void> RunOnce(Log& log);
+  Result<void> PutFinished(Log& log);
 
   FileSystem& fs_;
   Clock& clock_;

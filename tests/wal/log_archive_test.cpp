@@ -173,6 +173,41 @@ TEST_F(LogArchiveTest, ARestartGoesOnInTheSameDirectory) {
   EXPECT_EQ(ReadArchiveList(fs_, kGeneration)->size(), 2u);
 }
 
+// The start that cut the log lost power before it had begun a directory for it, and the next knows nothing of the cut.
+TEST_F(LogArchiveTest, ALogThatWasCutUnawaresBeginsAnotherDirectory) {
+  Fill(60);
+  const uint64_t fork = driver_.stream.size();
+  Fill(60);
+  {
+    LogArchive archive = Open();
+    ASSERT_TRUE(archive.Run(*driver_.log).ok());
+  }
+  const std::string first = Directory();
+  const auto before = Archived();
+  driver_.log.reset();
+  const auto cut =
+      Recover({.directory = driver_.options.directory, .checkpoint = {}, .cut_at = fork, .fs = &fs_}, ReplayVisitor());
+  ASSERT_TRUE(cut.ok()) << cut.error().message;
+  ASSERT_TRUE(driver_.OpenAt(cut->state).ok());
+  LogArchive::Hold(*driver_.log);
+  driver_.stream.resize(fork);
+  LogArchive archive = Open();
+  for (int i = 0; i < 4; ++i) {
+    Fill(30);
+    const auto archived = archive.Run(*driver_.log);
+    ASSERT_TRUE(archived.ok()) << archived.error().message;
+  }
+  const std::string second = Directory();
+  ASSERT_NE(second, first);
+  EXPECT_EQ(ReadArchiveList(fs_, kGeneration)->size(), 2u);
+  const auto after = Archived();
+  EXPECT_TRUE(after.begin()->first.starts_with("00000000000000000001-")) << after.begin()->first;
+  const CheckedLog checked = CheckLog(fs_, second);
+  EXPECT_EQ(Problems(checked), "");
+  EXPECT_EQ(archive.CurrentState().end_offset, checked.first_offset + checked.stream.size());
+  EXPECT_EQ(fs_.List(first)->size(), before.size());
+}
+
 TEST_F(LogArchiveTest, AFailureIsTriedAgainAndLosesNothing) {
   LogArchive archive = Open();
   Fill(60);
