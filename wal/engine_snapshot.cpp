@@ -25,7 +25,7 @@ Result<void> Engine::StartSnapshot(SnapshotRequest request, SnapshotCallback don
   if (snapshot_.has_value()) return Error{ErrorCode::kBusy, "a snapshot is being made already"};
   if (digest_.has_value()) CancelDigest({ErrorCode::kBusy, "a snapshot went first"});
   ActiveSnapshot active;
-  active.wanted_offset = request.fresh ? log_->AppendedOffset() : 0;
+  active.wanted_offset = request.fresh ? log_->UnitsEnd() : 0;
   active.request = std::move(request);
   active.done = std::move(done);
   snapshot_ = std::move(active);
@@ -81,12 +81,12 @@ void Engine::TickSnapshot() {
   // Pinned before the view is opened: nobody can trim what the view's position needs in between.
   std::shared_ptr<Log::Pin> pin = log_->PinFrom(wanted);
   Result<std::unique_ptr<StoreView>> view = of_frozen ? OpenFrozenView(*checkpoint_job_) : store_->OpenView();
-  if (!view.ok()) {
-    if (view.error().code == ErrorCode::kBusy) return;
-    return FailSnapshot(view.error());
+  if (!view.ok() && view.error().code != ErrorCode::kBusy) return FailSnapshot(view.error());
+  // A merge was begun; or a run found at the start is in the store, but not in LMDB yet: the view would be older.
+  if (!view.ok() || (*view)->position().offset < wanted) {
+    if (checkpoint_failure_.has_value()) FailSnapshot(*checkpoint_failure_);
+    return;
   }
-  // A run found at the start is in the store, but not in LMDB before its merge: the view would be older.
-  if ((*view)->position().offset < wanted) return;
   snapshot_->started = true;
   snapshot_->offset = (*view)->position().offset;
   snapshot_->lmdb_bytes = store_->Stats().lmdb_used_bytes;

@@ -275,5 +275,81 @@ TEST_F(EngineSnapshotTest, ACheckpointDoesNotWaitForACopyForEver) {
   engine_.reset();
 }
 
+// The last checkpoint would be good enough, but LMDB does not hold it, and cannot take it.
+TEST_F(EngineSnapshotTest, ASnapshotThatNeedsAMergeFailsWithIt) {
+  class FullForLmdb : public RealFiles {
+   public:
+    Result<SpaceInfo> Space(const std::string& path) override {
+      if (path.ends_with("/lmdb") && full.load()) return SpaceInfo{.total_bytes = 1ull << 30, .free_bytes = 0};
+      return real.Space(path);
+    }
+    std::atomic<bool> full{false};
+  } fs;
+  options_.fs = &fs;
+  ASSERT_TRUE(Open().ok());
+  Set("key", "value");
+  Commit();
+  const std::atomic<bool> cancelled{true};  // after the run was written
+  const auto job = engine_->store().FreezeActive(engine_->log().EndPosition());
+  ASSERT_EQ(job->Run({}, cancelled).error().code, ErrorCode::kAborted);
+  engine_.reset();
+  ASSERT_TRUE(Open().ok());
+  fs.full = true;
+  std::optional<Result<SnapshotResult>> made;
+  const auto copy = [&] {
+    made.reset();
+    SnapshotRequest request;
+    request.data_directory = directory_.path();
+    request.fresh = false;
+    ASSERT_TRUE(
+        engine_->StartSnapshot(request, [&](Result<SnapshotResult> result) { made.emplace(std::move(result)); }).ok());
+    TurnUntil([&] { return made.has_value(); });
+  };
+  copy();
+  ASSERT_FALSE(made->ok());
+  EXPECT_EQ(made->error().code, ErrorCode::kNoSpace) << made->error().message;
+  fs.full = false;
+  TurnUntil([&] { return !engine_->CheckpointRunning(); });
+  copy();
+  ASSERT_TRUE(made->ok()) << made->error().message;
+  EXPECT_EQ((*made)->footer.keys, 1u);
+  made.reset();
+  engine_.reset();
+}
+
+// A replica has got the first part of a unit, whose rest will not come.
+TEST_F(EngineSnapshotTest, ASnapshotWaitsForNoUnitThatIsAbandoned) {
+  ASSERT_TRUE(Open().ok());
+  std::unique_ptr<LogCursor> cursor = OpenCursor(engine_->log());
+  ASSERT_TRUE(cursor->Seek(0).ok());
+  Set("before", "value");
+  Commit();
+  Set("long", std::string(3 << 20, 'v'));
+  Commit();
+  std::vector<std::shared_ptr<const SharedFrame>> frames;
+  for (bool inside = false; !inside;) {
+    auto frame = cursor->Next();
+    ASSERT_TRUE(frame.ok() && *frame != nullptr);
+    inside = !(*frame)->history.EndsUnit();
+    frames.push_back(*frame);
+  }
+  cursor.reset();
+  engine_.reset();
+  options_.generation_path = JoinPath(directory_.path(), "replica");
+  ASSERT_TRUE(Open().ok());
+  for (const auto& frame : frames) ASSERT_TRUE(engine_->AppendAndApply(frame->history).ok());
+  ASSERT_TRUE(engine_->log().InsideUnit());
+  std::optional<Result<SnapshotResult>> made;
+  SnapshotRequest request;
+  request.data_directory = directory_.path();
+  ASSERT_TRUE(
+      engine_->StartSnapshot(request, [&](Result<SnapshotResult> result) { made.emplace(std::move(result)); }).ok());
+  engine_->AbandonUnit();
+  TurnUntil([&] { return made.has_value(); });
+  ASSERT_TRUE(made->ok()) << made->error().message;
+  EXPECT_EQ((*made)->footer.keys, 1u);
+  made.reset();
+}
+
 }  // namespace
 }  // namespace holdfast::wal
