@@ -30,6 +30,9 @@ constexpr size_t kCacheLine = 64;
 constexpr size_t kPrefetchedBytes = 3 * kCacheLine;
 constexpr uint64_t kLargestShare = 64;  // a row may take a 64th of the cache
 constexpr uint64_t kEvictedShare = 8;   // evicted rows waiting for release
+// Rows that were read again are passed over, but no more of them at once: when all were, a whole round of the hand
+// would stop the executor for tens of milliseconds.
+constexpr int kPassedOverMax = 128;
 }  // namespace
 
 RowCache::RowCache(uint64_t bytes_max)
@@ -117,7 +120,7 @@ void RowCache::Evict(size_t slot) {
 }
 
 void RowCache::EvictOne() {
-  while (clock_[hand_]->referenced) {
+  for (int passed = 0; passed < kPassedOverMax && clock_[hand_]->referenced; ++passed) {
     clock_[hand_]->referenced = false;
     hand_ = hand_ + 1 < clock_.size() ? hand_ + 1 : 0;
   }

@@ -104,6 +104,30 @@ TEST(MemtableTest, VisitInOrderFollowsRowKeysAndSkipsDeadCollections) {
   EXPECT_EQ(next, expected.end());
 }
 
+// When all rows were read again lately, a row is not looked for in a whole round: the executor would stop meanwhile.
+TEST(RowCacheTest, EvictionPassesOverABoundedNumberOfRows) {
+  RowCache cache(1 << 20);
+  const std::string value(100, 'v');
+  uint64_t rows = 0;
+  for (uint64_t full = cache.rows(); full == 0 || cache.rows() != full; ++rows) {
+    full = cache.rows();
+    cache.Insert(1, rows, std::to_string(rows), value);
+    if (cache.rows() == full) break;  // the first one had to go for it
+  }
+  cache.ReleaseEvicted();
+  ASSERT_GT(cache.rows(), 2000u);
+  const uint64_t oldest = rows - cache.rows() + 1;
+  for (uint64_t i = oldest; i <= rows; ++i) ASSERT_NE(cache.Find(1, i, std::to_string(i)).data, nullptr) << i;
+  cache.Insert(1, rows + 1, std::to_string(rows + 1), value);
+  uint64_t gone = 0;
+  for (uint64_t i = oldest; i <= rows; ++i) {
+    if (cache.Find(1, i, std::to_string(i)).data == nullptr) gone = i;
+  }
+  // The hand stands behind the place of the one that went first.
+  EXPECT_GT(gone, oldest + 64);
+  EXPECT_LT(gone, oldest + 256);
+}
+
 TEST(RowCacheTest, HoldsWhatWasInsertedWithinItsBound) {
   constexpr uint64_t kBytes = 64 << 10;
   RowCache cache(kBytes);
