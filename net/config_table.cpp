@@ -58,6 +58,7 @@ using directive::OneLine;
 using Words = std::span<const std::string>;
 
 constexpr int64_t kIntMax = std::numeric_limits<int32_t>::max();
+constexpr int64_t kDatabasesMax = int64_t{std::numeric_limits<int16_t>::max()} + 1;  // the log's frames number them so
 constexpr int64_t kInt64Max = std::numeric_limits<int64_t>::max();
 
 template <typename T>
@@ -266,7 +267,7 @@ void AddProcess(std::vector<Directive>& rows) {
   rows.push_back(Enumeration("loglevel", 0, &Settings::loglevel, kLevels));
   rows.push_back(Text("logfile", "", kImmutable, &Settings::logfile));
   rows.push_back(FileNameDirective());
-  rows.push_back(Number("databases", "", kImmutable, &Settings::databases, 1, kIntMax));
+  rows.push_back(Number("databases", "", kImmutable, &Settings::databases, 1, kDatabasesMax));
   rows.push_back(Choice("enable-debug-command", kImmutable, &Settings::enable_debug_command, kNoYesLocal));
   rows.push_back(Choice("enable-protected-configs", kImmutable, &Settings::enable_protected_configs, kNoYesLocal));
   rows.push_back(Frequency());
@@ -293,6 +294,8 @@ void AddLimits(std::vector<Directive>& rows) {
 
 void AddDurability(std::vector<Directive>& rows) {
   constexpr uint64_t kTebi = 1ull << 40;
+  // A row counts its bytes in 32 bits, and one may be nearly all of a unit.
+  constexpr uint64_t kUnitMax = 3ull << 30;
   rows.push_back(Enumeration("appendfsync", 0, &Settings::appendfsync, kFsyncs));
   rows.push_back(Bytes("memtable-size", kImmutable, &Settings::memtable_size, 1ull << 20, kTebi));
   rows.push_back(Bytes("row-cache-size", kImmutable, &Settings::row_cache_size, 0, kTebi));
@@ -300,7 +303,7 @@ void AddDurability(std::vector<Directive>& rows) {
   rows.push_back(Bytes("log-segment-size", kImmutable, &Settings::log_segment_size, 64ull << 10, 4ull << 30));
   rows.push_back(Bytes("log-checkpoint-bytes", kImmutable, &Settings::log_checkpoint_bytes, 64ull << 10, kTebi));
   rows.push_back(Bytes("map-size", kImmutable, &Settings::map_size, 1ull << 24, 64 * kTebi));
-  rows.push_back(Bytes("max-unit-bytes", kImmutable, &Settings::max_unit_bytes, 1ull << 20, kTebi));
+  rows.push_back(Bytes("max-unit-bytes", kImmutable, &Settings::max_unit_bytes, 1ull << 20, kUnitMax));
   rows.push_back(Bytes("snapshot-growth-max", kImmutable, &Settings::snapshot_growth_max, 1ull << 20, kTebi));
   rows.push_back(Bytes("frame-ring-size", kImmutable, &Settings::frame_ring_size, 1ull << 20, kTebi));
   rows.push_back(Bytes("space-reserve", kImmutable, &Settings::space_reserve, 0, kTebi));

@@ -91,6 +91,7 @@ uint64_t LogImplementation::AppendUnit(std::string_view stream_bytes, int db_aft
   CHECK(!head_.inside_unit);
   CHECK(!stream_bytes.empty());
   CHECK_MSG(stream_bytes.size() <= options_.max_unit_bytes, "a unit above max-unit-bytes");
+  CHECK(db_after == static_cast<int16_t>(db_after));  // frames have no more room
   HistoryFrame frame = NextFrame(FrameKind::kData, now_ms);
   frame.selected_db_after = static_cast<int16_t>(db_after);
   const size_t shared_max = std::min(kSharedPayloadMax, payload_max_);

@@ -162,6 +162,8 @@ TEST_F(ConfigTest, RefusalsNameFileLineAndReason) {
       {"rename-command nosuch x", "No such command in rename-command"},
       {"rename-command get set", "Target command name already exists"},
       {"notify-keyspace-events y", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."},
+      {"databases 32769", "argument must be between 1 and 32768 inclusive"},
+      {"max-unit-bytes 4gb", "argument must be between 1048576 and 3221225472 inclusive"},
       {"hash-max-listpack-value 1x", "argument must be a memory value"},
   };
   for (const auto& [text, reason] : cases) {
