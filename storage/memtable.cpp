@@ -220,19 +220,19 @@ Result<void> Memtable::VisitCollections(OrderedRows::Iterator& ordered, const Vi
   std::vector<CollectionId> collections;
   collections.reserve(member_tables_.size());
   for (const auto& [id, table] : member_tables_) {
-    if (!dead_collections_.contains(id)) collections.push_back(id);
+    if (!IsDead(id)) collections.push_back(id);
   }
   std::sort(collections.begin(), collections.end());
   const char end_of_class = static_cast<char>(RowClass::kExpiry);
   // Ordered rows below `bound`; those of dead collections are skipped.
   CollectionId last_id = 0;
-  bool last_dead = dead_collections_.contains(0);
+  bool last_dead = IsDead(0);
   auto visit_below = [&](std::string_view bound) -> Result<void> {
     for (; ordered != ordered_.end() && (*ordered)->key() < bound; ++ordered) {
       const auto id = LoadBig<uint64_t>((*ordered)->key().data() + 1);
       if (id != last_id) {
         last_id = id;
-        last_dead = dead_collections_.contains(id);
+        last_dead = IsDead(id);
       }
       if (!last_dead) RETURN_IF_ERROR(visit((*ordered)->key(), **ordered));
     }

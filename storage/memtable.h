@@ -33,8 +33,11 @@ namespace holdfast {
 
 class Memtable {
  public:
-  // With a pool its memory is recycled among memtables.
-  explicit Memtable(std::shared_ptr<SlabPool> pool = nullptr) : arena_(std::move(pool)), ordered_(arena_) {}
+  static constexpr CollectionId kNoCollection = ~CollectionId{0};  // above all ids
+
+  // With a pool its memory is recycled among memtables. Collections from `own_from` on have rows here alone.
+  explicit Memtable(std::shared_ptr<SlabPool> pool = nullptr, CollectionId own_from = kNoCollection)
+      : arena_(std::move(pool)), ordered_(arena_), own_from_(own_from) {}
   ~Memtable();
   Memtable(const Memtable&) = delete;
   Memtable& operator=(const Memtable&) = delete;
@@ -68,7 +71,10 @@ class Memtable {
   [[nodiscard]] const OrderedRows& ordered() const { return ordered_; }
 
   // ---- what is to be collected ----
-  void AddDeadCollection(CollectionId collection) { dead_collections_.insert(collection); }
+  // Of a collection that has rows here alone nothing is left to collect: its rows are just left out.
+  void AddDeadCollection(CollectionId collection) {
+    (collection < own_from_ ? dead_collections_ : dropped_collections_).insert(collection);
+  }
   void AddDeadKeyspace(KeyspaceId keyspace) { dead_keyspaces_.insert(keyspace); }
   [[nodiscard]] const std::unordered_set<CollectionId>& dead_collections() const { return dead_collections_; }
   [[nodiscard]] const std::unordered_set<KeyspaceId>& dead_keyspaces() const { return dead_keyspaces_; }
@@ -95,12 +101,17 @@ class Memtable {
   Result<void> VisitKeys(const Visitor& visit) const;
   Result<void> VisitCollections(OrderedRows::Iterator& ordered, const Visitor& visit) const;
   Result<void> VisitMembers(CollectionId collection, const Visitor& visit) const;
+  [[nodiscard]] bool IsDead(CollectionId collection) const {
+    return dead_collections_.contains(collection) || dropped_collections_.contains(collection);
+  }
 
   RowArena arena_;  // first: the tables' and the tree's memory
   std::unordered_map<KeyspaceId, std::unique_ptr<RowTable>> key_tables_;
   std::unordered_map<CollectionId, std::unique_ptr<RowTable>> member_tables_;
   OrderedRows ordered_;
+  const CollectionId own_from_;
   std::unordered_set<CollectionId> dead_collections_;
+  std::unordered_set<CollectionId> dropped_collections_;  // dead, from own_from_ on
   std::unordered_set<KeyspaceId> dead_keyspaces_;
 
   std::unordered_set<Row*> big_rows_;  // allocated one by one

@@ -282,16 +282,15 @@ Result<std::unique_ptr<Store>> Store::Open(StoreOptions options) {
   ASSIGN_OR_RETURN(OnDisk disk, ReadDisk(options, lmdb));
   auto state = std::make_unique<StoreState>(options, disk.env);
   state->reader = std::move(disk.reader);
-  state->active = std::make_shared<Memtable>(state->slabs);
+  const StoreMeta& found = disk.run.has_value() ? disk.run->meta : disk.lmdb;
+  state->active = std::make_shared<Memtable>(state->slabs, found.next_collection);
   if (disk.run.has_value()) {
     diag::Notice("store {}: the run at offset {} ({} rows) waits to be merged", options.directory,
                  disk.run->meta.position.offset, disk.run->rows->rows());
     state->frozen = disk.run->rows;
     state->job = std::make_shared<MemtableCheckpoint>(disk.env, options, state->frozen, disk.run->meta, disk.run->path);
-    state->Adopt(disk.run->meta);
-  } else {
-    state->Adopt(disk.lmdb);
   }
+  state->Adopt(found);
   state->first_collection_above_lmdb = disk.lmdb.next_collection;
   return std::unique_ptr<Store>(new Store(std::move(state)));
 }
@@ -389,7 +388,7 @@ std::shared_ptr<CheckpointJob> Store::FreezeActive(StreamPosition position) {
   ++state.checkpoint;
   state.met_many_deleted = false;
   state.frozen = std::move(state.active);
-  state.active = std::make_shared<Memtable>(state.slabs);
+  state.active = std::make_shared<Memtable>(state.slabs, state.next_collection);
   state.job = std::make_shared<MemtableCheckpoint>(state.env, state.options, state.frozen,
                                                    state.MakeMeta(state.checkpoint, std::move(position)), std::string(),
                                                    std::exchange(state.merged, nullptr));
@@ -486,7 +485,8 @@ StoreStats Store::Stats() const {
   stats.lmdb_used_bytes = state.env->used_bytes();
   stats.lmdb_map_bytes = state.env->map_bytes();
   auto dead = state.reader->TableStats(LmdbTable::kDead);
-  if (dead.ok()) stats.dead_collections += dead->entries;
+  if (dead.ok()) stats.dead_in_lmdb = dead->entries;
+  stats.dead_collections += stats.dead_in_lmdb;
   stats.checkpoints = state.checkpoints_done;
   stats.merged_rows = state.merged_rows;
   return stats;

@@ -48,7 +48,8 @@ struct StoreStats {
   uint64_t index_bytes = 0;   // what is kept of sorted sets' ranks, for random picks, of plain keys
   uint64_t lmdb_used_bytes = 0, lmdb_map_bytes = 0;
   uint64_t cache_hits = 0, cache_misses = 0, checkpoints = 0, merged_rows = 0;
-  uint64_t dead_collections = 0;  // deleted collections and databases whose rows are not removed yet
+  uint64_t dead_collections = 0;  // deleted collections and databases whose rows are not removed yet ...
+  uint64_t dead_in_lmdb = 0;      // ... and those of them that a checkpoint has taken up and not finished
   bool checkpoint_running = false;
   double checkpoint_progress = 0;  // 0..1
 };

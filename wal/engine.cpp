@@ -25,7 +25,8 @@ namespace {
 constexpr int kExitStoreFailed = 3;  // docs/operations.md
 constexpr int64_t kCheckpointRetryMs = 1000;
 constexpr int64_t kFilesJobPeriodMs = 200;
-constexpr int64_t kSparePeriodMs = 10;  // a spare that is used up is replaced sooner
+constexpr int64_t kDeadRowsWaitMs = 5000;  // since the last checkpoint, for one that is due for deleted rows alone
+constexpr int64_t kSparePeriodMs = 10;     // a spare that is used up is replaced sooner
 // With checkpoints failing, the active memtable may grow to this multiple of its bound before writes are refused.
 constexpr double kStuckMemtableFactor = 4;
 // Beyond that while replaying the log, so that a start with a full disk needs no checkpoint.
@@ -347,6 +348,7 @@ void Engine::CheckpointFinished(Result<void> result) {
     // The last reference frees the frozen memtable, row by row: not on the executor.
     threads_->checkpoint.Run([job = std::exchange(checkpoint_job_, nullptr)] {});
     ++checkpoints_done_;
+    checkpoint_finished_ms_ = now_monotonic_ms_;
     next_files_job_ms_ = now_monotonic_ms_;  // segments below it may go now
   }
 }
@@ -424,8 +426,11 @@ void Engine::CheckFiles(uint64_t checkpoint_offset, uint64_t backlog_bytes) {
     if (refusal.has_value() && !space_refusal_.has_value()) diag::Warning("{}", *refusal);
     if (!refusal.has_value() && space_refusal_.has_value()) diag::Notice("There is space again: writes are accepted");
     space_refusal_ = std::move(refusal);
-    // Rows of deleted collections and databases go with checkpoints, also when nobody writes.
-    collect_dead_rows_ = store_->Stats().dead_collections > 0;
+    // Rows of deleted collections and databases go with checkpoints, also when nobody writes. What the last one did not
+    // manage goes on at once; what was deleted since waits, else who deletes all the time has nothing but checkpoints.
+    const StoreStats stats = store_->Stats();
+    const bool waited = now_monotonic_ms_ >= checkpoint_finished_ms_ + kDeadRowsWaitMs;
+    collect_dead_rows_ = stats.dead_in_lmdb > 0 || (stats.dead_collections > 0 && waited);
   });
 }
 

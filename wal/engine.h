@@ -259,6 +259,7 @@ class Engine {
   std::shared_ptr<CheckpointJob> checkpoint_job_;
   int64_t checkpoint_retry_at_ms_ = 0;
   uint64_t checkpoints_done_ = 0;
+  int64_t checkpoint_finished_ms_ = 0;  // the last one; monotonic
   std::optional<Error> checkpoint_failure_;
   std::atomic<double> checkpoint_progress_{0};
   std::atomic<bool> stopping_{false};

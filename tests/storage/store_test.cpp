@@ -11,6 +11,7 @@
 #include "storage/base/coding.h"
 #include "storage/base/hash.h"
 #include "storage/lmdb_env.h"
+#include "storage/types/members.h"
 #include "tests/storage/store_fixture.h"
 
 namespace holdfast {
@@ -171,6 +172,63 @@ TEST_F(StoreTest, APlainStringIsReplacedWithoutLookingItUp) {
   txn.Commit();
   EXPECT_EQ(Get("plain7"), "2");
   EXPECT_EQ(Get("timed7", 0, 9000), "2");
+}
+
+// What never left the active memtable need not be collected from anywhere.
+TEST_F(StoreTest, OnlyCollectionsThatLeftTheMemtableAreToBeCollected) {
+  const auto make = [this](const std::string& key) {
+    Transaction& txn = Live();
+    ASSERT_TRUE(txn.FindForWrite(key).ok());
+    std::string body;
+    AppendLittle<uint64_t>(body, txn.NewCollectionId());
+    AppendLittle<uint64_t>(body, 1);
+    KeyValue value;
+    value.type = ValueType::kHash;
+    value.body = body;
+    txn.Put(0, key, value, std::nullopt);
+    txn.PutRow(LoadLittle<uint64_t>(body.data()), CollectionKind::kMember, MemberSuffix("field"), "value");
+    txn.Emit({"HSET", key, "field", "value"});
+    txn.Commit();
+  };
+  // Only when all was checkpointed: the store is opened again.
+  const auto rows_in_lmdb = [this] {
+    store_.reset();
+    const uint64_t rows = [this] {
+      const auto env = LmdbEnv::Open({JoinPath(options_.directory, "lmdb"), 1ull << 30, true, options_.fs}).value();
+      return env->BeginRead().value()->TableStats(LmdbTable::kRows)->entries;
+    }();
+    Open();
+    return rows;
+  };
+  make("young");
+  Delete("young");
+  EXPECT_EQ(store_->Stats().dead_collections, 0u);
+  make("old");
+  Checkpoint();
+  EXPECT_EQ(rows_in_lmdb(), 1u);
+  make("younger");
+  Delete("younger");
+  EXPECT_EQ(store_->Stats().dead_collections, 0u);
+  Delete("old");
+  EXPECT_EQ(store_->Stats().dead_collections, 1u);
+  EXPECT_EQ(store_->Stats().dead_in_lmdb, 0u);
+  Checkpoint();
+  EXPECT_EQ(store_->Stats().dead_collections, 0u);
+  EXPECT_EQ(rows_in_lmdb(), 0u);
+  // Also of those made before a start, and of those that are frozen.
+  make("old");
+  Checkpoint();
+  Open();
+  Delete("old");
+  EXPECT_EQ(store_->Stats().dead_collections, 1u);
+  make("frozen");
+  Freeze();
+  Delete("frozen");
+  EXPECT_EQ(store_->Stats().dead_collections, 2u);
+  Merge();
+  Checkpoint();
+  EXPECT_EQ(store_->Stats().dead_collections, 0u);
+  EXPECT_EQ(rows_in_lmdb(), 0u);
 }
 
 TEST_F(StoreTest, MergedRowsFollowTheirDatabase) {

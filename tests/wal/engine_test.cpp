@@ -6,6 +6,7 @@
 #include <string>
 
 #include "storage/content_digest.h"
+#include "storage/types/hashes.h"
 #include "storage/types/keys.h"
 #include "storage/types/keyspace.h"
 #include "storage/types/strings.h"
@@ -115,6 +116,52 @@ TEST_F(EngineTest, RowsOfAFlushedDatabaseAreCollectedWithoutFurtherWrites) {
   tx.Commit();
   Checkpoint();
   TurnUntil([&] { return engine_->store().Stats().dead_collections == 0; });
+}
+
+// A client that makes and deletes small collections must not keep the disk busy with checkpoints; what it deleted goes
+// when none was made for some time.
+TEST_F(EngineTest, WhatWasDeletedLatelyAsksForNoCheckpointAtOnce) {
+  ASSERT_TRUE(Open().ok());
+  const auto run = [this](const auto& operation) {
+    Transaction& tx = engine_->store().Begin(TransactionMode::kLive, 0, SystemClock().WallMs());
+    ASSERT_TRUE(operation(tx).ok());
+    tx.Commit();
+  };
+  const auto make = [&](const std::string& key) {
+    run([&](Transaction& tx) { return hashes::Set(tx, key, std::vector<std::string_view>{"field", "value"}); });
+  };
+  const auto remove = [&](const std::string& key) {
+    run([&](Transaction& tx) { return keys::Delete(tx, std::vector<std::string_view>{key}); });
+  };
+  for (int i = 0; i < 20; ++i) make("old" + std::to_string(i));
+  Checkpoint();
+  ASSERT_EQ(engine_->CheckpointsDone(), 1u);
+  // The time of ticks is the test's own from here on. In each turn the files are looked after once.
+  int64_t now_ms = SystemClock().MonotonicUs() / 1000;
+  const auto turn = [&] {
+    now_ms += 250;
+    Commit();
+    engine_->Tick(now_ms);
+    std::unique_lock lock(mutex_);
+    ASSERT_TRUE(wake_.wait_for(lock, std::chrono::seconds(60), [this] { return woken_; }));
+    woken_ = false;
+    lock.unlock();
+    engine_->RunCompletions();
+  };
+  for (int i = 0; i < 16; ++i) {
+    make("young");
+    remove("young");
+    remove("old" + std::to_string(i));
+    turn();
+  }
+  EXPECT_EQ(engine_->CheckpointsDone(), 1u);
+  EXPECT_EQ(engine_->store().Stats().dead_collections, 16u);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (engine_->store().Stats().dead_collections > 0) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    turn();
+  }
+  EXPECT_EQ(engine_->CheckpointsDone(), 2u);
 }
 
 // The start waits for no merge: a full memtable is set aside, and the server answers.
