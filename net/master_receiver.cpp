@@ -47,6 +47,7 @@ struct MasterReceiver::Link {
   void Read();
   void Take(std::string_view bytes);
   [[nodiscard]] bool Busy() const;
+  [[nodiscard]] bool MayRead();
   void Drain();
   void Write();
   void Tick();
@@ -84,7 +85,8 @@ struct MasterReceiver::Link {
   std::string read_buffer = std::string(kReadChunk, '\0');
   std::string out, sending;
   bool reading = false, writing = false;
-  int64_t master_time_ms = 0;  // of its last keepalive
+  int64_t master_time_ms = 0;               // of its last keepalive
+  std::atomic<int64_t> timeout_ms{60'000};  // set by the executor
   FrameBatch batch;
   uint64_t batch_bytes = 0, in_flight = 0;
   std::optional<StreamSpool> stream_spool;  // what a Redis master sent and nobody could take yet
@@ -161,10 +163,11 @@ bool MasterReceiver::Link::Busy() const {
          link->state() == ReplicaState::kRewinding;
 }
 
+// Backpressure: what is not read waits in the master's log. A Redis master has none.
+bool MasterReceiver::Link::MayRead() { return link->ToBeReadAlways() ? !stream_spool->Full() : !Busy(); }
+
 void MasterReceiver::Link::Read() {
-  if (!link || reading) return;
-  // Backpressure: what is not read waits in the master's log. A Redis master has none.
-  if (link->ToBeReadAlways() ? stream_spool->Full() : Busy()) return;
+  if (!link || reading || !MayRead()) return;
   reading = true;
   socket->async_read_some(asio::buffer(read_buffer), [this, mine = attempt, keep = socket](asio::error_code error,
                                                                                            size_t size) {
@@ -223,6 +226,9 @@ void MasterReceiver::Link::Tick() {
   timer.async_wait([this, mine = attempt](asio::error_code error) {
     if (error || mine != attempt) return;
     ReplicaActions actions;
+    // Who does not listen cannot tell whether the other one is silent.
+    if (link->state() != ReplicaState::kConnecting && !reading && !MayRead()) link->Heard(NowMs());
+    link->SetTimeout(timeout_ms);
     link->Tick(NowMs(), actions);
     Act(actions);
     if (mine != attempt) return;
@@ -286,7 +292,8 @@ void MasterReceiver::Link::Do(replication::SnapshotStarted& started) {
   }
   spool = std::move(*file);
   spool_unsynced = 0;
-  if (!begin.name.empty()) partial = begin;  // others cannot be resumed
+  // The file may have been another transfer's. One without a name cannot be resumed.
+  partial = begin.name.empty() ? std::nullopt : std::optional(begin);
   transfer_line.emplace("MASTER <-> REPLICA sync: receiving", clock);
   progress.snapshot_size = begin.size;
   progress.snapshot_read = begin.start;
@@ -362,7 +369,10 @@ MasterReceiver::MasterReceiver(Clock& clock, FileSystem& fs, LinkEvents events)
 
 MasterReceiver::~MasterReceiver() { Stop(); }
 
+void MasterReceiver::SetTimeout(int64_t timeout_ms) { link_->timeout_ms = timeout_ms; }
+
 void MasterReceiver::Connect(LinkRequest request) {
+  link_->timeout_ms = request.options.timeout_ms;
   asio::post(link_->context,
              [link = link_.get(), request = std::move(request)]() mutable { link->Start(std::move(request)); });
 }

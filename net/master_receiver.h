@@ -73,6 +73,8 @@ class MasterReceiver {
 
   // All: executor.
   void Connect(LinkRequest request);
+  // repl-timeout has been changed.
+  void SetTimeout(int64_t timeout_ms);
   // Drops the link without a closed event. Returns when the thread uses nothing of the log any more.
   void Disconnect();
   void FramesTaken(uint64_t bytes);

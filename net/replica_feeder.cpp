@@ -49,6 +49,7 @@ struct ReplicaFeeder::Loop {
   asio::io_context context{1};
   asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
   asio::steady_timer timer;
+  uint64_t chunks = 0;          // of snapshots sent
   int64_t transfer_budget = 0;  // bytes of snapshots that may be sent until the next tick, if there is a limit
   [[nodiscard]] int64_t Transfers() const;
   std::set<std::shared_ptr<Feed>> feeds;
@@ -73,6 +74,8 @@ class ReplicaFeeder::Feed : public std::enable_shared_from_this<Feed> {
   // Ends the link after what is prepared, and the reason, have been sent if that goes without waiting.
   void CloseWithNotice(const std::string& reason);
 
+  [[nodiscard]] bool Is(const std::shared_ptr<FeedStatus>& status) const { return status_ == status; }
+  [[nodiscard]] uint64_t last_chunk() const { return last_chunk_; }
   [[nodiscard]] bool Transferring() const {
     return !closed_ && (waiting_for_snapshot_ || link_->state() == MasterState::kSnapshot);
   }
@@ -99,6 +102,7 @@ class ReplicaFeeder::Feed : public std::enable_shared_from_this<Feed> {
   std::shared_ptr<File> snapshot_file_;
   bool waiting_for_snapshot_ = false;
   std::string full_sync_reason_;
+  uint64_t last_chunk_ = 0;  // of a snapshot that was sent here, counted over all replicas
   bool writing_ = false;
   bool closing_ = false;  // close once everything is written
   bool closed_ = false;
@@ -277,6 +281,7 @@ Result<void> ReplicaFeeder::Feed::FillSnapshot() {
   if (size == 0) return Error{ErrorCode::kIo, "the snapshot file became shorter"};
   link_->SnapshotChunk(std::string_view(chunk).substr(0, size), out_);
   loop_.transfer_budget -= static_cast<int64_t>(size);
+  last_chunk_ = ++loop_.chunks;
   status_->snapshot_sent = link_->snapshot_position();
   if (link_->state() != MasterState::kStreaming) return {};
   snapshot_file_.reset();
@@ -303,6 +308,7 @@ Result<void> ReplicaFeeder::Feed::FillFrames() {
 void ReplicaFeeder::Feed::Tick() {
   if (closed_) return;
   uint64_t durable = loop_.feeder.durable_.load();
+  link_->SetTimeout(loop_.feeder.timeout_ms_);
   auto result = link_->Tick(loop_.NowMs(), loop_.clock.WallMs(), durable, out_);
   if (!result.ok()) return Close(result.error().message);
   if (link_->online()) status_->state = FeedState::kOnline;
@@ -359,7 +365,9 @@ int64_t ReplicaFeeder::Loop::Transfers() const {
 void ReplicaFeeder::Loop::Tick() {
   const auto rate = static_cast<int64_t>(feeder.transfer_rate_.load());
   transfer_budget = std::min(transfer_budget + rate / 10, rate / 10);
-  auto copy = feeds;  // a tick may end a feed
+  // A tick may end a feed. Whose turn was longest ago comes first: the rate may not be enough for all.
+  std::vector<std::shared_ptr<Feed>> copy(feeds.begin(), feeds.end());
+  std::sort(copy.begin(), copy.end(), [](const auto& a, const auto& b) { return a->last_chunk() < b->last_chunk(); });
   for (const auto& feed : copy) feed->Tick();
   timer.expires_after(kTick);
   timer.async_wait([this](asio::error_code error) {
@@ -392,6 +400,10 @@ std::shared_ptr<FeedStatus> ReplicaFeeder::Add(FeedRequest request) {
   status->address = request.address;
   status->port = request.port;
   status->node_id = request.node_id;
+  status->client_id = request.client_id;
+  status->peer_address = request.peer_address;
+  status->local_address = request.local_address;
+  status->created_ms = request.created_ms;
   status->redis = request.redis.has_value();
   status->acknowledges = !request.redis || request.redis->peer.psync;
   status->last_ack_ms = loop_->NowMs();
@@ -432,6 +444,15 @@ void ReplicaFeeder::SnapshotFailed(const std::string& reason) {
 
 void ReplicaFeeder::RdbFailed(const std::string& reason) {
   asio::post(loop_->context, [loop = loop_.get(), reason] { loop->SnapshotFailed(reason, true); });
+}
+
+void ReplicaFeeder::Close(const std::shared_ptr<FeedStatus>& status, const std::string& reason) {
+  asio::post(loop_->context, [loop = loop_.get(), status, reason] {
+    auto copy = loop->feeds;
+    for (const auto& feed : copy) {
+      if (feed->Is(status)) feed->CloseWithNotice(reason);
+    }
+  });
 }
 
 void ReplicaFeeder::CloseAll(const std::string& reason) {

@@ -31,6 +31,9 @@ struct FeedStatus {
   std::string address;
   int port = 0;
   std::string node_id;
+  uint64_t client_id = 0;  // of its connection, which CLIENT LIST shows and CLIENT KILL closes
+  std::string peer_address, local_address;
+  int64_t created_ms = 0;    // monotonic
   bool redis = false;        // speaks Redis' dialect
   bool acknowledges = true;  // false: came by SYNC, nobody knows how far it is
   std::atomic<FeedState> state{FeedState::kPreparing};
@@ -71,6 +74,9 @@ struct FeedRequest {
   std::string address;
   int port = 0;
   std::string node_id;
+  uint64_t client_id = 0;
+  std::string peer_address, local_address;
+  int64_t created_ms = 0;
   std::optional<replication::HistoryClaim> claim;  // nullopt: asks for everything
   bool fork = false;                               // the claim is of a fork: the replica will cut its log there
   std::optional<RedisRequest> redis;               // nullopt: one of ours
@@ -122,6 +128,8 @@ class ReplicaFeeder {
   void SnapshotReady(SharedSnapshot snapshot);
   void SnapshotFailed(const std::string& reason);
   void RdbFailed(const std::string& reason);
+  // Ends one link, soon.
+  void Close(const std::shared_ptr<FeedStatus>& status, const std::string& reason);
   // Ends all links. Returns when nothing of the log is in use any more.
   void CloseAll(const std::string& reason);
   void Stop();

@@ -79,7 +79,7 @@ Result<void> MasterLink::OnPair(std::string_view name, std::string_view value, i
 
 Result<void> MasterLink::Tick(int64_t now_ms, int64_t wall_ms, uint64_t durable_offset, std::string& out) {
   if (state_ == MasterState::kClosed) return {};
-  if (now_ms - last_sent_ms_ >= options_.keepalive_ms) {
+  if (now_ms - last_sent_ms_ >= keepalive_ms_) {
     last_sent_ms_ = now_ms;
     if (state_ == MasterState::kPreparing) {
       out.push_back('\n');

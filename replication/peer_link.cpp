@@ -112,7 +112,7 @@ Result<void> PeerLink::OnAck(std::string_view value, int64_t now_ms) {
 }
 
 Result<void> PeerLink::CheckTimeout(int64_t now_ms) const {
-  if (now_ms - last_ack_ms_ <= options_.timeout_ms) return {};
+  if (now_ms - last_ack_ms_ <= timeout_ms_) return {};
   return Error{ErrorCode::kAborted,
                fmt::format("no acknowledgement for {} seconds (repl-timeout)", (now_ms - last_ack_ms_) / 1000)};
 }

@@ -38,7 +38,10 @@ class ReplicaCommandParser {
 class PeerLink {
  public:
   PeerLink(MasterLinkOptions options, int64_t now_ms)
-      : options_(options), last_ack_ms_(now_ms), last_sent_ms_(now_ms) {}
+      : keepalive_ms_(options.keepalive_ms),
+        timeout_ms_(options.timeout_ms),
+        last_ack_ms_(now_ms),
+        last_sent_ms_(now_ms) {}
   virtual ~PeerLink() = default;
   PeerLink(const PeerLink&) = delete;
   PeerLink& operator=(const PeerLink&) = delete;
@@ -71,6 +74,7 @@ class PeerLink {
   // Keepalives; kAborted when the replica has been silent for too long.
   virtual Result<void> Tick(int64_t now_ms, int64_t wall_ms, uint64_t durable_offset, std::string& out) = 0;
   void Sent(int64_t now_ms) { last_sent_ms_ = now_ms; }
+  void SetTimeout(int64_t timeout_ms) { timeout_ms_ = timeout_ms; }
   // Why the link is about to be closed, for the replica's log; nothing where the dialect has no words for it.
   virtual void Notice(std::string_view text, std::string& out) = 0;
 
@@ -92,7 +96,7 @@ class PeerLink {
   // kAborted if the last sign of life is too long ago.
   [[nodiscard]] Result<void> CheckTimeout(int64_t now_ms) const;
 
-  const MasterLinkOptions options_;
+  const int64_t keepalive_ms_;
   MasterState state_ = MasterState::kPreparing;
   uint64_t next_offset_ = 0, start_offset_ = 0;
   uint64_t snapshot_position_ = 0, snapshot_size_ = 0;
@@ -101,6 +105,7 @@ class PeerLink {
   std::string acked_lineage_;
   uint64_t fenced_by_ = 0;
   std::string group_;
+  int64_t timeout_ms_;
   int64_t last_ack_ms_, last_sent_ms_;
 
  private:

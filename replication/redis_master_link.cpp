@@ -79,7 +79,7 @@ Result<void> RedisMasterLink::Tick(int64_t now_ms, int64_t /*wall_ms*/, uint64_t
   if (state_ == MasterState::kClosed) return {};
   if (state_ == MasterState::kPreparing) {
     // Newlines say "wait" up to the answer, and between it and the file; none may follow.
-    if (now_ms - last_sent_ms_ >= options_.keepalive_ms) {
+    if (now_ms - last_sent_ms_ >= keepalive_ms_) {
       last_sent_ms_ = now_ms;
       out.push_back('\n');
     }

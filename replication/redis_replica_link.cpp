@@ -184,8 +184,9 @@ void RedisReplicaLink::Ask(ReplicaActions& actions) {
   }
   SendBytes send;
   asked_id_ = IdToAskWith();
-  if (HasNoHistory(claim_, situation_) || lost) {
+  if (HasNoHistory(claim_, situation_) || lost || options_.copy_anew) {
     reason_ = "this server has no history";
+    if (options_.copy_anew) reason_ = "this server asks for everything anew";
     if (lost) reason_ = "it has less than this server (accept-full-sync shorter)";
     asked_id_.clear();
     AppendCommand(send.bytes, {"PSYNC", "?", "-1"});

@@ -41,6 +41,7 @@ ReplicaLink::ReplicaLink(ReplicaLinkOptions options, HistoryClaim claim, OwnSitu
       applied_(claim_.end_offset),
       lineage_id_(claim_.lineage.current_id()),
       fenced_by_(options_.fenced_by),
+      timeout_ms_(options_.timeout_ms),
       last_io_ms_(now_ms) {}
 
 ReplicaLink::~ReplicaLink() = default;
@@ -158,7 +159,7 @@ void ReplicaLink::SendPsync(ReplicaActions& actions) {
 
 bool ReplicaLink::LookForFork(std::string_view line, ReplicaActions& actions) {
   constexpr std::string_view kPrefix = "+HOLDFAST 1 ";
-  if (NoHistory() || !line.starts_with(kPrefix)) return true;
+  if (NoHistory() || options_.copy_anew || !line.starts_with(kPrefix)) return true;
   auto offer = ParseOffer(line.substr(kPrefix.size()));
   if (!offer.ok()) return true;  // a later version's words: the master decides
   // It was asked before, and its answer was lost; or its master was replaced, as ours is by it. Whatever it would say
@@ -465,7 +466,7 @@ void ReplicaLink::Tick(int64_t now_ms, ReplicaActions& actions) {
   // While a snapshot is loaded or the log is cut nothing is read, so silence means nothing.
   if (state_ == ReplicaState::kLoading || state_ == ReplicaState::kRewinding) {
     last_io_ms_ = now_ms;
-  } else if (now_ms - last_io_ms_ > options_.timeout_ms) {
+  } else if (now_ms - last_io_ms_ > timeout_ms_) {
     return End(CloseKind::kRetry,
                fmt::format("nothing from the master for {} seconds (repl-timeout)", (now_ms - last_io_ms_) / 1000),
                actions);

@@ -151,6 +151,7 @@ class ReplicaLink {
   [[nodiscard]] bool ToBeReadAlways() const { return redis_ != nullptr; }
   // Not 0: from now on nothing is acknowledged, as a candidate of this epoch was promised; 0: no more so.
   void SetFence(uint64_t epoch) { fenced_by_ = epoch; }
+  void SetTimeout(int64_t timeout_ms) { timeout_ms_ = timeout_ms; }
   // At least once a second: acks, timeouts.
   void Tick(int64_t now_ms, ReplicaActions& actions);
 
@@ -213,6 +214,7 @@ class ReplicaLink {
   uint64_t fenced_by_ = 0;
   uint64_t master_offset_ = 0;
   int64_t master_time_ms_ = 0;
+  int64_t timeout_ms_;
   int64_t last_io_ms_ = 0, last_ack_ms_ = 0;
 };
 

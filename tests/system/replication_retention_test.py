@@ -124,6 +124,22 @@ def test_one_snapshot_and_bounded_transfers():
         check(len(digests) == 1, "equal")
 
 
+def test_transfers_share_a_small_bandwidth():
+    """One that got nothing for repl-timeout would be given up, by a replica of Redis' kind."""
+    with Workspace() as workspace:
+        master = workspace.server("master", *OPTIONS, "--full-sync-bandwidth", "500kb").start()
+        write(master, 6)
+        call(master, "SAVE")
+        for name in ("one", "two", "three"):
+            workspace.server(name, *OPTIONS, "--replicaof", "127.0.0.1", master.port).start()
+
+        def sent():
+            return [int(view(master, i)["snapshot_sent"])
+                    for i in range(int(info(master, "replication")["connected_slaves"]))]
+        wait_for(lambda: sum(sent()) > 3_000_000, 60, "half a file's bytes")
+        check(len(sent()) == 3 and min(sent()) > 300_000, f"each has its share: {sent()}")
+
+
 def test_a_transfer_goes_on_after_a_break():
     with Workspace() as workspace:
         master = workspace.server("master", *OPTIONS, "--full-sync-bandwidth", "1mb").start()
