@@ -197,8 +197,6 @@ struct Client {
   bool retry_command = false;
   uint32_t write_debt_us = 0;       // pause this client owes for its writes under pressure
   int64_t blocked_deadline_ms = 0;  // monotonic; 0 none
-  // Answers the client when the deadline passes or CLIENT UNBLOCK comes (true: with the UNBLOCKED error).
-  std::function<void(Client&, bool unblocked_with_error)> on_unblock;
 
   // HOLDFAST DURABLE: how many members must have what this client is told; -1: min-replicas-durable of them.
   int durable_members = -1;

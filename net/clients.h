@@ -16,6 +16,8 @@ class ClientRegistry {
  public:
   // Creates a client with a fresh id (ids never repeat in a process).
   Client& Add(ClientTransport* transport);
+  // The id of a connection that is no client: the link to our master.
+  [[nodiscard]] ClientId TakeId() { return next_id_++; }
   // Removes it; the object itself lives until CollectGarbage(), so that code on the stack may finish with it.
   void Remove(ClientId id);
   [[nodiscard]] Client* Find(ClientId id);

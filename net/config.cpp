@@ -250,6 +250,11 @@ void Config::GatherWarnings() {
   }
 }
 
+bool Config::GivenOutsideFiles(std::string_view name) const {
+  const auto found = given_.find(name);
+  return found != given_.end() && !found->second.starts_with(FileSource(""));
+}
+
 std::vector<std::pair<std::string, std::string>> Config::Get(const std::vector<std::string_view>& patterns) const {
   std::vector<std::pair<std::string, std::string>> found;
   auto matches = [&patterns](std::string_view name) {

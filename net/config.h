@@ -142,6 +142,9 @@ class Config {
   Settings& mutable_settings() { return settings_; }
   [[nodiscard]] const std::string& file_path() const { return file_path_; }
 
+  // By the command line or standard input: the next start is told it again, whatever CONFIG REWRITE writes.
+  [[nodiscard]] bool GivenOutsideFiles(std::string_view name) const;
+
   // The text behind --help.
   [[nodiscard]] static std::string_view Usage();
 

@@ -41,6 +41,13 @@ std::optional<replication::SnapshotBegin> ParsePartial(std::string_view text) {
   return partial;
 }
 
+// "10.0.0.1:5000" and "[fe80::1]:5000": the address alone, as it is connected to.
+std::string HostOf(std::string_view address) {
+  std::string_view host = address.substr(0, address.rfind(':'));
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  return std::string(host);
+}
+
 void SetCapability(Client& client, ReplicaCapability capability, bool on) {
   if (on) {
     client.replica_capabilities |= capability;
@@ -121,6 +128,21 @@ void ReplicationDriver::WriteRoleFrame() {
   log.AppendControl(wal::FrameKind::kRole, replication::FormatRole(role_), log.EndPosition().time_ms);
   role_ticket_ = server_.CommitTicket();
   server_.SyncSoon();
+}
+
+void ReplicationDriver::ConfigRewritten() {
+  const Config& config = server_.config();
+  if (!config.GivenOutsideFiles("replicaof")) role_.configured = replication::HashOf(config.settings().replicaof);
+  if (!config.GivenOutsideFiles("min-replicas-durable")) {
+    role_.configured_durable = static_cast<int>(config.settings().min_replicas_durable);
+  }
+  KeepConfigured();
+}
+
+void ReplicationDriver::KeepConfigured() {
+  wal::Log& log = server_.log();
+  if (loading_ || log.InsideUnit() || log.role() == replication::FormatRole(role_)) return;
+  WriteRoleFrame();
 }
 
 Result<void> ReplicationDriver::Follow(const std::string& host, int port) {
@@ -299,10 +321,14 @@ void ReplicationDriver::Attach(Client& client, std::optional<HistoryClaim> claim
   wal::Log& log = server_.log();
   FeedRequest request;
   request.address = client.replica_announced_ip;
-  if (request.address.empty()) request.address = client.peer_address.substr(0, client.peer_address.rfind(':'));
+  if (request.address.empty()) request.address = HostOf(client.peer_address);
   request.port = client.replica_listening_port;
-  if (!client.is_unix_socket) own_address_ = client.local_address.substr(0, client.local_address.rfind(':'));
+  if (!client.is_unix_socket) own_address_ = HostOf(client.local_address);
   request.node_id = ReplicaOption(client, "holdfast-id");
+  request.client_id = client.id;
+  request.peer_address = client.peer_address;
+  request.local_address = client.local_address;
+  request.created_ms = client.created_ms;
   request.fork = ReplicaOption(client, "holdfast-fork") == "1";
   request.partial = ParsePartial(ReplicaOption(client, "holdfast-partial"));
   request.group = log.membership();
@@ -357,12 +383,23 @@ bool ReplicationDriver::LinkUp() const { return IsReplica() && linked_; }
 
 bool ReplicationDriver::LoadingSnapshot() const { return loading_; }
 
+template <typename Predicate>
+int ReplicationDriver::CountNodes(const Predicate& holds) const {
+  int count = 0;
+  for (auto at = replicas_.begin(); at != replicas_.end(); ++at) {
+    const std::string& id = (*at)->node_id;
+    const auto same = [&](const auto& other) { return !id.empty() && other->node_id == id && holds(*other); };
+    if (holds(**at) && std::none_of(replicas_.begin(), at, same)) ++count;
+  }
+  return count;
+}
+
 int ReplicationDriver::GoodReplicas(int64_t max_lag_seconds) const {
   const int64_t now_ms = server_.MonotonicMs();
-  return static_cast<int>(std::count_if(replicas_.begin(), replicas_.end(), [&](const auto& status) {
-    return status->state == FeedState::kOnline && status->acknowledges &&
-           (max_lag_seconds == 0 || (now_ms - status->last_ack_ms) / 1000 <= max_lag_seconds);
-  }));
+  return CountNodes([&](const FeedStatus& status) {
+    return status.state == FeedState::kOnline && status.acknowledges &&
+           (max_lag_seconds == 0 || (now_ms - status.last_ack_ms) / 1000 <= max_lag_seconds);
+  });
 }
 
 int ReplicationDriver::AttachedReplicas() const {
@@ -371,16 +408,15 @@ int ReplicationDriver::AttachedReplicas() const {
 }
 
 int ReplicationDriver::ReplicasAcked(uint64_t offset) const {
-  return static_cast<int>(std::count_if(replicas_.begin(), replicas_.end(), [&](const auto& status) {
-    return status->state == FeedState::kOnline && status->acknowledges && status->acked_offset >= offset;
-  }));
+  return CountNodes([offset](const FeedStatus& status) {
+    return status.state == FeedState::kOnline && status.acknowledges && status.acked_offset >= offset;
+  });
 }
 
 int ReplicationDriver::ReplicasDurable(uint64_t offset) const {
-  return static_cast<int>(std::count_if(replicas_.begin(), replicas_.end(), [&](const auto& status) {
-    return !status->redis && status->state == FeedState::kOnline && status->acknowledges &&
-           status->acked_offset >= offset;
-  }));
+  return CountNodes([offset](const FeedStatus& status) {
+    return !status.redis && status.state == FeedState::kOnline && status.acknowledges && status.acked_offset >= offset;
+  });
 }
 
 // ---- the server's hooks ---------------------------------------------------------------------------------------------
@@ -391,9 +427,7 @@ void ReplicationDriver::OnDurable(uint64_t durable_offset) {
   if (candidacy_) CandidacyStep();
   NoteDurable(durable_offset);
   if (feeder_ && !replicas_.empty()) feeder_->Durable(durable_offset);
-  if (receiver_ && linked_) {
-    receiver_->Durable(durable_offset, server_.log().AppendedOffset(), server_.log().lineage().current_id());
-  }
+  if (receiver_ && linked_) TellDurable();
 }
 
 void ReplicationDriver::OnTick(int64_t monotonic_ms) {
@@ -405,9 +439,11 @@ void ReplicationDriver::OnTick(int64_t monotonic_ms) {
     rdb_.reset();
   }
   if (feeder_) feeder_->SetLimits(FeedLimits());
+  if (receiver_) receiver_->SetTimeout(server_.config().settings().repl_timeout * 1000);
   KeepLogForReplicas(monotonic_ms);
   if (feeder_) server_.monitoring().stats.repl_output_bytes = feeder_->SentBytes();
   if (receiver_) server_.monitoring().stats.repl_input_bytes = receiver_->progress().received_bytes;
+  KeepConfigured();
   GroupStep();
   CompareStep();
   FailoverStep();

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -65,6 +66,12 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   Result<void> Resync() override;
 
   Result<void> Follow(const std::string& host, int port) override;
+  [[nodiscard]] bool FollowsInVain() const override {
+    return IsReplica() && !candidacy_ && (refused_ || !halted_.empty());
+  }
+  void ConfigRewritten() override;
+  void ForEachLink(const std::function<void(Client&)>& visit) override;
+  void CloseLink(ClientId id) override;
   Result<void> Promote() override;
   Result<void> StartFailover(const FailoverRequest& request) override;
   Result<void> AbortFailover() override;
@@ -171,6 +178,8 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   // ---- role ----
   void ReadRole();
   void WriteRoleFrame();
+  // ConfigRewritten() could not: in the middle of a unit, or while a new generation was being made.
+  void KeepConfigured();
 
   // ---- FAILOVER (replication_failover.cpp) ----
   [[nodiscard]] std::vector<replication::FailoverReplica> FailoverReplicas() const;
@@ -184,6 +193,9 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
 
   // ---- as a master (replication_driver.cpp) ----
   Result<std::optional<replication::HistoryClaim>> ClaimOf(Client& client, std::span<const std::string_view> args);
+  // Nodes with a link of which `holds`. One that came back beside a dead link counts once.
+  template <typename Predicate>
+  [[nodiscard]] int CountNodes(const Predicate& holds) const;
   void AttachWaiting();
   void Attach(Client& client, std::optional<replication::HistoryClaim> claim, std::optional<RedisRequest> redis);
   void Decided(const std::shared_ptr<FeedStatus>& status, FeedOutcome outcome, const std::string& reason);
@@ -233,6 +245,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   void Connect();
   void ConnectIn(int64_t delay_ms);
   void LinkLost(replication::CloseKind kind, const std::string& reason);
+  void LinkIsUp();
   void Continued(const wal::Lineage& lineage);
   // Cuts the log at a fork agreed with the master and goes on from there.
   void Rewind(uint64_t offset, const wal::Lineage& lineage);
@@ -241,7 +254,10 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   // Ends the link if it does not fit.
   void TakeFrame(const wal::SharedFrame& frame);
   Result<void> AppendFrame(const wal::SharedFrame& frame);
+  // What is on our disk; its history may have another name than when the link began.
+  void TellDurable();
   void TakeUnit(const replication::UnitsReceived& units, size_t index);
+  void Damaged(std::string_view what, const std::string& reason);
   // Lets the receiver read on, once there is room for more.
   void ReleaseWindow(uint64_t bytes);
   [[nodiscard]] bool StoreIsFull() const;
@@ -314,6 +330,7 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   std::optional<Comparison> comparison_;
   std::string difference_;  // what the master found to differ here, "" if nothing
   bool copy_wanted_ = false;
+  bool damaged_ = false;  // something of a master could not be applied: only a copy mends the data, or a restart
 
   uint64_t epoch_ = 0;  // of the link
   uint64_t load_ = 0;   // of the snapshot being loaded; survives the loss of the link that brought it
@@ -331,7 +348,10 @@ class ReplicationDriver : public ReplicationService, private ApplyObserver {
   // How often in a row our log refused the first frames of a stream, and at which end of ours.
   int refusals_ = 0;
   uint64_t refused_at_ = 0;
-  std::string halted_;          // why the link is not tried again
+  std::string halted_;    // why the link is not tried again
+  bool refused_ = false;  // the last attempt was: it is tried again, but somebody has to act
+  ClientId link_id_ = 0;  // of the link, while it is up
+  int64_t link_up_since_ms_ = 0;
   std::string rewind_refusal_;  // why the last fork ended in a full sync instead
   uint64_t rewinds_ = 0;
   std::optional<wal::SavedTail> last_tail_;  // given up since the start of this process

@@ -82,7 +82,7 @@ void ReplicationDriver::StopLink() {
   if (receiver_) receiver_->Disconnect();
   loader_.Cancel();
   if (linked_ || link_down_since_ms_ == 0) link_down_since_ms_ = server_.MonotonicMs();
-  linked_ = false;
+  linked_ = refused_ = false;
   halted_.clear();
   last_failure_.clear();
   // A unit of which only the first parts came did not happen.
@@ -97,7 +97,7 @@ void ReplicationDriver::ConnectIn(int64_t delay_ms) {
 
 void ReplicationDriver::Connect() {
   if (!role_.master) return;
-  if (StoreIsFull()) return ConnectIn(kFullPauseMs);
+  if (!damaged_ && StoreIsFull()) return ConnectIn(kFullPauseMs);
   wal::Log& log = server_.log();
   if (log.HasPending() || log.DurableOffset() < log.AppendedOffset()) {
     // What we claim to have must be on disk.
@@ -136,7 +136,7 @@ void ReplicationDriver::Connect() {
   request.situation.group_epoch = Group().epoch;
   UpdateFence();
   request.options.fenced_by = fence_;
-  request.options.copy_anew = copy_wanted_;
+  request.options.copy_anew = copy_wanted_ || damaged_;
   request.first_offset = log.FirstOffset();
   request.log = &log;
   request.spool_path = JoinPath(server_.directory().path(), "full-sync.tmp");
@@ -154,6 +154,7 @@ void ReplicationDriver::LinkLost(CloseKind kind, const std::string& reason) {
   }
   last_failure_ = linked_ ? std::string() : reason;
   linked_ = false;
+  refused_ = kind == CloseKind::kRefused;
   const bool handed_over = kind == CloseKind::kTookOver;
   ++epoch_;
   server_.engine().AbandonUnit();
@@ -174,9 +175,7 @@ void ReplicationDriver::LinkLost(CloseKind kind, const std::string& reason) {
 
 void ReplicationDriver::Continued(const wal::Lineage& lineage) {
   FailoverDone();
-  linked_ = true;
-  last_failure_.clear();
-  backoff_.Reset();
+  LinkIsUp();
   wal::Log& log = server_.log();
   diag::Notice("MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization from offset {}",
                log.AppendedOffset());
@@ -209,13 +208,12 @@ void ReplicationDriver::Rewind(uint64_t offset, const wal::Lineage& lineage) {
   FailoverDone();
   ++rewinds_;
   TailKept(*tail);
-  linked_ = true;
-  last_failure_.clear();
+  LinkIsUp();
   rewind_refusal_.clear();
-  backoff_.Reset();
   diag::Notice("MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization from offset {}, history {}",
                offset, lineage.current_id());
   receiver_->Rewound();
+  TellDurable();
 }
 
 Result<wal::SavedTail> ReplicationDriver::CutAt(uint64_t offset, const wal::Lineage& lineage) {
@@ -261,15 +259,7 @@ void ReplicationDriver::TakeFrame(const wal::SharedFrame& frame) {
   }
   const bool in_log = server_.log().AppendedOffset() != before;
   StopLink();
-  if (in_log) {
-    // The log has it, the data does not: going on would skip it.
-    halted_ = taken.error().message;
-    diag::Warning(
-        "REPLICATION STOPPED: an effect of the master cannot be applied: {}. The link stays down until REPLICAOF "
-        "is given again; restart this server to try the same effect again",
-        halted_);
-    return;
-  }
+  if (in_log) return Damaged("an effect", taken.error().message);
   last_failure_ = taken.error().message;
   const uint64_t end = server_.log().AppendedOffset();
   refusals_ = refused_at_ == end ? refusals_ + 1 : 1;
@@ -320,12 +310,17 @@ void ReplicationDriver::TakeUnit(const replication::UnitsReceived& units, size_t
   auto taken = server_.engine().ApplyAndAppend(unit, server_.NowMs());
   if (taken.ok()) return;
   StopLink();
-  halted_ = taken.error().message;
+  Damaged("a command", taken.error().message);
+}
+
+// Part of it may be in the data, all of it is in a frame's log: going on from here would be wrong.
+void ReplicationDriver::Damaged(std::string_view what, const std::string& reason) {
+  damaged_ = true;
+  halted_ = reason;
   diag::Warning(
-      "REPLICATION STOPPED: a command of the master cannot be applied: {}. The link stays down, and writes stay "
-      "refused, until this server is restarted, which tries the same command again; REPLICAOF of another master "
-      "replaces the data",
-      halted_);
+      "REPLICATION STOPPED: {} of the master cannot be applied: {}. The link stays down, and writes stay refused. "
+      "Restart this server to try the same again; HOLDFAST RESYNC, or REPLICAOF, copies everything anew",
+      what, reason);
 }
 
 uint64_t ReplicationDriver::KeysHere() {
@@ -394,7 +389,7 @@ void ReplicationDriver::GenerationLoaded(Result<LoadedGeneration> loaded, bool l
     diag::Warning("The transferred snapshot could not be removed: {}", removed.error().message);
   }
   if (loaded->tail) TailKept(*loaded->tail);
-  copy_wanted_ = false;
+  copy_wanted_ = damaged_ = false;
   difference_.clear();
   role_.operator_consents = false;
   role_.copied = copy_reaches_;
@@ -402,8 +397,22 @@ void ReplicationDriver::GenerationLoaded(Result<LoadedGeneration> loaded, bool l
   backoff_.Reset();
   diag::Notice("MASTER <-> REPLICA sync: Finished with success, at offset {}", server_.log().AppendedOffset());
   if (!link_alive) return ConnectIn(0);
-  linked_ = true;
+  LinkIsUp();
   receiver_->Loaded();
+  TellDurable();
+}
+
+void ReplicationDriver::LinkIsUp() {
+  linked_ = true;
+  link_id_ = server_.clients().TakeId();
+  link_up_since_ms_ = server_.MonotonicMs();
+  last_failure_.clear();
+  backoff_.Reset();
+}
+
+void ReplicationDriver::TellDurable() {
+  const wal::Log& log = server_.log();
+  receiver_->Durable(log.DurableOffset(), log.AppendedOffset(), log.lineage().current_id());
 }
 
 }  // namespace holdfast::net

@@ -104,7 +104,8 @@ Result<GroupNode> ReplicationDriver::NodeNamed(std::string_view name) const {
   if (const GroupNode* known = Group().Find(name)) return *known;
   const auto found = std::find_if(replicas_.begin(), replicas_.end(), [name](const auto& status) {
     return status->state == FeedState::kOnline && !status->redis && !status->node_id.empty() &&
-           (status->node_id == name || fmt::format("{}:{}", status->address, status->port) == name);
+           (status->node_id == name || fmt::format("{}:{}", status->address, status->port) == name ||
+            fmt::format("[{}]:{}", status->address, status->port) == name);
   });
   if (found == replicas_.end()) {
     return Refusal(

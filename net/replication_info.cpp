@@ -65,6 +65,44 @@ std::vector<ReplicaView> ReplicationDriver::Replicas() const {
   return views;
 }
 
+void ReplicationDriver::ForEachLink(const std::function<void(Client&)>& visit) {
+  for (const auto& status : std::vector(replicas_)) {
+    if (status->state == FeedState::kClosed) continue;
+    Client client;
+    client.id = status->client_id;
+    client.kind = ClientKind::kReplica;
+    client.peer_address = status->peer_address;
+    client.local_address = status->local_address;
+    client.created_ms = status->created_ms;
+    client.last_interaction_ms = status->last_ack_ms;
+    client.last_command_name = "replconf";
+    visit(client);
+  }
+  if (!LinkUp()) return;
+  Client master;
+  master.id = link_id_;
+  master.kind = ClientKind::kMaster;
+  master.user = "(superuser)";
+  const auto& [host, port] = *role_.master;
+  master.peer_address =
+      host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
+  master.local_address = "?:0";
+  master.created_ms = link_up_since_ms_;
+  master.last_interaction_ms = receiver_->progress().last_io_ms;
+  visit(master);
+}
+
+void ReplicationDriver::CloseLink(ClientId id) {
+  for (const auto& status : replicas_) {
+    if (status->client_id == id) return feeder_->Close(status, "CLIENT KILL");
+  }
+  Post([this, id] {  // not now: a transaction may be open
+    if (stopped_ || !LinkUp() || link_id_ != id) return;
+    receiver_->Disconnect();
+    LinkLost(replication::CloseKind::kRetry, "CLIENT KILL");
+  });
+}
+
 void ReplicationDriver::WriteRole(Reply& reply) const {
   const auto offset = static_cast<int64_t>(server_.log().AppendedOffset());
   if (!IsReplica()) {
@@ -87,7 +125,7 @@ void ReplicationDriver::WriteRole(Reply& reply) const {
   reply.Bulk(role_.master->first);
   reply.Integer(role_.master->second);
   reply.Bulk(LinkName(receiver_ ? receiver_->progress().state.load() : LinkState::kConnect));
-  reply.Integer(offset);
+  reply.Integer(linked_ ? offset : -1);
 }
 
 void ReplicationDriver::AppendInfo(std::string& to) const {
@@ -170,7 +208,7 @@ void ReplicationDriver::AppendReplicaInfo(std::string& to, int64_t now_ms) const
   Line(to, "master_last_io_seconds_ago:{}", last_io_s);
   Line(to, "master_sync_in_progress:{}", syncing ? 1 : 0);
   Line(to, "slave_read_repl_offset:{}", linked_ ? progress.received_offset.load() : server_.log().AppendedOffset());
-  Line(to, "slave_repl_offset:{}", server_.log().AppendedOffset());
+  Line(to, "slave_repl_offset:{}", server_.log().DurableOffset());
   if (syncing) {
     const uint64_t total = progress.snapshot_size, read = progress.snapshot_read;
     Line(to, "master_sync_total_bytes:{}", total);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -24,7 +25,6 @@ struct ReplicaView {  // one attached replica, for INFO and ROLE
   std::string state;  // wait_bgsave, send_bulk, online
   uint64_t acked_offset = 0;
   int64_t lag_seconds = 0;
-  ClientId client_id = 0;
 };
 
 class ReplicationService {
@@ -88,6 +88,10 @@ class ReplicationService {
   // REPLICAOF host port / NO ONE. A member of a group becomes master later, once the promotion barrier is passed. Harms
   // nothing before the new master has proved good.
   virtual Result<void> Follow(const std::string& host, int port) = 0;
+  // A replica that tries no more, or is refused each time, until somebody acts: REPLICAOF of the same master does.
+  [[nodiscard]] virtual bool FollowsInVain() const { return false; }
+  // CONFIG REWRITE: what is in force now is what the next start reads, unless the command line says otherwise.
+  virtual void ConfigRewritten() {}
   virtual Result<void> Promote() = 0;
   // FAILOVER: pauses writes, waits until a replica (`to`, or any) has everything, and changes places with it. With
   // `force` it does so at the latest after `timeout_ms` (0: no timeout). kInvalidArgument in Redis' words.
@@ -103,6 +107,10 @@ class ReplicationService {
   // REPLCONF, PSYNC and SYNC from a client that wants to be a replica (or is one: acks).
   virtual void HandleReplconf(Client& client, std::span<const std::string_view> args, Reply& reply) = 0;
   virtual void HandlePsync(Client& client, std::span<const std::string_view> args, Reply& reply) = 0;
+  // For CLIENT LIST and KILL: attached replicas, and the master while it streams, as the clients that they are to
+  // Redis.
+  virtual void ForEachLink(const std::function<void(Client&)>& /*visit*/) {}
+  virtual void CloseLink(ClientId /*id*/) {}
   // ROLE's answer and INFO's section body (lines "field:value\r\n", in Redis' order).
   virtual void WriteRole(Reply& reply) const = 0;
   virtual void AppendInfo(std::string& to) const = 0;

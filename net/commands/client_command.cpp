@@ -48,11 +48,13 @@ void List(CommandContext& context) {
   }
   if (arguments.Refused(context.reply)) return;
   std::string text;
-  context.server.clients().ForEach([&](Client& client) {
+  const auto describe = [&](Client& client) {
     if (kind && client.kind != *kind) return;
     if (ids && !ids->contains(client.id)) return;
     text += ClientRegistry::Describe(client, context.server.MonotonicMs()) + "\n";
-  });
+  };
+  context.server.clients().ForEach(describe);
+  context.server.replication().ForEachLink(describe);
   context.reply.Verbatim("txt", text);
 }
 
@@ -165,6 +167,12 @@ void Kill(CommandContext& context) {
     }
     client.close_asap = true;
     if (client.transport != nullptr) client.transport->Close(/*now=*/true);
+  });
+  ReplicationService& replication = context.server.replication();
+  replication.ForEachLink([&](const Client& link) {
+    if (!filter.Matches(link, context.client)) return;
+    ++killed;
+    replication.CloseLink(link.id);
   });
   if (!old_form) return context.reply.Integer(killed);
   if (killed == 0) return context.reply.Error("ERR No such client");

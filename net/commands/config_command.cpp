@@ -63,7 +63,10 @@ void Rewrite(CommandContext& context) {
   // From now on an empty directory under this configuration is an accident.
   if (context.server.log().DurableOffset() > 0) context.server.config().mutable_settings().expect_data = true;
   const auto done = context.server.config().Rewrite(context.server.fs());
-  if (done.ok()) return context.reply.Ok();
+  if (done.ok()) {
+    context.server.replication().ConfigRewritten();
+    return context.reply.Ok();
+  }
   if (context.server.config().file_path().empty()) return context.reply.Error(done.error());
   diag::Warning("CONFIG REWRITE failed: {}", done.error().message);
   context.reply.Error(fmt::format("ERR Rewriting config file: {}", done.error().message));

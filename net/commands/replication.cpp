@@ -28,7 +28,8 @@ void ReplicaOf(CommandContext& context) {
   const int64_t port = arguments.NextInteger(0, 65535, "ERR Invalid master port", "ERR Invalid master port");
   if (arguments.Refused(context.reply)) return;
   const auto& current = context.server.config().settings().replicaof;
-  if (replication.IsReplica() && current && EqualsIgnoreCase(current->first, host) && current->second == port) {
+  const bool same = current && EqualsIgnoreCase(current->first, host) && current->second == port;
+  if (replication.IsReplica() && same && !replication.FollowsInVain()) {
     diag::Notice(
         "REPLICAOF would result into synchronization with the master we are already connected with. No "
         "operation performed.");

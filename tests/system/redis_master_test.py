@@ -258,15 +258,33 @@ def test_what_it_does_not_know_stops_it():
         replica.kill()
         replica.start()
         wait_for(lambda: "FUNCTION" in field(replica, "master_link_down_reason"), 30, "the reason after a restart")
-        replica.kill()
+        with replica.client() as client:
+            client.call("CONFIG", "SET", "rdb-skip-unsupported", "yes")
+            check(client.call("REPLICAOF", "127.0.0.1", redis.port) == "OK", "given again, it tries again")
+            in_sync(redis, replica)
+            again = client.call("REPLICAOF", "127.0.0.1", redis.port)
+            check(again == "OK Already connected to specified master", again)
         replica.options += ["--rdb-skip-unsupported", "yes"]
-        replica.start()
-        in_sync(redis, replica)
         same_contents(redis, replica)
         check(syncs(redis)[0] == 1, f"no copies: {syncs(redis)}")
         replica.restart()  # what was let through is in our log
         in_sync(redis, replica)
         same_contents(redis, replica)
+
+
+def test_resync_copies_everything_anew():
+    with Workspace() as workspace:
+        redis = master(workspace)
+        replica = following(workspace, "ours", redis, "--enable-debug-command", "yes")
+        with redis.client() as above, replica.client() as below:
+            above.call("SET", "k", "v")
+            in_sync(redis, replica)
+            check(below.call("DEBUG", "FORGET", "k") == "OK", "damage")
+            check(below.call("HOLDFAST", "RESYNC") == "OK", "RESYNC")
+            wait_for(lambda: below.call("GET", "k") == b"v", 30, "the copy")
+            in_sync(redis, replica)
+            same_contents(redis, replica)
+            check(syncs(redis)[0] == 2, f"a copy: {syncs(redis)}")
 
 
 def test_expiry_is_the_masters_and_messages_arrive():

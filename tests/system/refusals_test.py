@@ -124,6 +124,43 @@ def test_a_foreign_master_needs_consent():
         reads(one, "k", b"other")
 
 
+def test_replicaof_of_the_same_master_consents():
+    with Workspace() as workspace:
+        one = workspace.server("one", *OPTIONS).start()
+        call(one, "SET", "k", "mine")
+        other = workspace.server("other", *OPTIONS).start()
+        call(other, "SET", "k", "other")
+        one.kill()
+        one.options += ["--replicaof", "127.0.0.1", str(other.port)]
+        one.start()
+        refused(one, "shares no history")
+        check(call(one, "REPLICAOF", "127.0.0.1", other.port) == "OK", "the command is obeyed")
+        reads(one, "k", b"other")
+        check(call(one, "REPLICAOF", "127.0.0.1", other.port) == "OK Already connected to specified master",
+              "nothing is done while the link is well")
+
+
+def test_what_cannot_be_applied_is_mended_by_a_copy():
+    for mend in ("RESYNC", "REPLICAOF"):
+        with Workspace() as workspace:
+            master = workspace.server("master", *OPTIONS).start()
+            replica = workspace.server("replica", *OPTIONS, "--replicaof", "127.0.0.1", master.port).start()
+            call(master, "SET", "a", "1")
+            reads(replica, "a", b"1")
+            check(call(replica, "DEBUG", "FORGET", "a") == "OK", "damage")
+            call(master, "RENAME", "a", "b")
+            refused(replica, "no such key")
+            check("REPLICATION STOPPED" in replica.log_text(), "the log says so")
+            if mend == "RESYNC":
+                check(call(replica, "HOLDFAST", "RESYNC") == "OK", mend)
+            else:
+                check(call(replica, "REPLICAOF", "127.0.0.1", master.port) == "OK", mend)
+            reads(replica, "b", b"1")
+            call(master, "SET", "more", "1")
+            reads(replica, "more", b"1")
+            check(info(master, "stats")["sync_full"] == "2", "copied anew")
+
+
 def test_a_shorter_but_newer_history_is_legitimate():
     with Workspace() as workspace:
         old = workspace.server("old", *OPTIONS).start()
