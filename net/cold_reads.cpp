@@ -24,9 +24,10 @@ uint64_t NewMajorFaults() {
 }  // namespace
 
 void ColdReads::Tick(int64_t now_ms, PrefetchColdReads mode) {
+  mode_ = mode;
   const uint64_t fetch_faults = fetch_faults_.load(std::memory_order_relaxed);
   const bool met = fetch_faults != std::exchange(faults_seen_, fetch_faults);
-  if (NewMajorFaults() > 0 || met) wanted_until_ms_ = now_ms + kStaysMs;
+  if (NewMajorFaults() > 0 || met || wanted_until_ms_ == 0) wanted_until_ms_ = now_ms + kStaysMs;
   wanted_ = mode == PrefetchColdReads::kAlways || (mode == PrefetchColdReads::kAuto && now_ms < wanted_until_ms_);
 }
 
@@ -44,8 +45,26 @@ void ColdReads::Fetch(const Store& store, std::vector<WantedKey> keys, std::func
   });
 }
 
+void ColdReads::MakeWalks(Store& store) {
+  std::vector<WalkAhead> walks = store.TakeWalksAhead();
+  if (mode_ == PrefetchColdReads::kNo) return;
+  if (walker_ == nullptr) walker_ = std::make_unique<wal::BackgroundThread>("hf-walk");
+  if (rows_ == nullptr) rows_ = store.OpenColdRows();
+  for (WalkAhead& walk : walks) {
+    if (walks_under_way_.load(std::memory_order_relaxed) >= kWalksMax) return;
+    walks_under_way_.fetch_add(1, std::memory_order_relaxed);
+    ++walks_;
+    walker_->Run([this, rows = rows_, walk = std::move(walk)]() mutable {
+      rows->Walk(walk);
+      rows.reset();
+      walks_under_way_.fetch_sub(1, std::memory_order_relaxed);
+    });
+  }
+}
+
 void ColdReads::LetGo() {
   threads_.clear();
+  walker_.reset();
   rows_.reset();
 }
 

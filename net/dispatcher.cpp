@@ -28,6 +28,22 @@ constexpr size_t kPrefetchedKeysMax = 64;
 // Rows fetched ahead of one batch, and what may be the name of one.
 constexpr size_t kColdRowsMax = 1024;
 constexpr size_t kColdMemberMax = 512;
+// A command that took so long may have waited for the disk.
+constexpr int64_t kPerhapsColdUs = 1000;
+
+// Whether a command of sorted sets names places by rank alone, and from which end.
+WantedKey::Ranks RanksOf(const CommandSpec& spec, std::span<const std::string_view> args) {
+  if ((spec.categories & kCatSortedSet) == 0 || spec.name.find("range") == std::string_view::npos) {
+    return WantedKey::Ranks::kNone;
+  }
+  const auto has = [args](std::string_view option) {
+    return std::any_of(args.begin(), args.end(), [option](auto word) { return EqualsIgnoreCase(word, option); });
+  };
+  const bool by_other = spec.name.ends_with("byscore") || spec.name.ends_with("bylex");
+  if (by_other || has("byscore") || has("bylex")) return WantedKey::Ranks::kNone;
+  const bool reverse = spec.name.starts_with("zrev") || has("rev");
+  return reverse ? WantedKey::Ranks::kFromHighest : WantedKey::Ranks::kFromLowest;
+}
 
 // A write's effects hold little more than its arguments, and DELs of keys among them whose time has passed. What logs
 // more than it was given asks for itself (SPOP). A client's request must not make a unit that the log cannot take.
@@ -50,6 +66,7 @@ std::string_view FirstWord(std::string_view line) { return line.substr(0, line.f
 }  // namespace
 
 void Server::Prefetch(const Client& client, CommandBatch& batch) {
+  if (store().HasWalksAhead()) cold_reads_.MakeWalks(store());
   prefetch_keys_.clear();
   bool to_write = false;
   for (size_t i = 0; i < batch.size(); ++i) {
@@ -91,6 +108,7 @@ bool Server::FetchColdRows(const Client& client, const CommandBatch& batch, std:
         want->members.emplace_back(args[at]);
         ++rows;
       }
+      want->ranks = RanksOf(*spec, args);
       ++rows;
       wanted.push_back(std::move(*want));
     }
@@ -167,6 +185,9 @@ void Server::Run(Client& client, const CommandSpec& spec, std::span<const std::s
   ++client.commands_total;
   command_us_ = clock().MonotonicUs();
   Count(client, spec, args, reply, begin, command_us_ - started_us);
+  if (command_us_ - started_us > kPerhapsColdUs) {
+    cold_reads_.Tick(MonotonicMs(), config().settings().prefetch_cold_reads);
+  }
   // Confirmations of subscriptions are pushes: no reply that CLIENT REPLY could switch off.
   if (reply.HasPush() && spec.name != "exec") begin = client.output.bytes.size();
   FinishReply(client, begin, gate, was_skipping);

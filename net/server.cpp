@@ -334,6 +334,7 @@ void Server::CronHundredMs() {
   layer_bytes_ = layers.active_bytes + layers.frozen_bytes + layers.merged_bytes + layers.cache_bytes +
                  layers.index_bytes + log().PendingBytes();
   cold_reads_.Tick(MonotonicMs(), config().settings().prefetch_cold_reads);
+  if (store().HasWalksAhead()) cold_reads_.MakeWalks(store());
   blocking_.Tick(MonotonicMs());
   replication().OnTick(MonotonicMs());
   if (!gated_.empty()) GiveUpUnconfirmed(config().settings().min_replicas_durable_timeout);

@@ -4,6 +4,7 @@
 
 #include "storage/base/coding.h"
 #include "storage/base/hash.h"
+#include "storage/cold_score_rows.h"
 #include "storage/types/members.h"
 
 namespace holdfast {
@@ -37,7 +38,10 @@ void TouchEnds(LmdbReader& reader, CollectionId id, CollectionKind kind) {
 void ColdRows::Fetch(const std::vector<WantedKey>& keys) const {
   auto reader = env_->BeginRead();
   if (!reader.ok()) return;
+  const std::string* last_key = nullptr;
   for (const WantedKey& wanted : keys) {
+    const bool again = last_key != nullptr && *last_key == wanted.key;
+    last_key = &wanted.key;
     RowKey row_key;
     MakeKeyRowKey(row_key, wanted.keyspace, RowHash(wanted.key), wanted.key);
     const auto stored = (*reader)->Get(LmdbTable::kKeys, row_key);
@@ -45,7 +49,12 @@ void ColdRows::Fetch(const std::vector<WantedKey>& keys) const {
     const auto value = ParseKeyValue(**stored);
     if (!value.ok()) continue;
     const auto id = CollectionOf(*value);
-    if (id.ok() && id->has_value()) FetchRows(**reader, wanted, *value, **id);
+    if (!id.ok() || !id->has_value()) continue;
+    if (value->type == ValueType::kSortedSet && !again) {
+      TouchEnds(**reader, **id, CollectionKind::kScore);
+      ColdScoreRows(**reader, *value, **id).TouchEnds();
+    }
+    FetchRows(**reader, wanted, *value, **id);
   }
 }
 
@@ -71,11 +80,17 @@ void ColdRows::FetchRows(LmdbReader& reader, const WantedKey& wanted, const KeyV
     case ValueType::kSet:
     case ValueType::kSortedSet:
       for (const std::string& member : wanted.members) {
+        if (wanted.ranks != WantedKey::Ranks::kNone) break;
         MakeCollectionRowKey(row_key, id, CollectionKind::kMember, MemberSuffix(member));
         (void)reader.Get(LmdbTable::kRows, row_key);
       }
-      if (value.type == ValueType::kSortedSet) TouchEnds(reader, id, CollectionKind::kScore);
+      if (value.type == ValueType::kSortedSet) ColdScoreRows(reader, value, id).Fetch(wanted);
   }
+}
+
+void ColdRows::Walk(const WalkAhead& walk) const {
+  auto reader = env_->BeginRead();
+  if (reader.ok()) ColdScoreRows::Walk(**reader, walk);
 }
 
 }  // namespace holdfast

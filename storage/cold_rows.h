@@ -11,6 +11,7 @@
 
 #include "storage/lmdb_env.h"
 #include "storage/row.h"
+#include "storage/walks_ahead.h"
 
 namespace holdfast {
 
@@ -19,6 +20,9 @@ struct WantedKey {
   KeyspaceId keyspace = 0;
   std::string key;
   std::vector<std::string> members;  // hash fields, members of sets and sorted sets, or something else
+  // Whether numbers among these may be ranks in a sorted set, and from which end.
+  enum class Ranks : uint8_t { kNone, kFromLowest, kFromHighest };
+  Ranks ranks = Ranks::kNone;
 };
 
 // Any thread, several at once. The LMDB environment stays open as long as this lives.
@@ -26,9 +30,12 @@ class ColdRows {
  public:
   explicit ColdRows(std::shared_ptr<LmdbEnv> env) : env_(std::move(env)) {}
 
-  // Reads the key rows; of collections the rows of the members too, of lists and streams those at the ends, of long
-  // strings the chunks (the first kChunksMax).
+  // Reads the key rows; of collections the rows of the members too, of sorted sets what lies around their places and
+  // around scores and ranks, of lists and streams the rows at the ends, of long strings the chunks (the first
+  // kChunksMax).
   void Fetch(const std::vector<WantedKey>& keys) const;
+  // Score rows with the fence rows that lie beside.
+  void Walk(const WalkAhead& walk) const;
 
  private:
   static constexpr uint32_t kChunksMax = 256;

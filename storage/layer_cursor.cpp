@@ -88,13 +88,22 @@ static std::string AfterPrefix(std::string prefix) {
   return prefix;
 }
 
+RowKey LayerCursor::KeyOf(const std::optional<RowStart>& from) const {
+  RowKey key;
+  key.AppendAsIs(range_.prefix);
+  if (!from.has_value()) return key;
+  if (range_.hashed) key.AppendBig64(from->hash);
+  const size_t room = kRowKeyMax - key.view().size();
+  key.AppendAsIs(from->key.substr(0, room));
+  return key;
+}
+
 void LayerCursor::StartOrdered(Layer& layer, const std::optional<RowStart>& from) {
   const OrderedRows& rows = layer.memtable->ordered();
   if (!reverse_) {
-    layer.row = rows.LowerBound(range_.prefix + (from.has_value() ? from->key : std::string()));
+    layer.row = rows.LowerBound(KeyOf(from));
   } else {
-    layer.row =
-        from.has_value() ? rows.UpperBound(range_.prefix + from->key) : rows.LowerBound(AfterPrefix(range_.prefix));
+    layer.row = from.has_value() ? rows.UpperBound(KeyOf(from)) : rows.LowerBound(AfterPrefix(range_.prefix));
     layer.row == rows.begin() ? layer.row = rows.end() : --layer.row;
   }
   LoadOrdered(layer);
@@ -117,16 +126,12 @@ void LayerCursor::LoadLmdb() {
 }
 
 Result<void> LayerCursor::StartLmdb(const std::optional<RowStart>& from) {
-  std::string row_key = range_.prefix;
-  if (from.has_value()) {
-    if (range_.hashed) AppendBig<uint64_t>(row_key, from->hash);
-    row_key += from->key;
-  }
-  if (row_key.size() > kRowKeyMax) row_key.resize(kRowKeyMax);
+  const RowKey start = KeyOf(from);
+  const std::string_view row_key = start.view();
   if (!reverse_) {
     RETURN_IF_ERROR(lmdb_->Seek(row_key));
   } else if (!from.has_value()) {
-    RETURN_IF_ERROR(lmdb_->SeekBefore(AfterPrefix(row_key)));
+    RETURN_IF_ERROR(lmdb_->SeekBefore(AfterPrefix(range_.prefix)));
   } else {
     RETURN_IF_ERROR(lmdb_->Seek(row_key));
     if (!lmdb_->valid() || lmdb_->key() != row_key) RETURN_IF_ERROR(lmdb_->SeekBefore(row_key));

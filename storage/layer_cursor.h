@@ -28,10 +28,11 @@ struct RowRange {
   static RowRange Expiries();
 };
 
-// Where to start: hash and key of the first row wanted (forwards: >=; backwards: <=, nullopt is the end).
+// Where to start: hash and key of the first row wanted (forwards: >=; backwards: <=, nullopt is the end). `key` is a
+// view of bytes that outlive Start().
 struct RowStart {
   uint64_t hash = 0;
-  std::string key;
+  std::string_view key;
 };
 
 class LayerCursor {
@@ -81,6 +82,8 @@ class LayerCursor {
   Result<void> StartLayer(Layer& layer, const std::optional<RowStart>& from);
   void StartTable(Layer& layer, const std::optional<RowStart>& from);
   void StartOrdered(Layer& layer, const std::optional<RowStart>& from);
+  // The row key at which the walk starts.
+  [[nodiscard]] RowKey KeyOf(const std::optional<RowStart>& from) const;
   Result<void> StartLmdb(const std::optional<RowStart>& from);
   Result<void> AdvanceLayer(Layer& layer);
   void LoadTable(Layer& layer);

@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kScoreBytes = 8;
 constexpr int kBitsPerLevel = 5;
+static_assert(kMembersPerFence == 1u << kBitsPerLevel);
 
 }  // namespace
 

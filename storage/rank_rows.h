@@ -25,6 +25,7 @@
 namespace holdfast {
 
 inline constexpr int kFenceLevels = 3;
+inline constexpr uint64_t kMembersPerFence = 32;  // about, and fences of one level per fence of the next
 inline constexpr size_t kFenceMemberMax = 400;
 inline constexpr uint64_t kFencedFrom = 256;
 // What the header then has behind it.

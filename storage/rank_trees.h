@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "storage/row.h"
+#include "storage/walks_ahead.h"
 
 namespace holdfast {
 
@@ -40,6 +41,7 @@ struct RankTree {
   // No row of the score index is below the one, above the other; empty: not known. What was taken from the ends lies
   // there as tombstones until a checkpoint, and is not walked over again and again.
   std::string lowest, highest;
+  EndAhead ahead_of_lowest, ahead_of_highest;
   bool used = false;
 };
 

@@ -368,6 +368,10 @@ std::optional<WantedKey> Store::WantFromLmdb(int db, std::string_view key) {
   return WantedKey{database.keyspace, std::string(key), {}};
 }
 
+bool Store::HasWalksAhead() const { return !state_->walks_ahead.empty(); }
+
+std::vector<WalkAhead> Store::TakeWalksAhead() { return state_->walks_ahead.Take(); }
+
 std::shared_ptr<const ColdRows> Store::OpenColdRows() const { return std::make_shared<ColdRows>(state_->env); }
 
 // ---- checkpoints ----------------------------------------------------------------------------------------------------
@@ -441,7 +445,7 @@ Result<std::vector<Store::ExpiredKey>> Store::ExpiredKeys(int64_t now_ms, size_t
   cursor.AddOrdered(state.frozen.get());
   RETURN_IF_ERROR(cursor.AddLmdb(*state.reader));
   std::optional<RowStart> from;
-  if (!state.expiry_floor.empty()) from = RowStart{0, state.expiry_floor.substr(1)};
+  if (!state.expiry_floor.empty()) from = RowStart{0, std::string_view(state.expiry_floor).substr(1)};
   RETURN_IF_ERROR(cursor.Start(from));
   std::vector<ExpiredKey> expired;
   bool only_gone = true;  // nothing alive was passed so far

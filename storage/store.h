@@ -95,6 +95,9 @@ class Store {
   // A key that commands are going to read, if not all of it is known to be in memtables or the row cache: LMDB would be
   // asked. Nullopt: it would not.
   std::optional<WantedKey> WantFromLmdb(int db, std::string_view key);
+  // What other threads should walk over, so that units to come do not wait for it.
+  [[nodiscard]] bool HasWalksAhead() const;
+  [[nodiscard]] std::vector<WalkAhead> TakeWalksAhead();
   // For other threads. Must be gone before the store's files change.
   [[nodiscard]] std::shared_ptr<const ColdRows> OpenColdRows() const;
 

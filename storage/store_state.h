@@ -24,6 +24,7 @@
 #include "storage/store_options.h"
 #include "storage/store_view.h"
 #include "storage/transaction.h"
+#include "storage/walks_ahead.h"
 
 namespace holdfast {
 
@@ -120,6 +121,7 @@ struct StoreState {
   KeyWindows key_windows;
   PickWindows pick_windows;
   RankTrees rank_trees;
+  WalksAhead walks_ahead;
   std::shared_ptr<SlabPool> slabs = std::make_shared<SlabPool>();  // of its memtables
   std::shared_ptr<Memtable> active;
   std::shared_ptr<const Memtable> frozen;

@@ -12,6 +12,7 @@
 #include "storage/base/hash.h"
 #include "storage/planted_bug.h"
 #include "storage/store_state.h"
+#include "storage/walks_ahead.h"
 
 namespace holdfast {
 namespace {
@@ -34,6 +35,9 @@ std::string_view AsInKeyRow(RowKey& folded, std::string_view key) {
 }
 
 uint64_t CollectionSpace(CollectionId id, CollectionKind kind) { return id << 8 | static_cast<uint8_t>(kind); }
+
+// Items of lists are mostly looked at once, before they go, and in order.
+bool IsCached(CollectionKind kind) { return kind != CollectionKind::kItem; }
 
 uint64_t CacheHash(CollectionKind kind, std::string_view suffix) {
   return kind == CollectionKind::kMember ? LoadBig<uint64_t>(suffix.data()) : RowHash(suffix);
@@ -306,6 +310,14 @@ Result<std::optional<std::string_view>> Transaction::FindRow(CollectionId id, Co
     return parse(row->value());
   }
   if (!state_.MayBeInLmdb(id)) return std::optional<std::string_view>{};
+  if (!IsCached(kind)) {
+    // A cursor that stood on the page last time finds the next row there without a descent.
+    ASSIGN_OR_RETURN(LmdbCursor cursor, state_.reader->OpenCursor(LmdbTable::kRows));
+    RETURN_IF_ERROR(cursor.Seek(row_key));
+    if (!cursor.valid() || cursor.key() != row_key.view()) return std::optional<std::string_view>{};
+    ASSIGN_OR_RETURN(const std::string_view stored, cursor.Value());
+    return parse(stored);
+  }
   const uint64_t hash = CacheHash(kind, suffix);
   const RowCache::Value cached = state_.cache.Find(CollectionSpace(id, kind), hash, row_suffix);
   if (cached.data != nullptr) return parse(cached.view());
@@ -340,7 +352,9 @@ void Transaction::PutRow(CollectionId id, CollectionKind kind, std::string_view 
     to += 4 + suffix.size();
   }
   if (!value.empty()) std::memcpy(to, value.data(), value.size());
-  if (state_.MayBeInLmdb(id)) state_.cache.Erase(CollectionSpace(id, kind), CacheHash(kind, suffix), row_suffix);
+  if (IsCached(kind) && state_.MayBeInLmdb(id)) {
+    state_.cache.Erase(CollectionSpace(id, kind), CacheHash(kind, suffix), row_suffix);
+  }
 }
 
 void Transaction::EraseRow(CollectionId id, CollectionKind kind, std::string_view suffix) {
@@ -348,7 +362,9 @@ void Transaction::EraseRow(CollectionId id, CollectionKind kind, std::string_vie
   MakeCollectionRowKey(row_key, id, kind, suffix);
   const std::string_view row_suffix = row_key.VariablePart(kCollectionRowPrefix);
   const uint64_t writer = start_offset_ + 1;
-  if (state_.MayBeInLmdb(id)) state_.cache.Erase(CollectionSpace(id, kind), CacheHash(kind, suffix), row_suffix);
+  if (IsCached(kind) && state_.MayBeInLmdb(id)) {
+    state_.cache.Erase(CollectionSpace(id, kind), CacheHash(kind, suffix), row_suffix);
+  }
   if (kind == CollectionKind::kMember) {
     CHECK(suffix.size() >= 8);
     RowTable& table = state_.ActiveMembers(id);
@@ -369,6 +385,10 @@ void Transaction::EraseRow(CollectionId id, CollectionKind kind, std::string_vie
 PickWindows& Transaction::pick_windows() { return state_.pick_windows; }
 
 RankTrees& Transaction::rank_trees() { return state_.rank_trees; }
+
+void Transaction::WantWalkAhead(WalkAhead walk) {
+  if (state_.MayBeInLmdb(walk.id)) state_.walks_ahead.Want(std::move(walk));
+}
 
 void Transaction::PutCounter(CollectionId id, CollectionKind kind, std::string_view suffix, uint64_t value,
                              CounterPlace& place) {

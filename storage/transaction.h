@@ -25,6 +25,7 @@ namespace holdfast {
 class Memtable;
 class PickWindows;
 class RankTrees;
+struct WalkAhead;
 struct CounterPlace;
 class Random;
 class Store;
@@ -103,6 +104,8 @@ class Transaction {
   [[nodiscard]] PickWindows& pick_windows();
   // Fence rows of sorted sets that were read, for storage/types/rank_index.h alone.
   [[nodiscard]] RankTrees& rank_trees();
+  // Asks for a walk over rows that later units will probably read, if this collection may have any in LMDB.
+  void WantWalkAhead(WalkAhead walk);
   // PutRow of a number, u64 LE, for rows that are written again and again: `place` keeps where the row is in memory.
   // Such rows are read by VisitRows alone, and their suffix is not folded.
   void PutCounter(CollectionId id, CollectionKind kind, std::string_view suffix, uint64_t value, CounterPlace& place);

@@ -38,18 +38,18 @@ Result<FoundKey> ParseAt(const LayerCursor& cursor) {
 
 // Where a walk over rows of one kind starts: at the row of this suffix, folded if that is, be it there or not. Folded
 // rows of one beginning lie in the order of their digests, so a long `from` is the whole suffix of a row; no walk
-// begins at a bound that is as long.
-std::optional<RowStart> StartAt(CollectionId id, CollectionKind kind, std::string_view from, bool hashed) {
+// begins at a bound that is as long. It views `row_key`.
+std::optional<RowStart> StartAt(RowKey& row_key, CollectionId id, CollectionKind kind, std::string_view from,
+                                bool hashed) {
   if (from.empty()) return std::nullopt;
-  RowKey row_key;
   MakeCollectionRowKey(row_key, id, kind, from);
   const std::string_view row_part = row_key.VariablePart(kCollectionRowPrefix);
-  if (!hashed) return RowStart{0, std::string(row_part)};
+  if (!hashed) return RowStart{0, row_part};
   // A suffix shorter than a hash is the beginning of a range of hashes.
   const size_t hash_bytes = std::min<size_t>(8, row_part.size());
   std::string hash(row_part.substr(0, hash_bytes));
   hash.resize(8, '\0');
-  return RowStart{LoadBig<uint64_t>(hash.data()), std::string(row_part.substr(hash_bytes))};
+  return RowStart{LoadBig<uint64_t>(hash.data()), row_part.substr(hash_bytes)};
 }
 
 }  // namespace
@@ -58,7 +58,8 @@ Result<void> Transaction::VisitRows(CollectionId id, CollectionKind kind, std::s
                                     const RowVisitor& visit, RowBudget* budget) {
   RowRange range = RowRange::Collection(id, kind);
   const bool hashed = range.hashed;
-  const std::optional<RowStart> start = StartAt(id, kind, from, hashed);
+  RowKey start_key;
+  const std::optional<RowStart> start = StartAt(start_key, id, kind, from, hashed);
   LayerCursor cursor(std::move(range), reverse);
   const Memtable* frozen = MayBeFrozenLayer(id);
   if (hashed) {

@@ -76,7 +76,9 @@ void CountLookup(CommandContext& context, bool found) {
 
 void ReplyCounted(CommandContext& context, const std::function<Result<uint64_t>(Reply& elements)>& walk,
                   const std::function<void(Reply& reply, uint64_t count)>& header) {
+  constexpr size_t kUsualReply = 512;
   std::string bytes;
+  bytes.reserve(kUsualReply);
   Reply elements(bytes, context.reply.resp());
   const auto count = walk(elements);
   if (!count.ok()) return context.reply.Error(count.error());

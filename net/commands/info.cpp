@@ -400,6 +400,7 @@ void AppendHoldfast(CommandContext& context, std::string& to) {
       .Add("holdfast_row_cache_misses", store.cache_misses)
       .Flag("holdfast_cold_reads", server.cold_reads().Wanted())
       .Add("holdfast_cold_reads_fetched", server.cold_reads().fetches())
+      .Add("holdfast_cold_walks", server.cold_reads().walks())
       .Add("holdfast_lmdb_used_bytes", store.lmdb_used_bytes)
       .Add("holdfast_lmdb_map_bytes", store.lmdb_map_bytes)
       .Add("holdfast_dead_collections", store.dead_collections)

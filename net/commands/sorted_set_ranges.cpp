@@ -1,4 +1,5 @@
 // ZRANGE, ZRANGESTORE, ZCOUNT, ZLEXCOUNT, ZREMRANGEBY* and the older names of ranges.
+#include <functional>
 #include <optional>
 
 #include "net/command.h"
@@ -36,13 +37,14 @@ void ReplyRange(CommandContext& context, RangeForm form) {
       context,
       [&](Reply& elements) -> Result<uint64_t> {
         uint64_t count = 0;
-        RETURN_IF_ERROR((*set)->Visit(words->range, [&](std::string_view member, double score) {
+        const auto write = [&](std::string_view member, double score) {
           if (nested) elements.Array(2);
           elements.Bulk(member);
           if (with_scores) elements.Double(score);
           ++count;
           return true;
-        }));
+        };
+        RETURN_IF_ERROR((*set)->Visit(words->range, std::ref(write)));
         return count;
       },
       [&](Reply& reply, uint64_t count) { reply.Array(with_scores && !nested ? count * 2 : count); });

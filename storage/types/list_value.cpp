@@ -6,6 +6,7 @@
 #include "storage/base/check.h"
 #include "storage/base/coding.h"
 #include "storage/types/type_errors.h"
+#include "storage/walks_ahead.h"
 
 namespace holdfast {
 namespace {
@@ -52,6 +53,17 @@ Result<void> VisitItems(Transaction& transaction, CollectionId id, uint64_t firs
   RETURN_IF_ERROR(std::move(outcome));
   if (left > 0) return Missing(expected);
   return {};
+}
+
+// Queues are taken from one by one: whenever the end passes one of these places, the items up to the next but one are
+// to be brought into memory.
+void WantAhead(Transaction& transaction, const ListBody& body, ListEnd end, uint64_t dropped) {
+  constexpr uint64_t kBetween = 4096;
+  const bool left = end == ListEnd::kLeft;
+  const uint64_t next = left ? body.head : body.head + body.count;  // the items from here on, or below it
+  const uint64_t last = left ? next - dropped : next + dropped;
+  if (next / kBetween == last / kBetween || body.count == 0) return;
+  transaction.WantWalkAhead({body.id, CollectionKind::kItem, Suffix(left ? next : next - 1), !left, 2 * kBetween});
 }
 
 }  // namespace
@@ -156,6 +168,7 @@ void ListEditor::Drop(ListEnd end, uint64_t count) {
   }
   if (end == ListEnd::kLeft) body_.head += count;
   body_.count -= count;
+  WantAhead(*transaction_, body_, end, count);
 }
 
 void ListEditor::EraseItems(uint64_t position, uint64_t count) {

@@ -1,6 +1,7 @@
 #include "storage/types/rank_index.h"
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <utility>
 
@@ -210,20 +211,27 @@ Result<void> RankIndex::VisitScores(std::string_view from, bool reverse, const T
   if (end.empty()) static_cast<void>(FindEnd(reverse));
   const bool from_end = from.empty() || (!end.empty() && (reverse ? RowIsBelow(end, from) : RowIsBelow(from, end)));
   if (!from_end) return transaction_->VisitRows(id_, CollectionKind::kScore, from, reverse, visit);
-  bool first = true;
+  uint64_t rows = 0;
   std::string found;
   const std::string begin = end.empty() ? std::string(from) : end;
   const auto visit_all = [&](std::string_view suffix, std::string_view value) {
-    if (std::exchange(first, false)) found = suffix;
+    if (rows++ == 0 && suffix != begin) found = suffix;
     return visit(suffix, value);
   };
-  RETURN_IF_ERROR(transaction_->VisitRows(id_, CollectionKind::kScore, begin, reverse, visit_all));
+  RETURN_IF_ERROR(transaction_->VisitRows(id_, CollectionKind::kScore, begin, reverse, std::ref(visit_all)));
   // Rows that fold are not in the order of their bytes, where a walk begins.
-  if (!first && !CollectionRowFolds(found)) {
+  if (!found.empty() && !CollectionRowFolds(found)) {
+    EndMoved(reverse, rows, found);
     end = std::move(found);
     tree_->seen_offset = std::max(tree_->seen_offset, transaction_->seen_offset());
   }
   return {};
+}
+
+// As many rows as are visited now were probably taken the last time.
+void RankIndex::EndMoved(bool highest, uint64_t rows, std::string_view end) {
+  const uint64_t width = (highest ? tree_->ahead_of_highest : tree_->ahead_of_lowest).Moved(rows);
+  if (width > 0) transaction_->WantWalkAhead({id_, CollectionKind::kScore, std::string(end), highest, width});
 }
 
 // The leaf of the lowest or highest rank tells how many rows there are, and rows from the inner side of it are looked

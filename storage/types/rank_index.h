@@ -81,6 +81,8 @@ class RankIndex {
   // Where the lowest or highest row is, from the fences, without a look at what lies beyond it. Not known when there is
   // nearly nothing left.
   Result<void> FindEnd(bool highest);
+  // The lowest or highest row is another one than at the last look.
+  void EndMoved(bool highest, uint64_t rows, std::string_view end);
   // A row comes: the ends may be further out now.
   void Widen(std::string_view score_suffix);
   // Reads all that a change of this place may need and finds out whether it is as it should be.

@@ -264,7 +264,7 @@ Result<bool> SortedSetReader::Run(Walk& walk, const ScoredVisitor& visit) const 
   bool finished = true;
   Result<void> failed;
   if (walk.take == 0) return finished;
-  RETURN_IF_ERROR(VisitScores(walk.from, walk.reverse, [&](std::string_view suffix, std::string_view) {
+  const auto take = [&](std::string_view suffix, std::string_view) {
     if (suffix.size() < kScoreBytes) {
       failed = DamagedScoreRow();
       return false;
@@ -294,7 +294,9 @@ Result<bool> SortedSetReader::Run(Walk& walk, const ScoredVisitor& visit) const 
       return false;
     }
     return --walk.take > 0;
-  }));
+  };
+  // By reference: a copy would be an allocation.
+  RETURN_IF_ERROR(VisitScores(walk.from, walk.reverse, std::ref(take)));
   RETURN_IF_ERROR(std::move(failed));
   return finished;
 }

@@ -237,6 +237,8 @@ class Run:
                 for entry in client.call("SLOWLOG", "GET", 5)]
         print(f"  {what}: longest command {longest:.1f} ms, turn {int(info['holdfast_turn_usec_max']) / 1000:.1f} ms; "
               f"commands in us: {info['holdfast_command_usec_histogram']}", flush=True)
+        if longest > 10:
+            print(f"  slowest of {what}: {slow}", flush=True)
         check(longest <= self.options.stall_ms, f"{what}: a command took {longest:.1f} ms: {slow}")
         # Whoever walks over a collection for each command shows here, also where single times mean little.
         for name, value in client.info("commandstats").items():

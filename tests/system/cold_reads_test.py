@@ -10,6 +10,11 @@ import sys
 from holdfast_testing import Disconnected, Workspace, check, run_tests, seed_from_environment
 
 KEYS = 400
+RANKED = 10_000  # members of a sorted set that has fence rows
+
+
+def ranked(i):
+    return f"member:{i}"
 
 
 def fill(server):
@@ -18,6 +23,8 @@ def fill(server):
         client.pipeline([("HSET", f"h:{i % 7}", f"f:{i}", f"v:{i}") for i in range(KEYS)])
         client.pipeline([("RPUSH", f"l:{i % 5}", f"{i}") for i in range(KEYS)])
         client.pipeline([("ZADD", f"z:{i % 3}", i, f"m:{i}") for i in range(KEYS)])
+        client.pipeline([("ZADD", "ranked", i, ranked(i)) for i in range(RANKED)])
+        client.pipeline([("RPUSH", "queue", ranked(i)) for i in range(RANKED)])
         client.call("SET", "big", b"x" * 300_000)
         check(client.call("SAVE") == "OK", "everything is on disk")
 
@@ -25,7 +32,16 @@ def fill(server):
 def expected(i):
     return [(("GET", f"s:{i}"), (f"{i}" * 200).encode()), (("HGET", f"h:{i % 7}", f"f:{i}"), f"v:{i}".encode()),
             (("LINDEX", f"l:{i % 5}", i // 5), f"{i}".encode()), (("ZSCORE", f"z:{i % 3}", f"m:{i}"), f"{i}".encode()),
-            (("GET", f"none:{i}"), None), (("STRLEN", "big"), 300_000)]
+            (("GET", f"none:{i}"), None), (("STRLEN", "big"), 300_000)] + expected_of_ranks(i * (RANKED // KEYS))
+
+
+def expected_of_ranks(i):
+    three = [ranked(i + k).encode() for k in range(3)]
+    return [(("ZRANK", "ranked", ranked(i)), i), (("ZRANGE", "ranked", i, i + 2), three),
+            (("ZRANGE", "ranked", i - RANKED, i + 2 - RANKED), three),
+            (("ZREVRANGE", "ranked", RANKED - 3 - i, RANKED - 1 - i), three[::-1]),
+            (("ZRANGEBYSCORE", "ranked", i, f"({i + 3}"), three),
+            (("ZRANGE", "ranked", i, i + 2, "BYSCORE"), three), (("ZCOUNT", "ranked", "-inf", i), i + 1)]
 
 
 def fetched(server):
@@ -66,6 +82,23 @@ def test_replies_are_the_same_with_and_without():
         before = fetched(server)
         ask(server, generator, 3)
         check(fetched(server) == before, "nothing is fetched any more")
+
+
+def test_pops_are_walked_ahead_of():
+    with Workspace() as workspace:
+        server = workspace.server("server").start()
+        fill(server)
+        with server.client() as client:
+            walks = lambda: int(client.info()["holdfast_cold_walks"])  # noqa: E731
+            for first, last, wanted in [("ZPOPMIN", "ZPOPMAX", lambda i: [ranked(i).encode(), b"%d" % i]),
+                                        ("LPOP", "RPOP", lambda i: ranked(i).encode())]:
+                before = walks()
+                key = "ranked" if first == "ZPOPMIN" else "queue"
+                for begin in range(0, 4500, 500):
+                    replies = client.pipeline([(command, key) for _ in range(500) for command in (first, last)])
+                    check(replies == [wanted(i) for at in range(begin, begin + 500) for i in (at, RANKED - 1 - at)],
+                          f"{key} is taken from both ends")
+                check(walks() > before, f"rows of {key} were walked over")
 
 
 def test_transactions_and_writes_go_through():
