@@ -66,21 +66,6 @@ def good(master, count):
     wait_for(lambda: replication(master)["holdfast_members_good"] == str(count), 60, f"{count} in good standing")
 
 
-def test_a_member_that_was_copied_names_its_new_history_at_once():
-    """Nothing else may come for long: writes wait for this member."""
-    with Workspace() as workspace:
-        master, (member,) = group(workspace, 1, 1, "--repl-ping-replica-period", 3600)
-        other = workspace.server("other", *OPTIONS).start()
-        call(other, "SET", "elsewhere", "1")
-        call(member, "REPLICAOF", "127.0.0.1", other.port)
-        wait_for(lambda: call(member, "GET", "elsewhere") == b"1", 60, "another master's copy")
-        master.restart()  # no snapshot is left, so the copy has everything and no frame follows it
-        call(master, "SAVE")
-        call(member, "REPLICAOF", "127.0.0.1", master.port)
-        good(master, 1)
-        check(call(master, "SET", "k", "v") == "OK", "confirmed")
-
-
 def frozen(server):
     """Context: the process stands still."""
     class Frozen:
