@@ -82,8 +82,8 @@ void ColdScoreRows::Fetch(const WantedKey& wanted) {
       if (score.ok()) TouchPlace(ScoreSuffix(*score, word));
     }
     // "(5" is a bound.
-    const std::string_view number = word.substr(!word.empty() && word[0] == '(' ? 1 : 0);
-    const auto score = ParseDouble(number);
+    const std::string_view bound = word;
+    const auto score = ParseDouble(bound.substr(bound.starts_with('(') ? 1 : 0));
     if (score && !std::isnan(*score)) TouchPlace(ScoreSuffix(*score, {}));
   }
 }

@@ -219,6 +219,14 @@ Result<std::string_view> LayerCursor::Value() const {
   return current_.value;
 }
 
+Result<CollectionRowView> LayerCursor::CollectionRow(std::string& suffix) const {
+  ASSIGN_OR_RETURN(const std::string_view bytes, Value());
+  if (!range_.hashed) return ParseCollectionRow(key(), bytes);
+  suffix.clear();
+  AppendBig<uint64_t>(suffix, hash());
+  return ParseCollectionRow(suffix.append(key()), bytes);
+}
+
 std::string LayerCursor::RowKeyBytes() const {
   std::string row_key = range_.prefix;
   if (range_.hashed) AppendBig<uint64_t>(row_key, current_.hash);

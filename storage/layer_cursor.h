@@ -59,6 +59,8 @@ class LayerCursor {
   // Of a tombstone: empty.
   [[nodiscard]] Result<std::string_view> Value() const;
   [[nodiscard]] std::string RowKeyBytes() const;
+  // Of a range of a collection, and no tombstone: its row. `suffix` is where the bytes of a hashed one's suffix go.
+  [[nodiscard]] Result<CollectionRowView> CollectionRow(std::string& suffix) const;
 
  private:
   struct Position {

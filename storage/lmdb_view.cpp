@@ -84,14 +84,7 @@ class LayeredView : public StoreView {
       RETURN_IF_ERROR(std::move(moved));
       if (!cursor.valid()) return {};
       if (cursor.tombstone()) continue;
-      ASSIGN_OR_RETURN(const std::string_view bytes, cursor.Value());
-      std::string_view row_suffix = cursor.key();
-      if (hashed) {
-        suffix.clear();
-        AppendBig<uint64_t>(suffix, cursor.hash());
-        row_suffix = suffix.append(row_suffix);
-      }
-      ASSIGN_OR_RETURN(const CollectionRowView row, ParseCollectionRow(row_suffix, bytes));
+      ASSIGN_OR_RETURN(const CollectionRowView row, cursor.CollectionRow(suffix));
       if (!visit(row.suffix, row.value)) return {};
     }
   }

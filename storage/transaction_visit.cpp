@@ -85,14 +85,7 @@ Result<void> Transaction::VisitRows(CollectionId id, CollectionKind kind, std::s
       if (++deleted == kManyDeletedRows) state_.met_many_deleted = true;
       continue;
     }
-    ASSIGN_OR_RETURN(const std::string_view bytes, cursor.Value());
-    std::string_view row_suffix = cursor.key();
-    if (hashed) {
-      suffix.clear();
-      AppendBig<uint64_t>(suffix, cursor.hash());
-      row_suffix = suffix.append(row_suffix);
-    }
-    ASSIGN_OR_RETURN(const CollectionRowView row, ParseCollectionRow(row_suffix, bytes));
+    ASSIGN_OR_RETURN(const CollectionRowView row, cursor.CollectionRow(suffix));
     if (!visit(row.suffix, row.value)) return {};
   }
 }

@@ -8,12 +8,14 @@
 
 #include "storage/base/clock.h"
 #include "storage/base/coding.h"
+#include "tests/storage/memtable_rows.h"
 #include "tests/support/fault_file_system.h"
 
 namespace holdfast {
 namespace {
 
-using Rows = std::map<std::string, std::pair<std::string, bool>>;
+using testing::Rows;
+using testing::RowsOf;
 
 StoreMeta SomeMeta() {
   StoreMeta meta = EmptyStoreMeta(3);
@@ -39,16 +41,6 @@ void Fill(Memtable& memtable, SeededRandom& random) {
   }
   memtable.AddDeadCollection(50);
   memtable.AddDeadKeyspace(2);
-}
-
-Rows RowsOf(const Memtable& memtable) {
-  Rows rows;
-  auto visited = memtable.VisitInOrder([&](std::string_view row_key, const Row& row) -> Result<void> {
-    rows[std::string(row_key)] = {std::string(row.value()), row.tombstone};
-    return {};
-  });
-  EXPECT_TRUE(visited.ok());
-  return rows;
 }
 
 class RunFileTest : public ::testing::Test {

@@ -10,23 +10,15 @@
 #include "storage/run_file.h"
 #include "storage/run_format.h"
 #include "storage/store.h"
+#include "tests/storage/memtable_rows.h"
 #include "tests/storage/store_fixture.h"
 #include "tests/support/fault_file_system.h"
 
 namespace holdfast {
 namespace {
 
-using Rows = std::map<std::string, std::pair<std::string, bool>>;
-
-Rows RowsOf(const Memtable& memtable) {
-  Rows rows;
-  auto visited = memtable.VisitInOrder([&](std::string_view row_key, const Row& row) -> Result<void> {
-    rows[std::string(row_key)] = {std::string(row.value()), row.tombstone};
-    return {};
-  });
-  EXPECT_TRUE(visited.ok());
-  return rows;
-}
+using testing::Rows;
+using testing::RowsOf;
 
 // Two databases: strings, deleted keys, hashes and lists whose key row is in the run, and one hash whose is not.
 class RunKeysTest : public ::testing::Test {

@@ -108,17 +108,22 @@ def test_a_master_from_a_copy_has_the_end_of_its_replicas_cut():
         reads(replica, "k", b"1")
 
 
+def foreign_pair(workspace):
+    """A server with data whose master, named by its configuration and not by a person at run time, has others."""
+    one = workspace.server("one", *OPTIONS).start()
+    call(one, "SET", "k", "mine")
+    other = workspace.server("other", *OPTIONS).start()
+    call(other, "SET", "k", "other")
+    one.kill()
+    one.options += ["--replicaof", "127.0.0.1", str(other.port)]
+    one.start()
+    refused(one, "shares no history")
+    return one, other
+
+
 def test_a_foreign_master_needs_consent():
     with Workspace() as workspace:
-        one = workspace.server("one", *OPTIONS).start()
-        call(one, "SET", "k", "mine")
-        other = workspace.server("other", *OPTIONS).start()
-        call(other, "SET", "k", "other")
-        # Named by the configuration, not by a person at run time.
-        one.kill()
-        one.options += ["--replicaof", "127.0.0.1", str(other.port)]
-        one.start()
-        refused(one, "shares no history")
+        one, _ = foreign_pair(workspace)
         check(call(one, "GET", "k") == b"mine", "the data is there")
         call(one, "CONFIG", "SET", "accept-full-sync", "foreign")
         reads(one, "k", b"other")
@@ -126,14 +131,7 @@ def test_a_foreign_master_needs_consent():
 
 def test_replicaof_of_the_same_master_consents():
     with Workspace() as workspace:
-        one = workspace.server("one", *OPTIONS).start()
-        call(one, "SET", "k", "mine")
-        other = workspace.server("other", *OPTIONS).start()
-        call(other, "SET", "k", "other")
-        one.kill()
-        one.options += ["--replicaof", "127.0.0.1", str(other.port)]
-        one.start()
-        refused(one, "shares no history")
+        one, other = foreign_pair(workspace)
         check(call(one, "REPLICAOF", "127.0.0.1", other.port) == "OK", "the command is obeyed")
         reads(one, "k", b"other")
         check(call(one, "REPLICAOF", "127.0.0.1", other.port) == "OK Already connected to specified master",

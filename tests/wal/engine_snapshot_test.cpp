@@ -12,6 +12,16 @@
 namespace holdfast::wal {
 namespace {
 
+// The file of a snapshot is opened once that is allowed.
+class SlowSnapshots : public RealFiles {
+ public:
+  Result<std::unique_ptr<File>> Open(const std::string& path, OpenOptions options) override {
+    if (path.find("/snapshots/") != std::string::npos) open_.get_future().wait();
+    return real.Open(path, options);
+  }
+  std::promise<void> open_;
+};
+
 class EngineSnapshotTest : public EngineTest {
  protected:
   // As for a full synchronization.
@@ -116,14 +126,7 @@ TEST_F(EngineSnapshotTest, ASnapshotThatNeedsACheckpointFailsWithIt) {
 }
 
 TEST_F(EngineSnapshotTest, ASnapshotThatLetsStoreAndLogGrowTooMuchIsEnded) {
-  class SlowSnapshots : public RealFiles {
-   public:
-    Result<std::unique_ptr<File>> Open(const std::string& path, OpenOptions options) override {
-      if (path.find("/snapshots/") != std::string::npos) open_.get_future().wait();
-      return real.Open(path, options);
-    }
-    std::promise<void> open_;
-  } fs;
+  SlowSnapshots fs;
   options_.fs = &fs;
   options_.snapshot_growth_bytes = 1 << 20;
   ASSERT_TRUE(Open().ok());
@@ -243,14 +246,7 @@ TEST_F(EngineSnapshotTest, ACopyWaitsUntilTheLogIsDurable) {
 
 // A checkpoint makes way for a copy only while writers have room.
 TEST_F(EngineSnapshotTest, ACheckpointDoesNotWaitForACopyForEver) {
-  class SlowSnapshots : public RealFiles {
-   public:
-    Result<std::unique_ptr<File>> Open(const std::string& path, OpenOptions options) override {
-      if (path.find("/snapshots/") != std::string::npos) open_.get_future().wait();
-      return real.Open(path, options);
-    }
-    std::promise<void> open_;
-  } fs;
+  SlowSnapshots fs;
   options_.fs = &fs;
   options_.checkpoint_log_bytes = 1 << 20;
   options_.memtable_bytes = 4 << 20;
