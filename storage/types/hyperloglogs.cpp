@@ -132,8 +132,15 @@ Result<bool> ToDense(Transaction& transaction, std::string_view key) {
 Result<std::string> Bytes(Transaction& transaction, std::string_view key) {
   ASSIGN_OR_RETURN(const auto found, transaction.Find(key));
   if (!found) return NoKeyError();
-  ASSIGN_OR_RETURN(const std::string_view bytes, ViewOf(transaction, *found));
-  return std::string(bytes);
+  // PFDEBUG looks at the header alone, or at whatever runs there are: not only at what may be sound.
+  ASSIGN_OR_RETURN(const StringValue value, StringValue::From(transaction, *found));
+  if (!value.Inline()) {  // of a long one that is none, no more is read
+    ASSIGN_OR_RETURN(const std::string header, value.Read(0, HyperLogLog::kHeaderSize));
+    RETURN_IF_ERROR(HyperLogLog::Check(header));
+  }
+  ASSIGN_OR_RETURN(std::string bytes, value.Whole());
+  RETURN_IF_ERROR(HyperLogLog::Check(bytes));
+  return bytes;
 }
 
 Result<void> RememberCount(Transaction& transaction, std::string_view key) {

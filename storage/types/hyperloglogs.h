@@ -34,7 +34,7 @@ Result<void> Merge(Transaction& transaction, std::string_view target, std::span<
 // Whether it was sparse. kNotFound "The specified key does not exist". Effect: PFDEBUG TODENSE key.
 Result<bool> ToDense(Transaction& transaction, std::string_view key);
 
-// The bytes of one, for PFDEBUG. kNotFound as above.
+// The bytes of one, sound or not behind the header, for PFDEBUG. kNotFound as above.
 Result<std::string> Bytes(Transaction& transaction, std::string_view key);
 
 // A Redis master has remembered the count of its key: keeps it, too. Only in apply mode.

@@ -184,6 +184,7 @@ TEST_F(HyperLogLogs, DamagedAndForeignValuesAreRefused) {
     set(bytes);
     EXPECT_EQ(Count({"h"}).error().message, "INVALIDOBJ Corrupted HLL object detected");
     EXPECT_EQ(Count({"h", "none"}).error().message, "INVALIDOBJ Corrupted HLL object detected");
+    EXPECT_EQ(Bytes("h"), bytes);  // PFDEBUG ENCODING says what the header says
     EXPECT_FALSE(Merge("other", {"h"}).ok());
     EXPECT_EQ(store_.Run({"EXISTS", "other"}, kNow), ":0");
   }
