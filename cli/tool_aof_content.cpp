@@ -2,8 +2,7 @@
 // temporary directory by the server's applier.
 #include <fmt/format.h>
 
-#include <sstream>
-
+#include "cli/tool_aof_parts.h"
 #include "cli/tool_content.h"
 #include "cli/tool_state_builder.h"
 #include "cli/tool_temporary.h"
@@ -17,7 +16,6 @@ namespace holdfast::cli {
 namespace {
 
 constexpr size_t kWindow = 1 << 20;
-constexpr uint64_t kManifestMax = 1 << 20;
 constexpr int kDatabases = 1024;
 
 // Where the RDB in front of an AOF ends.
@@ -113,43 +111,10 @@ class AofContent : public ContentSource {
   ContentInfo info_;
 };
 
-// The files to be read, in order.
-Result<std::vector<std::string>> PartsOf(FileSystem& fs, const std::string& path) {
-  std::string manifest;
-  std::string directory = ParentDirectory(path);
-  if (const auto names = fs.List(path); names.ok()) {
-    directory = path;
-    for (const std::string& name : *names) {
-      if (name.ends_with(".manifest")) manifest = JoinPath(path, name);
-    }
-  } else {
-    ASSIGN_OR_RETURN(const auto file, fs.Open(path, {.mode = OpenMode::kRead}));
-    char head[5];
-    ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, head, sizeof(head)));
-    if (std::string_view(head, got) == "file ") manifest = path;
-  }
-  if (manifest.empty()) return std::vector<std::string>{path};
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(fs, manifest, kManifestMax));
-  std::vector<std::string> parts;
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.empty() || line[0] == '#') continue;
-    std::istringstream words(line);
-    std::string file_word, name, seq_word, number, type_word, type;
-    words >> file_word >> name >> seq_word >> number >> type_word >> type;
-    if (file_word != "file" || seq_word != "seq" || type_word != "type" || name.find('/') != std::string::npos) {
-      return Error{ErrorCode::kCorruption, manifest + ": not understood: " + line};
-    }
-    if (type == "b") parts.insert(parts.begin(), JoinPath(directory, name));
-    if (type == "i") parts.push_back(JoinPath(directory, name));
-  }
-  return parts;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<ContentSource>> OpenAofContent(const ToolContext& tool, const std::string& path) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> parts, PartsOf(tool.fs, path));
+  ASSIGN_OR_RETURN(const std::vector<std::string> parts, AofParts(tool.fs, path));
   ASSIGN_OR_RETURN(auto directory, TemporaryDirectory::Make(tool.fs));
   const std::string generation = JoinPath(directory->path(), "gen-1");
   RETURN_IF_ERROR(tool.fs.CreateDirectory(generation));
@@ -160,11 +125,9 @@ Result<std::unique_ptr<ContentSource>> OpenAofContent(const ToolContext& tool, c
     bool started = false;
     for (const std::string& part : parts) {
       ASSIGN_OR_RETURN(const auto file, tool.fs.Open(part, {.mode = OpenMode::kRead}));
-      char head[6];
-      ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, head, sizeof(head)));
-      const std::string_view magic(head, got);
+      ASSIGN_OR_RETURN(const bool rdb_in_front, BeginsWithRdb(*file));
       uint64_t position = 0;
-      if (magic.starts_with("REDIS") || magic == "VALKEY") {
+      if (rdb_in_front) {
         if (started) return Error{ErrorCode::kCorruption, part + ": an RDB that is not the first part"};
         ASSIGN_OR_RETURN(auto base, OpenRdbContent(tool.fs, part));
         ASSIGN_OR_RETURN(const auto ordered, MakeOrdered(tool.fs, std::move(base)));

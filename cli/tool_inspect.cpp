@@ -7,6 +7,7 @@
 #include <map>
 #include <thread>
 
+#include "cli/tool_aof_parts.h"
 #include "cli/tool_content.h"
 #include "cli/tool_input.h"
 #include "cli/tool_log_reader.h"
@@ -270,19 +271,46 @@ class AuxFields : public rdb::RdbVisitor {
   Json& json_;
 };
 
-Result<Inspection> InspectForeign(FileSystem& fs, const ToolInput& input) {
+// An RDB, also one in front of commands: its header, and what comes before the keys.
+Result<void> InspectRdb(File& file, Inspection& inspection, Json& facts) {
+  char head[9] = {};
+  ASSIGN_OR_RETURN(const size_t got, file.ReadAt(0, head, sizeof(head)));
+  facts["header"] = JsonBytes({head, got});
+  rdb::FileSource source(file);
+  AuxFields fields(facts);
+  const auto read = rdb::ReadRdb(source, {}, fields);
+  if (!read.ok() && read.error().code == ErrorCode::kCorruption) inspection.damage.push_back(read.error().message);
+  return {};
+}
+
+Result<Inspection> InspectRdb(FileSystem& fs, const ToolInput& input) {
   Inspection inspection;
-  if (input.kind == InputKind::kAof) return inspection;
   ASSIGN_OR_RETURN(const auto file, fs.Open(input.path, {.mode = OpenMode::kRead}));
   ASSIGN_OR_RETURN(const uint64_t size, file->Size());
   inspection.facts["file_bytes"] = size;
-  char head[9] = {};
-  ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, head, sizeof(head)));
-  inspection.facts["header"] = JsonBytes({head, got});
-  rdb::FileSource source(*file);
-  AuxFields fields(inspection.facts);
-  const auto read = rdb::ReadRdb(source, {}, fields);
-  if (!read.ok() && read.error().code == ErrorCode::kCorruption) inspection.damage.push_back(read.error().message);
+  RETURN_IF_ERROR(InspectRdb(*file, inspection, inspection.facts));
+  return inspection;
+}
+
+Result<Inspection> InspectAof(FileSystem& fs, const ToolInput& input) {
+  Inspection inspection;
+  ASSIGN_OR_RETURN(const std::vector<std::string> parts, AofParts(fs, input.path));
+  uint64_t bytes = 0;
+  Json list = Json::array();
+  for (const std::string& part : parts) {
+    const auto file = fs.Open(part, {.mode = OpenMode::kRead});
+    if (!file.ok()) {
+      inspection.damage.push_back(file.error().message);
+      continue;
+    }
+    ASSIGN_OR_RETURN(const uint64_t size, (*file)->Size());
+    bytes += size;
+    ASSIGN_OR_RETURN(const bool rdb_in_front, BeginsWithRdb(**file));
+    list.push_back({{"path", part}, {"begins_with", rdb_in_front ? "RDB" : "commands"}, {"file_bytes", size}});
+    if (rdb_in_front) RETURN_IF_ERROR(InspectRdb(**file, inspection, inspection.facts["rdb"]));
+  }
+  inspection.facts["file_bytes"] = bytes;
+  inspection.facts["parts"] = std::move(list);
   return inspection;
 }
 
@@ -299,8 +327,9 @@ Result<Inspection> Inspect(const ToolContext& tool, const ToolInput& input) {
     case InputKind::kBackup:
       return InspectBackup(tool.fs, input);
     case InputKind::kRdb:
+      return InspectRdb(tool.fs, input);
     case InputKind::kAof:
-      return InspectForeign(tool.fs, input);
+      return InspectAof(tool.fs, input);
   }
   return Error{ErrorCode::kUnsupported, input.path + ": unknown"};
 }

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from holdfast_testing import TOOL, Client, Workspace, check, run_tests
+from holdfast_testing import TOOL, Client, Workspace, check, run_tests, wait_for
 
 SELECT_3 = Client.encode("SELECT", 3)
 
@@ -53,6 +53,36 @@ def test_each_part_begins_in_database_0():
         redis.start()
         check(ours == in_redis(redis), f"redis-server has {in_redis(redis)}, the tool {ours}")
         check(ours == {0: {"no select", "no select again", "in a transaction"}, 3: {"in 3", "in 3 again"}}, ours)
+
+
+def inspected(path, status=0):
+    done = subprocess.run([TOOL, "inspect", "--json", path], capture_output=True, text=True, timeout=60, check=False)
+    check(done.returncode == status, f"{done.returncode}: {done.stdout} {done.stderr}")
+    return json.loads(done.stdout)
+
+
+def test_inspect_tells_the_parts():
+    with Workspace() as workspace:
+        redis = workspace.redis("redis", "--appendonly", "yes").start()
+        with redis.client() as client:
+            client.call("SET", "k", "value")
+            client.call("BGREWRITEAOF")
+            wait_for(lambda: client.info("persistence")["aof_rewrite_in_progress"] == "0", 30, "rewritten")
+            client.call("SET", "l", "value")
+        redis.terminate()
+        directory = os.path.join(redis.directory, "appendonlydir")
+        found = inspected(directory)
+        check([part["begins_with"] for part in found["parts"]] == ["RDB", "commands"], found)
+        sizes = [os.path.getsize(part["path"]) for part in found["parts"]]
+        check([part["file_bytes"] for part in found["parts"]] == sizes and found["file_bytes"] == sum(sizes), found)
+        check(found["rdb"]["fields"]["redis-ver"].startswith("7.") and found["rdb"]["first_key"]["key"] == "k", found)
+        manifest = os.path.join(directory, "appendonly.aof.manifest")
+        check(inspected(manifest)["parts"] == found["parts"], "by its manifest")
+        alone = inspected(found["parts"][1]["path"])
+        check(alone["parts"] == found["parts"][1:] and "rdb" not in alone, alone)
+        os.remove(found["parts"][1]["path"])
+        found = inspected(directory, 1)
+        check(len(found["parts"]) == 1 and "incr.aof" in found["damage"][0], found)
 
 
 def make_streams(client):
