@@ -448,7 +448,8 @@ void ReplicationDriver::OnTick(int64_t monotonic_ms) {
   CompareStep();
   FailoverStep();
   PingWhenIdle(monotonic_ms);
-  if (old_generations_ && !server_.HasRetiredEngine()) {
+  // While the next copy is loaded, its generation is none of the old ones, and has no name in CURRENT yet.
+  if (old_generations_ && !loading_ && !server_.HasRetiredEngine()) {
     old_generations_ = false;
     if (auto removed = server_.directory().RemoveOldGenerations(); !removed.ok()) {
       diag::Warning("The old data could not be removed, the next start tries again: {}", removed.error().message);
