@@ -1,7 +1,6 @@
 #include "wal/log.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <atomic>
 #include <thread>
@@ -53,34 +52,6 @@ TEST(LogTest, UnitsShareAFrameAndBecomeDurableTogether) {
   EXPECT_EQ(Problems(checked), "");
   ASSERT_EQ(checked.frames.size(), 1u);
   EXPECT_EQ(checked.frames[0].payload, driver.stream);
-}
-
-// A log may have more segments than files can be open.
-TEST(LogTest, RecoveryAndVerifyOpenFewSegmentsAtATime) {
-  constexpr size_t kSegments = 100;
-  holdfast::testing::TempDirectory temp;
-  LogDriver driver(PosixFileSystem());
-  driver.options.directory = temp.File("wal");
-  driver.options.segment_bytes = 0;  // as small as can be
-  ASSERT_OK(driver.Create());
-  while (driver.log->Stats().segments < kSegments) {
-    driver.Append(3000);
-    ASSERT_OK(driver.Commit());
-  }
-  driver.log.reset();
-  rlimit limit{};
-  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
-  rlimit low = limit;
-  low.rlim_cur = kSegments / 2;
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
-  const auto report = VerifyLog(PosixFileSystem(), driver.options.directory,
-                                [](const Finding& finding) { ADD_FAILURE() << finding.message; });
-  const auto recovered = driver.Reopen();
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
-  ASSERT_OK(report);
-  EXPECT_EQ(report->replayed_bytes, driver.stream.size());
-  ASSERT_OK(recovered);
-  EXPECT_TRUE(driver.replayed == driver.stream);
 }
 
 TEST(LogTest, UnitsOfDifferentTimesAreInDifferentFrames) {
@@ -530,19 +501,6 @@ TEST(LogTest, RestartsOfAnIdleServerPileUpNothing) {
     EXPECT_EQ(driver.log->Stats().segments, 2u);
   }
   ExpectStream(driver);
-}
-
-TEST(LogTest, RecoveryReadsAShortSegmentOnce) {
-  FaultFileSystem fs;
-  LogDriver driver(fs);
-  ASSERT_OK(driver.Create());
-  driver.Append(1000);
-  ASSERT_OK(driver.Commit());
-  driver.log.reset();
-  const uint64_t before = fs.calls(FileCall::kRead);
-  ASSERT_OK(driver.Replay(false));
-  EXPECT_EQ(fs.calls(FileCall::kRead) - before, 2u);  // the header, and all the rest
-  EXPECT_TRUE(driver.replayed == driver.stream);
 }
 
 TEST(LogTest, SmallDiskGetsSmallSegments) {
