@@ -35,6 +35,16 @@ class EngineSnapshotTest : public EngineTest {
     ASSERT_TRUE(started.ok()) << started.error().message;
   }
 
+  // What is in memory is in a run file, but not in LMDB yet.
+  void StartWithRun() {
+    const std::atomic<bool> cancelled{true};  // after the run was written
+    auto job = engine_->store().FreezeActive(engine_->log().EndPosition());
+    ASSERT_EQ(job->Run({}, cancelled).error().code, ErrorCode::kAborted);
+    job.reset();  // it holds LMDB open, which a process may open once only
+    engine_.reset();
+    ASSERT_TRUE(Open().ok());
+  }
+
   void TearDown() override { copy_.reset(); }  // its pin goes before the log
 
   std::optional<Result<SnapshotResult>> copy_;
@@ -156,11 +166,7 @@ TEST_F(EngineSnapshotTest, ASnapshotWaitsForTheRunThatWasFoundAtTheStart) {
   ASSERT_TRUE(Open().ok());
   for (int i = 0; i < 100; ++i) Set("key" + std::to_string(i), "value");
   Commit();
-  const std::atomic<bool> cancelled{true};  // after the run was written
-  const auto job = engine_->store().FreezeActive(engine_->log().EndPosition());
-  ASSERT_EQ(job->Run({}, cancelled).error().code, ErrorCode::kAborted);
-  engine_.reset();
-  ASSERT_TRUE(Open().ok());
+  StartWithRun();
   ASSERT_TRUE(engine_->store().HasFrozen());
   std::optional<Result<SnapshotResult>> made;
   SnapshotRequest request;
@@ -285,31 +291,21 @@ TEST_F(EngineSnapshotTest, ASnapshotThatNeedsAMergeFailsWithIt) {
   ASSERT_TRUE(Open().ok());
   Set("key", "value");
   Commit();
-  const std::atomic<bool> cancelled{true};  // after the run was written
-  const auto job = engine_->store().FreezeActive(engine_->log().EndPosition());
-  ASSERT_EQ(job->Run({}, cancelled).error().code, ErrorCode::kAborted);
-  engine_.reset();
-  ASSERT_TRUE(Open().ok());
+  StartWithRun();
   fs.full = true;
-  std::optional<Result<SnapshotResult>> made;
   const auto copy = [&] {
-    made.reset();
-    SnapshotRequest request;
-    request.data_directory = directory_.path();
-    request.fresh = false;
-    ASSERT_TRUE(
-        engine_->StartSnapshot(request, [&](Result<SnapshotResult> result) { made.emplace(std::move(result)); }).ok());
-    TurnUntil([&] { return made.has_value(); });
+    StartCopy();
+    TurnUntil([&] { return copy_.has_value(); });
   };
   copy();
-  ASSERT_FALSE(made->ok());
-  EXPECT_EQ(made->error().code, ErrorCode::kNoSpace) << made->error().message;
+  ASSERT_FALSE(copy_->ok());
+  EXPECT_EQ(copy_->error().code, ErrorCode::kNoSpace) << copy_->error().message;
   fs.full = false;
   TurnUntil([&] { return !engine_->CheckpointRunning(); });
   copy();
-  ASSERT_TRUE(made->ok()) << made->error().message;
-  EXPECT_EQ((*made)->footer.keys, 1u);
-  made.reset();
+  ASSERT_TRUE(copy_->ok()) << copy_->error().message;
+  EXPECT_EQ((*copy_)->footer.keys, 1u);
+  copy_.reset();
   engine_.reset();
 }
 
